@@ -1,0 +1,104 @@
+//! What the line must be told about its channel and its devices.
+
+use std::time::Duration;
+
+/// What kind of channel it is; decides what silence, lateness and a broken reply mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Medium {
+    /// A serial pair: characters take time, silences separate frames, late replies carry no transaction.
+    Serial(Wire),
+    /// Modbus TCP: replies carry their transaction; a late one is skipped.
+    Tcp,
+    /// RTU frames over a socket: no transaction, so that the socket is closed after a timeout.
+    RtuOverTcp,
+}
+
+/// Speed and framing of a serial line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wire {
+    /// Bits per second.
+    pub baud: u32,
+    /// Bits of one character on the wire: start, data, parity and stop bits; 10 at 8N1, 11 at 8E1.
+    pub char_bits: u8,
+    /// Whether the adapter hands back what it sends.
+    pub echo: Echo,
+    /// Silence between frames; `None`: 3.5 characters, at least 1.75 ms.
+    pub silence: Option<Duration>,
+}
+
+/// Whether a half-duplex adapter hands back what it sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Echo {
+    /// It does not.
+    Off,
+    /// It does, always.
+    On,
+    /// Unknown: find out, and until then believe no write whose reply equals its request without reading back.
+    #[default]
+    Detect,
+}
+
+impl Wire {
+    /// Time of `chars` characters on the wire.
+    pub fn chars(&self, chars: usize) -> Duration {
+        let bits = chars as u64 * u64::from(self.char_bits);
+        Duration::from_nanos(bits * 1_000_000_000 / u64::from(self.baud.max(1)))
+    }
+
+    /// Silence that ends a frame: the setting, or 3.5 characters and at least 1.75 ms (Modbus over serial line, 2.5.1.1).
+    pub fn silence(&self) -> Duration {
+        self.silence.unwrap_or_else(|| self.three_and_a_half_chars().max(Duration::from_micros(1750)))
+    }
+
+    /// 3.5 characters.
+    pub fn three_and_a_half_chars(&self) -> Duration {
+        let half_bits = 7 * u64::from(self.char_bits);
+        Duration::from_nanos(half_bits * 500_000_000 / u64::from(self.baud.max(1)))
+    }
+}
+
+/// How the line treats its devices.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LineSettings {
+    /// The channel.
+    pub medium: Medium,
+    /// Least time allowed for a reply to begin, however fast the device was so far.
+    pub timeout_floor: Duration,
+    /// Most time allowed for a reply to begin; also what a device gets before it is known.
+    pub timeout_ceiling: Duration,
+    /// Repeats of a failed read within one poll.
+    pub retries: u8,
+    /// First pause before a silent device is probed again; doubles up to `backoff_max`.
+    pub backoff_min: Duration,
+    /// See `backoff_min`.
+    pub backoff_max: Duration,
+    /// A device is lost after this many failed polls in a row and `lost_after_time`.
+    pub lost_after_polls: u8,
+    /// See `lost_after_polls`.
+    pub lost_after_time: Duration,
+}
+
+impl LineSettings {
+    /// Sensible defaults for a medium.
+    pub fn new(medium: Medium) -> Self {
+        LineSettings {
+            medium,
+            timeout_floor: Duration::from_millis(50),
+            timeout_ceiling: Duration::from_millis(1000),
+            retries: 1,
+            backoff_min: Duration::from_secs(5),
+            backoff_max: Duration::from_secs(300),
+            lost_after_polls: 3,
+            lost_after_time: Duration::from_secs(2),
+        }
+    }
+}
+
+/// One device as the line sees it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DeviceSettings {
+    /// Interval of each poll group, in the driver's order.
+    pub intervals: Vec<Duration>,
+    /// Overrides the line's ceiling for this device.
+    pub timeout_ceiling: Option<Duration>,
+}

@@ -1,0 +1,3 @@
+//! Modbus RTU, ASCII, TCP and RTU over TCP.
+
+pub mod point;

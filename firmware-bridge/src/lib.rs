@@ -1,0 +1,1 @@
+//! The box's own chips, through embedded-hal 1.0 traits.

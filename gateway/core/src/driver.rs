@@ -1,0 +1,155 @@
+//! The driver trait: how a protocol presents one device to the line.
+//!
+//! A driver is pure. It knows bytes, points and the plan of requests; it knows nothing of ports, retries, timeouts,
+//! clocks or logs. The line asks for the steps of a poll group, has each encoded, collects what comes back and has
+//! it decoded.
+
+use std::time::Duration;
+
+use crate::ids::PointIx;
+use crate::reading::PointReading;
+use crate::value::Value;
+
+/// One planned request of a device. Minted by its driver, meaningless to others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StepId(pub u32);
+
+/// What the line must know of a step to place it on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StepShape {
+    /// Bytes of the request, framing included.
+    pub request_bytes: usize,
+    /// Bytes of the normal reply, framing included; 0 when it is never answered (broadcast).
+    pub reply_bytes: usize,
+    /// True when sending it twice does no harm. Writes to relays are not: a pulse is never repeated on doubt.
+    pub repeatable: bool,
+    /// Silence that the device needs before its next request, beyond the line's own.
+    pub pause_after: Duration,
+}
+
+/// Why bytes were not taken as the reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reject {
+    /// Nothing in the bytes begins a frame.
+    Noise,
+    /// A frame with a wrong checksum (CRC or LRC).
+    BadChecksum,
+    /// A sound frame of another device.
+    AddressMismatch,
+    /// A sound frame of another function.
+    UnexpectedFunction,
+    /// A sound frame of another length than the request asks for.
+    BadLength,
+    /// A write's echo with another address or value.
+    EchoMismatch,
+    /// A TCP reply to another transaction.
+    TransactionMismatch,
+    /// A TCP header whose protocol is not Modbus.
+    BadProtocol,
+    /// A character that the framing does not have.
+    BadCharacter,
+}
+
+/// What a driver makes of received bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decoded {
+    /// No verdict yet: at least this many more bytes are needed (1 or more).
+    Incomplete {
+        /// Lower bound of missing bytes.
+        missing: usize,
+    },
+    /// The first `bytes` (1 or more) are not the reply; drop them and ask again.
+    Skip {
+        /// How many bytes to drop.
+        bytes: usize,
+        /// Why.
+        why: Reject,
+    },
+    /// The first `bytes` are the reply, and its readings were appended.
+    Reply {
+        /// How many bytes it took.
+        bytes: usize,
+    },
+    /// The first `bytes` are the reply, and it is an exception of the protocol.
+    Exception {
+        /// How many bytes it took.
+        bytes: usize,
+        /// The protocol's code.
+        code: u8,
+    },
+}
+
+/// What someone asks of a device beside its polls.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// Reads these points now; empty: all.
+    Read(Vec<PointIx>),
+    /// Writes one value, then reads the point back.
+    Write(PointIx, Value),
+    /// Asks the device who it is, where the protocol can.
+    Identify,
+}
+
+/// Why an action cannot be turned into requests.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ActionError {
+    /// The point is read-only.
+    #[error("the point cannot be written: its profile says read-only")]
+    ReadOnly,
+    /// The value is of another type than the point, or not exactly representable in it.
+    #[error("{value} cannot be written exactly to a {kind} point: {hint}")]
+    Unrepresentable {
+        /// The value as given.
+        value: String,
+        /// The point's type.
+        kind: &'static str,
+        /// What would do.
+        hint: String,
+    },
+    /// The protocol has no such action.
+    #[error("the device's protocol has no such request")]
+    Unsupported,
+}
+
+/// A protocol's view of one device.
+///
+/// Calling order: `group_steps` when a poll begins; for each step `shape`, `encode`, then `decode` on what has come so
+/// far, until a verdict other than [`Decoded::Incomplete`] or the line gives up; `refused` after an exception. For
+/// actions `begin` gives the steps, which stay valid until `end`.
+pub trait Driver: Send {
+    /// The number of poll groups: points that share an interval.
+    fn groups(&self) -> usize;
+
+    /// Appends the steps of a group, in the order to send them.
+    fn group_steps(&self, group: usize, steps: &mut Vec<StepId>);
+
+    /// What the line must know of a step.
+    fn shape(&self, step: StepId) -> StepShape;
+
+    /// Appends the points that a step reads.
+    fn points(&self, step: StepId, points: &mut Vec<PointIx>);
+
+    /// Appends the request's bytes. `tag` identifies the transaction where the framing has such a field.
+    fn encode(&self, step: StepId, tag: u16, bytes: &mut Vec<u8>);
+
+    /// Looks for the reply to `step` at the beginning of `bytes`; appends its readings, points ascending.
+    ///
+    /// It never panics and always makes progress: a verdict other than `Incomplete` takes at least one byte. A value
+    /// that the reply cannot give (a marker, a NaN) is a reading with its reason.
+    fn decode(&self, step: StepId, tag: u16, bytes: &[u8], readings: &mut Vec<PointReading>) -> Decoded;
+
+    /// Tells the driver that the device answered `step` with exception `code`.
+    ///
+    /// If the driver changes its plan for it (a merged read is split), it appends the steps that take the place of the
+    /// refused one, to be sent at once, and remembers the new plan; otherwise it appends nothing.
+    fn refused(&mut self, step: StepId, code: u8, instead: &mut Vec<StepId>);
+
+    /// Appends the steps of an action: for a write the request, then the read-back.
+    ///
+    /// # Errors
+    /// [`ActionError`] when the action cannot be expressed; nothing was appended then.
+    fn begin(&mut self, action: &Action, steps: &mut Vec<StepId>) -> Result<(), ActionError>;
+
+    /// Frees the steps of the last action.
+    fn end(&mut self);
+}

@@ -1,0 +1,120 @@
+//! A reading is a value or a reason, and always when.
+
+use std::fmt;
+
+use crate::ids::{DeviceIx, PointIx};
+use crate::time::{Mono, Stamp};
+use crate::value::Value;
+
+/// Why there is no value. Good, stale and bad are computed from a reading and now; they are never stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum NoData {
+    /// No answer within the time allowed.
+    Timeout,
+    /// Bytes came, but no sound reply to the request: checksum, length, address, function or echo differed.
+    BadReply,
+    /// The device answered with an exception of its protocol, by code.
+    Exception(u8),
+    /// The float is not a number.
+    NotANumber,
+    /// The float is infinite.
+    Infinite,
+    /// The device sent the mark that its profile lists as "not available".
+    NotAvailable,
+    /// A digit of a BCD value is above nine.
+    NotBcd,
+    /// The text is not in its encoding.
+    BadText,
+    /// The scaled value does not fit.
+    OutOfRange,
+    /// The device is known to be silent and was not asked this time.
+    DeviceOffline,
+    /// The port or connection of the bus is gone.
+    BusDown,
+}
+
+impl NoData {
+    /// The code of each kind in files, in the order of the enum; [`NoData::Exception`] adds its own byte.
+    pub fn code(self) -> (u8, u8) {
+        match self {
+            NoData::Timeout => (1, 0),
+            NoData::BadReply => (2, 0),
+            NoData::Exception(code) => (3, code),
+            NoData::NotANumber => (4, 0),
+            NoData::Infinite => (5, 0),
+            NoData::NotAvailable => (6, 0),
+            NoData::NotBcd => (7, 0),
+            NoData::BadText => (8, 0),
+            NoData::OutOfRange => (9, 0),
+            NoData::DeviceOffline => (10, 0),
+            NoData::BusDown => (11, 0),
+        }
+    }
+
+    /// The reason with this code, if there is one.
+    pub fn from_code(code: u8, detail: u8) -> Option<NoData> {
+        Some(match code {
+            1 => NoData::Timeout,
+            2 => NoData::BadReply,
+            3 => NoData::Exception(detail),
+            4 => NoData::NotANumber,
+            5 => NoData::Infinite,
+            6 => NoData::NotAvailable,
+            7 => NoData::NotBcd,
+            8 => NoData::BadText,
+            9 => NoData::OutOfRange,
+            10 => NoData::DeviceOffline,
+            11 => NoData::BusDown,
+            _ => return None,
+        })
+    }
+}
+
+impl fmt::Display for NoData {
+    /// Writes the stable name that payloads and the API carry: `timeout`, `exception_2`, ...
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match self {
+            NoData::Timeout => "timeout",
+            NoData::BadReply => "bad_reply",
+            NoData::Exception(code) => return write!(f, "exception_{code}"),
+            NoData::NotANumber => "not_a_number",
+            NoData::Infinite => "infinite",
+            NoData::NotAvailable => "not_available",
+            NoData::NotBcd => "not_bcd",
+            NoData::BadText => "bad_text",
+            NoData::OutOfRange => "out_of_range",
+            NoData::DeviceOffline => "device_offline",
+            NoData::BusDown => "bus_down",
+        };
+        f.write_str(name)
+    }
+}
+
+/// A value or a reason, of one point of the device at hand.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PointReading {
+    /// Which point of the device.
+    pub point: PointIx,
+    /// The value, or why there is none.
+    pub value: Result<Value, NoData>,
+}
+
+/// The last that is known of a point.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reading {
+    /// When the reply that carried it was complete.
+    pub at: Mono,
+    /// The value, or why there is none.
+    pub value: Result<Value, NoData>,
+}
+
+/// Readings of one device that were taken together: one poll, which may be several requests.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sample {
+    /// The device.
+    pub device: DeviceIx,
+    /// When the last reply of the poll was complete, or when it was given up.
+    pub stamp: Stamp,
+    /// Each point that the poll was to read, once, in ascending order.
+    pub readings: Vec<PointReading>,
+}

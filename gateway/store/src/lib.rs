@@ -1,0 +1,1 @@
+//! The box's memory: the spool of readings and the journal of state and events.

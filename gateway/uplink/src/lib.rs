@@ -1,0 +1,1 @@
+//! Records to the core over MQTT: payloads, topics, the session with its own in-flight ledger, TLS.

@@ -1,0 +1,1 @@
+//! Whole-system tests: real processes, real ports, real brokers, peers that nobody here wrote.
