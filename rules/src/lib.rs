@@ -1,1 +1,5 @@
-//! Readings to decisions: what is reported, and later alarms, tickets, gates and modes; no I/O, no clock.
+//! Readings to decisions: which readings are worth a record.
+//!
+//! Pure: no I/O, no clock, no tasks; time is an argument. Start with [`report::Reporter`].
+
+pub mod report;
