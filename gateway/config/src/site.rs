@@ -1,0 +1,255 @@
+//! The site as plain, checked data, in the order of the site file.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use gatehouse_core::{DeviceIx, Name, PointIx, Schema, SchemaPoint};
+use gatehouse_drivers::line::settings::{DeviceSettings, LineSettings};
+use gatehouse_drivers::modbus::point::PointSpec;
+use gatehouse_drivers::profile::Limits;
+use gatehouse_rules::report::Policy;
+
+/// Names and values that people and the core attach to a site or a device; they may change without changing what it is.
+pub type Labels = BTreeMap<String, String>;
+
+/// Everything that the site file says. Building one needs no further checks.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Site {
+    /// The box's name towards the core.
+    pub id: Name,
+    /// For people; `""` for none.
+    pub title: String,
+    /// The site's zone, an IANA name known to this machine.
+    pub timezone: String,
+    /// Labels of the whole site.
+    pub labels: Labels,
+    /// Where `/metrics` and `/health` are served; `None`: not at all.
+    pub http: Option<SocketAddr>,
+    /// The unix socket of the API.
+    pub api: ApiSettings,
+    /// How far clocks are believed.
+    pub clock: ClockSettings,
+    /// Buses, in the order of the file.
+    pub buses: Vec<Bus>,
+    /// Devices, in the order of the file; [`DeviceIx`] counts here.
+    pub devices: Vec<Device>,
+}
+
+/// The unix socket of the API.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiSettings {
+    /// Where the socket is made.
+    pub socket: PathBuf,
+    /// User ids that may write and reload, beside root and the daemon's own user; everybody else may read.
+    pub operators: Vec<u32>,
+}
+
+/// How far clocks are believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClockSettings {
+    /// When a time that the core offers is taken.
+    pub core_time: CoreTime,
+}
+
+/// When a time that the core offers over its session is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CoreTime {
+    /// Never.
+    Never,
+    /// While the box's own clock is unset or free-running.
+    #[default]
+    WhenUnsynchronised,
+}
+
+/// One physical channel.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Bus {
+    /// Unique among the buses.
+    pub id: Name,
+    /// For people; `""` for none.
+    pub title: String,
+    /// What is opened.
+    pub port: Port,
+    /// How requests are framed.
+    pub framing: Framing,
+    /// How the line treats its devices; its medium fits `port`.
+    pub line: LineSettings,
+    /// Expected time from a request's end to its reply's start: for plans and predictions only.
+    pub turnaround: Duration,
+}
+
+/// What is opened for a bus.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Port {
+    /// A serial port.
+    Serial(SerialPort),
+    /// A TCP connection; [`LineSettings::medium`] says whether it carries Modbus TCP or RTU frames.
+    Tcp(Endpoint),
+}
+
+/// A serial port and its settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SerialPort {
+    /// Which port.
+    pub device: SerialDevice,
+    /// Bits per second.
+    pub baud: u32,
+    /// 7 or 8.
+    pub data_bits: u8,
+    /// Parity bit.
+    pub parity: Parity,
+    /// 1 or 2.
+    pub stop_bits: u8,
+}
+
+/// How a serial port is found.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum SerialDevice {
+    /// By path; links such as `/dev/serial/by-id/...` are followed at each opening.
+    Path(PathBuf),
+    /// A USB adapter, whatever name the kernel gives it.
+    Usb {
+        /// Vendor id.
+        vendor: u16,
+        /// Product id.
+        product: u16,
+        /// Serial number; `None`: the only adapter with these ids.
+        serial: Option<String>,
+    },
+}
+
+/// The parity bit of a serial character.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Parity {
+    /// None.
+    #[default]
+    None,
+    /// Even.
+    Even,
+    /// Odd.
+    Odd,
+}
+
+/// Host and port of a TCP connection.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Endpoint {
+    /// A name or an address, IPv6 without brackets.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// How requests are framed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Framing {
+    /// Binary with CRC.
+    Rtu,
+    /// Hex characters with LRC.
+    Ascii,
+    /// MBAP header.
+    Tcp,
+}
+
+/// One device.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Device {
+    /// The permanent identity, unique in the site.
+    pub id: Name,
+    /// For people; `""` for none.
+    pub title: String,
+    /// Position of its bus in [`Site::buses`].
+    pub bus: usize,
+    /// Unit address: 1 to 247 on a serial line, 0 to 255 on TCP.
+    pub unit: u8,
+    /// The profile that its points come from; `None`: all are spelled out.
+    pub profile: Option<Name>,
+    /// Labels; building, floor, room and the core's own ids are among them.
+    pub labels: Labels,
+    /// Points; [`PointIx`] counts here.
+    pub points: Vec<PointConfig>,
+    /// Points by interval; each point is in exactly one group.
+    pub groups: Vec<Group>,
+    /// What the device can bear in one request.
+    pub limits: Limits,
+    /// Most time allowed for a reply to begin, where it differs from the bus.
+    pub timeout: Option<Duration>,
+}
+
+/// Points of a device that are polled together.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Group {
+    /// Time from one poll to the next.
+    pub interval: Duration,
+    /// The points, ascending.
+    pub points: Vec<PointIx>,
+}
+
+/// One point of a device.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PointConfig {
+    /// Where and how it is read.
+    pub spec: PointSpec,
+    /// Time from one poll to the next.
+    pub interval: Duration,
+    /// True when bills are made of it: it travels in the billing lane, exactly, and always.
+    pub billing: bool,
+    /// Which of its readings become records.
+    pub report: Policy,
+}
+
+impl Site {
+    /// The device with this id.
+    pub fn device_by_id(&self, id: &str) -> Option<(DeviceIx, &Device)> {
+        self.devices_with_ix().find(|(_, device)| device.id == *id)
+    }
+
+    /// The device at `ix`.
+    pub fn device(&self, ix: DeviceIx) -> Option<&Device> {
+        self.devices.get(usize::try_from(ix.0).ok()?)
+    }
+
+    /// The devices of the bus at this position, in the order of the file.
+    pub fn devices_on(&self, bus: usize) -> impl Iterator<Item = (DeviceIx, &Device)> {
+        self.devices_with_ix().filter(move |(_, device)| device.bus == bus)
+    }
+
+    fn devices_with_ix(&self) -> impl Iterator<Item = (DeviceIx, &Device)> {
+        (0u32..).map(DeviceIx).zip(&self.devices)
+    }
+}
+
+impl Device {
+    /// What the device's stored values mean.
+    pub fn schema(&self) -> Arc<Schema> {
+        let points = self.points.iter();
+        let points = points.map(|p| SchemaPoint { name: p.spec.name.clone(), kind: p.spec.kind() }).collect();
+        Arc::new(Schema { device: self.id.clone(), points })
+    }
+
+    /// The point with this name.
+    pub fn point_by_name(&self, name: &str) -> Option<(PointIx, &PointConfig)> {
+        (0u16..).map(PointIx).zip(&self.points).find(|(_, point)| point.spec.name == *name)
+    }
+
+    /// The device as the line sees it.
+    pub fn line_settings(&self) -> DeviceSettings {
+        DeviceSettings {
+            intervals: self.groups.iter().map(|group| group.interval).collect(),
+            timeout_ceiling: self.timeout,
+        }
+    }
+}
