@@ -8,6 +8,6 @@ pub mod site;
 
 pub use problem::{Problem, Problems, Severity};
 pub use site::{
-    ApiSettings, Bus, ClockSettings, CoreTime, Device, Endpoint, Framing, Group, Labels, Parity, PointConfig, Port,
-    SerialDevice, SerialPort, Site,
+    ApiSettings, Bus, ClockSettings, CoreTime, Device, Framing, Group, Labels, Parity, PointConfig, PortKind,
+    SerialSource, Site,
 };

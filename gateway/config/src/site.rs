@@ -73,7 +73,7 @@ pub struct Bus {
     /// For people; `""` for none.
     pub title: String,
     /// What is opened.
-    pub port: Port,
+    pub port: PortKind,
     /// How requests are framed.
     pub framing: Framing,
     /// How the line treats its devices; its medium fits `port`.
@@ -84,31 +84,32 @@ pub struct Bus {
 
 /// What is opened for a bus.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Port {
-    /// A serial port.
-    Serial(SerialPort),
+pub enum PortKind {
+    /// A serial port and its settings.
+    Serial {
+        /// Which port.
+        source: SerialSource,
+        /// Bits per second.
+        baud: u32,
+        /// 7 or 8.
+        data_bits: u8,
+        /// Parity bit.
+        parity: Parity,
+        /// 1 or 2.
+        stop_bits: u8,
+    },
     /// A TCP connection; [`LineSettings::medium`] says whether it carries Modbus TCP or RTU frames.
-    Tcp(Endpoint),
-}
-
-/// A serial port and its settings.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SerialPort {
-    /// Which port.
-    pub device: SerialDevice,
-    /// Bits per second.
-    pub baud: u32,
-    /// 7 or 8.
-    pub data_bits: u8,
-    /// Parity bit.
-    pub parity: Parity,
-    /// 1 or 2.
-    pub stop_bits: u8,
+    Tcp {
+        /// A name or an address, IPv6 without brackets.
+        host: String,
+        /// The port.
+        port: u16,
+    },
 }
 
 /// How a serial port is found.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum SerialDevice {
+pub enum SerialSource {
     /// By path; links such as `/dev/serial/by-id/...` are followed at each opening.
     Path(PathBuf),
     /// A USB adapter, whatever name the kernel gives it.
@@ -134,21 +135,25 @@ pub enum Parity {
     Odd,
 }
 
-/// Host and port of a TCP connection.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Endpoint {
-    /// A name or an address, IPv6 without brackets.
-    pub host: String,
-    /// The port.
-    pub port: u16,
+impl fmt::Display for PortKind {
+    /// Writes where the port is, as a site file says it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PortKind::Serial { source, .. } => source.fmt(f),
+            PortKind::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            PortKind::Tcp { host, port } => write!(f, "{host}:{port}"),
+        }
+    }
 }
 
-impl fmt::Display for Endpoint {
+impl fmt::Display for SerialSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') {
-            write!(f, "[{}]:{}", self.host, self.port)
-        } else {
-            write!(f, "{}:{}", self.host, self.port)
+        match self {
+            SerialSource::Path(path) => path.display().fmt(f),
+            SerialSource::Usb { vendor, product, serial: None } => write!(f, "{vendor:04x}:{product:04x}"),
+            SerialSource::Usb { vendor, product, serial: Some(serial) } => {
+                write!(f, "{vendor:04x}:{product:04x}:{serial}")
+            }
         }
     }
 }
