@@ -1,6 +1,18 @@
 //! Device profiles: what is known of a device model, as data.
 
+mod commands;
+pub mod keys;
+mod library;
+mod parse;
+mod points;
+
 use gatehouse_core::Name;
+
+pub use commands::{Argument, Call, CallError};
+pub use keys::{KeyError, Rule, line_and_column, nearest};
+pub use library::{Added, Embedded, Library};
+pub use parse::{ProfileError, parse_limits};
+pub use points::{POINT_KEYS, override_point, parse_point};
 
 use crate::modbus::point::{PointSpec, Table};
 
@@ -76,38 +88,93 @@ impl Default for Limits {
 pub struct Command {
     /// The name, unique in its profile.
     pub name: Name,
-    /// Modbus function.
+    /// Modbus function: 1 to 6, 15 or 16.
     pub function: u8,
-    /// Wire address of channel 0 (or of the only one).
+    /// Wire address of the first channel, or of the only one.
     pub address: u16,
-    /// Addresses from one channel to the next; 0: the command has no channel.
-    pub address_step: u16,
-    /// The first channel's number (0 or 1).
-    pub first_channel: u16,
-    /// How many channels; 0: the command has no channel.
-    pub channels: u16,
+    /// The channels; `None`: the command has none.
+    pub channels: Option<Channels>,
     /// What is sent.
     pub payload: Payload,
+    /// True when it is sent to unit 0, so that every device on the line obeys.
+    pub broadcast: bool,
+    /// What to read right after it, before any other request to the device.
+    pub then: Option<Follow>,
     /// A note for people.
     pub note: String,
 }
 
+/// The channels of a [`Command`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Channels {
+    /// The first channel's number, as the device counts.
+    pub first: u16,
+    /// How many, 1 or more.
+    pub count: u16,
+    /// Addresses from one channel to the next.
+    pub step: u16,
+}
+
+/// A read that belongs to a [`Command`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Follow {
+    /// Where to read.
+    pub table: Table,
+    /// Wire address.
+    pub address: u16,
+    /// Registers or bits.
+    pub count: u16,
+}
+
 /// What a [`Command`] sends.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Payload {
-    /// A read of so many registers, coils or inputs.
-    Read(u16),
-    /// These words (or one packed byte row for coils), as they are.
+    /// A read of 1 to `most` registers, coils or inputs.
+    Read {
+        /// Most of them.
+        most: u16,
+    },
+    /// These words, as they are.
     Fixed(Vec<u16>),
-    /// These words, with a time in place of the last or in its low byte.
+    /// These words, with a time added to the last one.
     Timed {
-        /// The words; the time is added to the last one.
+        /// The words.
         words: Vec<u16>,
         /// Milliseconds of one unit.
         unit_ms: u32,
+        /// Least number of units.
+        least: u16,
         /// Greatest number of units.
-        max_units: u16,
+        most: u16,
     },
     /// These words, with a caller's number added to the last one.
-    Value(Vec<u16>),
+    Value {
+        /// The words.
+        words: Vec<u16>,
+        /// Least number.
+        least: u16,
+        /// Greatest number.
+        most: u16,
+    },
+    /// One word for on, another for off.
+    Switch {
+        /// The word for on.
+        on: u16,
+        /// The word for off.
+        off: u16,
+    },
+    /// A row of coils, the first in the lowest bit.
+    Coils {
+        /// How many coils, 1 to 64.
+        count: u16,
+        /// The row; `None`: the caller's.
+        row: Option<u64>,
+    },
+}
+
+static EMBEDDED: [Embedded; 0] = [];
+
+/// The profiles in the binary, in alphabetical order.
+pub fn embedded() -> &'static [Embedded] {
+    &EMBEDDED
 }

@@ -1,0 +1,403 @@
+//! Requests that are more than a point: read from a profile, encoded to a Modbus PDU and recognised in one.
+
+use std::ops::Range;
+
+use gatehouse_core::Name;
+use toml::de::{DeTable, DeValue};
+
+use super::keys::{KeyError, Keys, Rule, integer};
+use super::points::TABLES;
+use super::{Channels, Command, Follow, Payload, Profile};
+
+/// What a caller adds to a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Argument {
+    /// Nothing.
+    None,
+    /// So many of the command's time units.
+    Units(u16),
+    /// A number; for coils, the row with coil 0 in the lowest bit.
+    Value(u64),
+    /// On or off.
+    On(bool),
+    /// How many registers, coils or inputs to read.
+    Count(u16),
+}
+
+/// A command with everything that its request needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Call {
+    /// The channel as the device counts; `None` when the command has no channels.
+    pub channel: Option<u16>,
+    /// What the caller adds.
+    pub argument: Argument,
+}
+
+/// Why a command cannot be encoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CallError {
+    /// The command has channels and none was named.
+    #[error("which channel? it has {0} to {1}")]
+    ChannelMissing(u16, u16),
+    /// There is no such channel.
+    #[error("there is no channel {0}, the device has {1} to {2}")]
+    NoSuchChannel(u16, u16, u16),
+    /// The command has no channels and one was named.
+    #[error("the command has no channels")]
+    NoChannels,
+    /// The command takes another kind of argument.
+    #[error("the command takes {0}")]
+    WrongArgument(&'static str),
+    /// The argument is outside the command's range.
+    #[error("{0} is outside {1} to {2}")]
+    OutOfRange(u64, u64, u64),
+}
+
+impl Channels {
+    /// The last channel's number.
+    pub fn last(&self) -> u16 {
+        self.first.saturating_add(self.count.saturating_sub(1))
+    }
+
+    fn address(&self, base: u16, channel: u16) -> u16 {
+        base.saturating_add((channel - self.first).saturating_mul(self.step))
+    }
+
+    fn channel_at(&self, base: u16, address: u16) -> Option<u16> {
+        (self.first..=self.last()).find(|&channel| self.address(base, channel) == address)
+    }
+}
+
+fn within(value: u64, least: u64, most: u64) -> Result<u64, CallError> {
+    if (least..=most).contains(&value) { Ok(value) } else { Err(CallError::OutOfRange(value, least, most)) }
+}
+
+impl Command {
+    /// Appends the request as a Modbus PDU: function, address and data, without unit address and checksum.
+    ///
+    /// # Errors
+    /// [`CallError`] when channel or argument do not suit the command; nothing was appended then.
+    pub fn encode(&self, call: Call, pdu: &mut Vec<u8>) -> Result<(), CallError> {
+        let address = match (self.channels, call.channel) {
+            (None, None) => self.address,
+            (None, Some(_)) => return Err(CallError::NoChannels),
+            (Some(all), None) => return Err(CallError::ChannelMissing(all.first, all.last())),
+            (Some(all), Some(channel)) if (all.first..=all.last()).contains(&channel) => {
+                all.address(self.address, channel)
+            }
+            (Some(all), Some(channel)) => return Err(CallError::NoSuchChannel(channel, all.first, all.last())),
+        };
+        let mut data = Vec::new();
+        self.encode_data(call.argument, &mut data)?;
+        pdu.push(self.function);
+        pdu.extend(address.to_be_bytes());
+        pdu.extend(data);
+        Ok(())
+    }
+
+    fn encode_data(&self, argument: Argument, data: &mut Vec<u8>) -> Result<(), CallError> {
+        match (&self.payload, argument) {
+            (&Payload::Read { most }, Argument::None) if most == 1 => data.extend(most.to_be_bytes()),
+            (&Payload::Read { most }, Argument::Count(count)) => {
+                within(count.into(), 1, most.into())?;
+                data.extend(count.to_be_bytes());
+            }
+            (Payload::Fixed(words), Argument::None) => self.encode_words(words, 0, data),
+            (Payload::Timed { words, least, most, .. }, Argument::Units(units)) => {
+                within(units.into(), (*least).into(), (*most).into())?;
+                self.encode_words(words, units, data);
+            }
+            (Payload::Value { words, least, most }, Argument::Value(value)) => {
+                let value = within(value, (*least).into(), (*most).into())?;
+                self.encode_words(words, u16::try_from(value).unwrap_or(*most), data);
+            }
+            (&Payload::Switch { on, off }, Argument::On(state)) => {
+                self.encode_words(&[if state { on } else { off }], 0, data);
+            }
+            (&Payload::Coils { count, row: Some(row) }, Argument::None) => encode_row(count, row, data),
+            (&Payload::Coils { count, row: None }, Argument::Value(row)) => {
+                let row = within(row, 0, u64::MAX >> (64 - u32::from(count.clamp(1, 64))))?;
+                encode_row(count, row, data);
+            }
+            (payload, _) => return Err(CallError::WrongArgument(payload.wants())),
+        }
+        Ok(())
+    }
+
+    fn encode_words(&self, words: &[u16], added: u16, data: &mut Vec<u8>) {
+        if self.function == 16 {
+            let count = u8::try_from(words.len()).unwrap_or(u8::MAX);
+            data.extend([0, count, count.saturating_mul(2)]);
+        }
+        for (at, word) in words.iter().enumerate() {
+            let word = if at + 1 == words.len() { word.wrapping_add(added) } else { *word };
+            data.extend(word.to_be_bytes());
+        }
+    }
+
+    /// Recognises the command in a request's PDU.
+    pub fn call_of(&self, pdu: &[u8]) -> Option<Call> {
+        let (&[function, high, low], data) = pdu.split_first_chunk::<3>()?;
+        let address = u16::from_be_bytes([high, low]);
+        let channel = match self.channels {
+            None if address != self.address => return None,
+            None => None,
+            Some(all) => Some(all.channel_at(self.address, address)?),
+        };
+        if function != self.function {
+            return None;
+        }
+        Some(Call { channel, argument: self.argument_of(data)? })
+    }
+
+    fn argument_of(&self, data: &[u8]) -> Option<Argument> {
+        let sent = match (self.function, data) {
+            (1..=6, &[high, low]) => vec![u16::from_be_bytes([high, low])],
+            (16, [0, count, bytes, rest @ ..])
+                if *bytes == count.wrapping_mul(2) && rest.len() == usize::from(*bytes) =>
+            {
+                rest.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]])).collect()
+            }
+            (15, [high, low, _, row @ ..]) => {
+                let count = u16::from_be_bytes([*high, *low]);
+                return self.row_of(count, row);
+            }
+            _ => return None,
+        };
+        let added = |words: &[u16]| {
+            let (last, head) = words.split_last()?;
+            let (sent_last, sent_head) = sent.split_last()?;
+            (head == sent_head).then(|| sent_last.checked_sub(*last))?
+        };
+        match &self.payload {
+            Payload::Read { most: 1 } => (sent == [1]).then_some(Argument::None),
+            Payload::Read { most } => Some(Argument::Count(*sent.first()?)).filter(|_| (1..=*most).contains(&sent[0])),
+            Payload::Fixed(words) => (*words == sent).then_some(Argument::None),
+            Payload::Timed { words, least, most, .. } => {
+                added(words).filter(|units| (least..=most).contains(&units)).map(Argument::Units)
+            }
+            Payload::Value { words, least, most } => {
+                added(words).filter(|value| (least..=most).contains(&value)).map(|value| Argument::Value(value.into()))
+            }
+            Payload::Switch { on, .. } if sent == [*on] => Some(Argument::On(true)),
+            Payload::Switch { off, .. } if sent == [*off] => Some(Argument::On(false)),
+            Payload::Switch { .. } | Payload::Coils { .. } => None,
+        }
+    }
+
+    fn row_of(&self, sent: u16, bytes: &[u8]) -> Option<Argument> {
+        let Payload::Coils { count, row } = self.payload else { return None };
+        if sent != count || bytes.len() != usize::from(count.div_ceil(8)) {
+            return None;
+        }
+        let found = bytes.iter().rev().fold(0u64, |row, byte| row << 8 | u64::from(*byte));
+        match row {
+            Some(row) => (row == found).then_some(Argument::None),
+            None => Some(Argument::Value(found)),
+        }
+    }
+}
+
+fn encode_row(count: u16, row: u64, data: &mut Vec<u8>) {
+    let bytes = usize::from(count.div_ceil(8)).min(8);
+    data.extend(count.to_be_bytes());
+    data.push(u8::try_from(bytes).unwrap_or(8));
+    data.extend(&row.to_le_bytes()[..bytes]);
+}
+
+impl Payload {
+    fn wants(&self) -> &'static str {
+        match self {
+            Payload::Read { most: 1 } | Payload::Fixed(_) | Payload::Coils { row: Some(_), .. } => "no argument",
+            Payload::Read { .. } => "a count",
+            Payload::Timed { .. } => "a time",
+            Payload::Value { .. } | Payload::Coils { row: None, .. } => "a number",
+            Payload::Switch { .. } => "on or off",
+        }
+    }
+}
+
+impl Profile {
+    /// The command of that name.
+    pub fn command(&self, name: &str) -> Option<&Command> {
+        self.commands.iter().find(|command| command.name == *name)
+    }
+
+    /// The command that a request's PDU is: one that says every word, before one that leaves a word to the caller.
+    pub fn call_of(&self, pdu: &[u8]) -> Option<(&Command, Call)> {
+        let calls = || self.commands.iter().filter_map(|command| Some((command, command.call_of(pdu)?)));
+        calls().find(|(_, call)| call.argument == Argument::None).or_else(|| calls().next())
+    }
+}
+
+/// Reads one entry of `command`.
+pub(super) fn parse_command(table: &DeTable<'_>, span: Range<usize>) -> Result<Command, Vec<KeyError>> {
+    let mut keys = Keys::new(table, span);
+    let name = match keys.text("name") {
+        Some(found) => Name::new(found.value)
+            .map_err(|why| keys.error(Rule::BadValue, found.span, format!("`name` = {:?}: {why}", found.value), ""))
+            .ok(),
+        None => None,
+    };
+    let function = keys.integer("function", 1..=16).and_then(|found| u8::try_from(found.value).ok());
+    let address = keys.word("address", 0..=u16::MAX).map(|found| found.value);
+    for key in ["name", "function", "address"] {
+        if !keys.has(key) {
+            keys.missing(key, "a command has a name, a Modbus function and a wire address");
+        }
+    }
+    let channels = read_channels(&mut keys, address);
+    let payload = read_payload(&mut keys, function);
+    let broadcast = keys.flag("broadcast").is_some_and(|found| found.value);
+    let then = read_follow(&mut keys);
+    let note = keys.text("note").map(|found| found.value.to_owned()).unwrap_or_default();
+    keys.deny_others(&[]);
+    match (name, function, address, payload) {
+        (Some(name), Some(function), Some(address), Some(payload)) if keys.errors.is_empty() => {
+            Ok(Command { name, function, address, channels, payload, broadcast, then, note })
+        }
+        _ => Err(keys.errors),
+    }
+}
+
+fn read_channels(keys: &mut Keys<'_, '_>, address: Option<u16>) -> Option<Channels> {
+    let count = keys.word("channels", 1..=1024);
+    let first = keys.word("first_channel", 0..=1024).map(|found| found.value);
+    let step = keys.word("step", 1..=1024).map(|found| found.value);
+    let Some(count) = count else {
+        for key in ["first_channel", "step"] {
+            if keys.has(key) && !keys.has("channels") {
+                let span = keys.span_of(key);
+                keys.error(Rule::Conflict, span, format!("`{key}` goes with `channels`"), "say how many there are");
+            }
+        }
+        return None;
+    };
+    let all = Channels { first: first.unwrap_or(0), count: count.value, step: step.unwrap_or(1) };
+    let last = u32::from(address.unwrap_or(0)) + u32::from(all.count - 1) * u32::from(all.step);
+    if last > u32::from(u16::MAX) {
+        keys.error(Rule::Conflict, count.span, format!("the last channel would be at {last:#X}: past 0xFFFF"), "");
+    }
+    Some(all)
+}
+
+const PAYLOAD_HELP: &str = "one of read = 4; send = [0xFF00], with time = { unit = \"100ms\", max = 255 } or \
+    value = { min = 1, max = 255 }; on = 0xFFFF with off = 0; coils = 8, with row = 0xFF";
+
+fn read_payload(keys: &mut Keys<'_, '_>, function: Option<u8>) -> Option<Payload> {
+    let read = keys.word("read", 1..=2000).map(|found| found.value);
+    let words = read_words(keys);
+    let time = keys.table("time").and_then(|(table, span)| read_time(table, span, &mut keys.errors));
+    let value = keys.table("value").and_then(|(table, span)| read_range(table, span, &mut keys.errors));
+    let on = keys.word("on", 0..=u16::MAX).map(|found| found.value);
+    let off = keys.word("off", 0..=u16::MAX).map(|found| found.value);
+    let coils = keys.word("coils", 1..=64).map(|found| found.value);
+    let row = read_row(keys, coils);
+    if !keys.errors.is_empty() {
+        return None;
+    }
+    let function = function?;
+    let span = keys.span();
+    let payload = match (read, words, time, value, on.zip(off), coils) {
+        (Some(most), None, None, None, None, None) if function <= 4 => Some(Payload::Read { most }),
+        (None, Some(words), None, None, None, None) => Some(Payload::Fixed(words)),
+        (None, words, Some((unit_ms, least, most)), None, None, None) => {
+            Some(Payload::Timed { words: words.unwrap_or_else(|| vec![0]), unit_ms, least, most })
+        }
+        (None, words, None, Some((least, most)), None, None) => {
+            Some(Payload::Value { words: words.unwrap_or_else(|| vec![0]), least, most })
+        }
+        (None, None, None, None, Some((on, off)), None) => Some(Payload::Switch { on, off }),
+        (None, None, None, None, None, Some(count)) if function == 15 => Some(Payload::Coils { count, row }),
+        _ => None,
+    };
+    let suits = match payload.as_ref()? {
+        Payload::Read { .. } => function <= 4,
+        Payload::Coils { .. } => function == 15,
+        Payload::Switch { .. } => matches!(function, 5 | 6),
+        Payload::Fixed(words) | Payload::Timed { words, .. } | Payload::Value { words, .. } => match function {
+            5 | 6 => words.len() == 1,
+            16 => (1..=123).contains(&words.len()),
+            _ => false,
+        },
+    };
+    if suits {
+        return payload;
+    }
+    keys.error(Rule::Conflict, span, format!("function {function} cannot send this"), PAYLOAD_HELP);
+    None
+}
+
+fn read_words(keys: &mut Keys<'_, '_>) -> Option<Vec<u16>> {
+    let mut words = Vec::new();
+    for value in keys.list("send") {
+        match value.get_ref().as_integer().and_then(integer).and_then(|n| u16::try_from(n).ok()) {
+            Some(word) => words.push(word),
+            None => keys.error(Rule::BadValue, value.span(), "`send` takes words of 0 to 0xFFFF", ""),
+        }
+    }
+    (!words.is_empty()).then_some(words)
+}
+
+fn read_row(keys: &mut Keys<'_, '_>, coils: Option<u16>) -> Option<u64> {
+    let value = keys.raw("row")?;
+    let row = match value.get_ref() {
+        DeValue::Integer(number) => integer(number).and_then(|n| u64::try_from(n).ok()),
+        _ => None,
+    };
+    let fits = row.is_some_and(|row| coils.is_some_and(|count| count >= 64 || row >> count == 0));
+    if !fits {
+        keys.error(Rule::BadValue, value.span(), "`row` has a bit for each of `coils`, coil 0 the lowest", "");
+    }
+    row
+}
+
+fn read_time(table: &DeTable<'_>, span: Range<usize>, errors: &mut Vec<KeyError>) -> Option<(u32, u16, u16)> {
+    let mut keys = Keys::new(table, span);
+    let unit = keys.millis("unit", 3_600_000).map(|found| found.value);
+    if !keys.has("unit") {
+        keys.missing("unit", "the time of one count, for example \"100ms\"");
+    }
+    let range = read_bounds(&mut keys);
+    errors.append(&mut keys.errors);
+    let (least, most) = range?;
+    Some((unit?, least, most))
+}
+
+fn read_range(table: &DeTable<'_>, span: Range<usize>, errors: &mut Vec<KeyError>) -> Option<(u16, u16)> {
+    let mut keys = Keys::new(table, span);
+    let range = read_bounds(&mut keys);
+    errors.append(&mut keys.errors);
+    range
+}
+
+fn read_bounds(keys: &mut Keys<'_, '_>) -> Option<(u16, u16)> {
+    let least = keys.word("min", 0..=u16::MAX).map_or(0, |found| found.value);
+    let most = keys.word("max", 0..=u16::MAX).map(|found| found.value);
+    if !keys.has("max") {
+        keys.missing("max", "the greatest count that the device takes");
+    }
+    keys.deny_others(&[]);
+    let most = most?;
+    if least > most {
+        let span = keys.span();
+        keys.error(Rule::Conflict, span, format!("`min` {least} is above `max` {most}"), "");
+    }
+    Some((least, most))
+}
+
+fn read_follow(keys: &mut Keys<'_, '_>) -> Option<Follow> {
+    let (table, span) = keys.table("then")?;
+    let mut inner = Keys::new(table, span);
+    let table = inner.choice("table", &TABLES).map(|found| found.value);
+    let address = inner.word("address", 0..=u16::MAX).map(|found| found.value);
+    let count = inner.word("count", 1..=125).map_or(1, |found| found.value);
+    for key in ["table", "address"] {
+        if !inner.has(key) {
+            inner.missing(key, "then = { table = \"holding\", address = 46192, count = 1 }");
+        }
+    }
+    inner.deny_others(&[]);
+    keys.errors.append(&mut inner.errors);
+    Some(Follow { table: table?, address: address?, count })
+}

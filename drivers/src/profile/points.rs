@@ -1,0 +1,420 @@
+//! The keys of one point: the same in a profile and in the site file.
+
+use std::ops::Range;
+
+use gatehouse_core::{Decimal, Name};
+use toml::de::{DeTable, DeValue};
+
+use super::keys::{Found, KeyError, Keys, Rule, integer};
+use crate::modbus::point::{DataType, Order, PointSpec, Table, WriteWith};
+
+/// The keys of a point, as profiles and site files write them.
+pub const POINT_KEYS: [&str; 14] = [
+    "name",
+    "table",
+    "address",
+    "type",
+    "registers",
+    "order",
+    "bit",
+    "scale",
+    "offset",
+    "unit",
+    "not_available",
+    "bits",
+    "write",
+    "note",
+];
+
+pub(super) const TABLES: [(&str, Table); 4] =
+    [("holding", Table::Holding), ("input", Table::Input), ("coil", Table::Coil), ("discrete", Table::Discrete)];
+
+const TYPES: [(&str, DataType); 13] = [
+    ("bool", DataType::Bool),
+    ("u16", DataType::U16),
+    ("i16", DataType::I16),
+    ("u32", DataType::U32),
+    ("i32", DataType::I32),
+    ("u64", DataType::U64),
+    ("i64", DataType::I64),
+    ("f32", DataType::F32),
+    ("f64", DataType::F64),
+    ("bcd16", DataType::Bcd16),
+    ("bcd32", DataType::Bcd32),
+    ("bits16", DataType::Bits16),
+    ("text", DataType::Text { registers: 1 }),
+];
+
+const ORDERS: [(&str, Order); 4] =
+    [("ABCD", Order::Abcd), ("CDAB", Order::Cdab), ("BADC", Order::Badc), ("DCBA", Order::Dcba)];
+
+const WRITES: [(&str, WriteWith); 5] = [
+    ("single-coil", WriteWith::SingleCoil),
+    ("coils", WriteWith::Coils),
+    ("single-register", WriteWith::SingleRegister),
+    ("registers", WriteWith::Registers),
+    ("mask", WriteWith::Mask),
+];
+
+impl Table {
+    /// The name in profiles and site files.
+    pub fn as_str(self) -> &'static str {
+        name_in(&TABLES, |table| *table == self)
+    }
+}
+
+impl DataType {
+    /// The name in profiles and site files.
+    pub fn as_str(self) -> &'static str {
+        name_in(&TYPES, |kind| std::mem::discriminant(kind) == std::mem::discriminant(&self))
+    }
+}
+
+impl Order {
+    /// The name in profiles and site files.
+    pub fn as_str(self) -> &'static str {
+        name_in(&ORDERS, |order| *order == self)
+    }
+}
+
+impl WriteWith {
+    /// The name in profiles and site files.
+    pub fn as_str(self) -> &'static str {
+        name_in(&WRITES, |write| *write == self)
+    }
+}
+
+fn name_in<T>(names: &[(&'static str, T)], same: impl Fn(&T) -> bool) -> &'static str {
+    names.iter().find(|(_, value)| same(value)).map_or("", |(name, _)| name)
+}
+
+/// Reads a point that is spelled out in full.
+///
+/// `span` is where the table stands; `extra` are keys that the caller reads itself.
+///
+/// # Errors
+/// Every mistake of the table, in the order of its keys.
+pub fn parse_point(table: &DeTable<'_>, span: Range<usize>, extra: &[&str]) -> Result<PointSpec, Vec<KeyError>> {
+    read_point(None, table, span, extra)
+}
+
+/// Reads a point that changes single facts of `base`; keys that are not there stay as they are. `name` may be given.
+///
+/// # Errors
+/// Every mistake of the table, also where a new fact does not go with an old one.
+pub fn override_point(
+    base: &PointSpec,
+    table: &DeTable<'_>,
+    span: Range<usize>,
+    extra: &[&str],
+) -> Result<PointSpec, Vec<KeyError>> {
+    read_point(Some(base), table, span, extra)
+}
+
+fn read_point(
+    base: Option<&PointSpec>,
+    table: &DeTable<'_>,
+    span: Range<usize>,
+    extra: &[&str],
+) -> Result<PointSpec, Vec<KeyError>> {
+    let mut keys = Keys::new(table, span);
+    let name = read_name(&mut keys, base);
+    let place = keys.choice("table", &TABLES).map(|found| found.value);
+    if place.is_none() && base.is_none() && !keys.has("table") {
+        keys.missing("table", "one of holding, input, coil, discrete");
+    }
+    let place = place.or(base.map(|point| point.table));
+    let address = keys.word("address", 0..=u16::MAX).map(|found| found.value).or(base.map(|point| point.address));
+    if address.is_none() && !keys.has("address") {
+        keys.missing("address", "the address as sent on the wire, counted from 0");
+    }
+    let data_type = read_type(&mut keys, base, place);
+    let order = keys.choice("order", &ORDERS).map(|found| found.value);
+    let scale = keys.decimal("scale").map(|found| found.value);
+    let offset = keys.decimal("offset").map(|found| found.value);
+    let unit = keys.text("unit").map(|found| found.value.to_owned());
+    let note = keys.text("note").map(|found| found.value.to_owned());
+    let bit = read_bit(&mut keys);
+    let bits = read_bits(&mut keys);
+    let marks = read_marks(&mut keys);
+    let write = read_write(&mut keys);
+    keys.deny_others(extra);
+    let (Some(name), Some(table), Some(address), Some(data_type)) = (name, place, address, data_type) else {
+        return Err(in_order(keys.errors));
+    };
+    let kept = |fresh: bool| base.filter(|_| !fresh);
+    let mut point = PointSpec {
+        name,
+        table,
+        address,
+        data_type,
+        order: order.or(base.map(|point| point.order)).unwrap_or_default(),
+        bit: bit.or(kept(keys.has("type")).and_then(|point| point.bit)),
+        scale: scale.or(base.map(|point| point.scale)).unwrap_or(Decimal::whole(1)),
+        offset: offset.or(base.map(|point| point.offset)).unwrap_or(Decimal::whole(0)),
+        unit: unit.or_else(|| base.map(|point| point.unit.clone())).unwrap_or_default(),
+        not_available: Vec::new(),
+        bits: bits.or_else(|| base.map(|point| point.bits.clone())).unwrap_or_default(),
+        write: None,
+        note: note.or_else(|| base.map(|point| point.note.clone())).unwrap_or_default(),
+    };
+    point.not_available = match marks {
+        Some(marks) => patterns(&mut keys, &point, &marks),
+        None => kept(keys.has("type")).map(|point| point.not_available.clone()).unwrap_or_default(),
+    };
+    point.write = match write {
+        Some(Write::Usual) => usual_write(&point),
+        Some(Write::With(with)) => Some(with),
+        Some(Write::Never) => None,
+        None => kept(keys.has("table") || keys.has("type")).and_then(|point| point.write),
+    };
+    check(&mut keys, &point, matches!(write, Some(Write::Usual)));
+    if keys.errors.is_empty() { Ok(point) } else { Err(in_order(keys.errors)) }
+}
+
+fn in_order(mut errors: Vec<KeyError>) -> Vec<KeyError> {
+    errors.sort_by_key(|error| error.span.start);
+    errors
+}
+
+fn read_name(keys: &mut Keys<'_, '_>, base: Option<&PointSpec>) -> Option<Name> {
+    let Some(found) = keys.text("name") else {
+        if base.is_none() && !keys.has("name") {
+            keys.missing("name", "for example name = \"voltage_l1\"");
+        }
+        return base.map(|point| point.name.clone());
+    };
+    Name::new(found.value)
+        .map_err(|why| keys.error(Rule::BadValue, found.span, format!("`name` = {:?}: {why}", found.value), ""))
+        .ok()
+}
+
+fn read_type(keys: &mut Keys<'_, '_>, base: Option<&PointSpec>, table: Option<Table>) -> Option<DataType> {
+    let registers = keys.word("registers", 1..=125);
+    let given = keys.choice("type", &TYPES).map(|found| found.value);
+    let known = match (given, base) {
+        (Some(given), _) => given,
+        (None, Some(base)) => base.data_type,
+        (None, None) if keys.has("type") => return None,
+        (None, None) if matches!(table, Some(Table::Coil | Table::Discrete)) => DataType::Bool,
+        (None, None) => {
+            if table.is_some() {
+                keys.missing("type", "for example type = \"u16\"; also f32, i32, bool, text, ...");
+            }
+            return None;
+        }
+    };
+    match (known, registers) {
+        (DataType::Text { .. }, Some(found)) => return Some(DataType::Text { registers: found.value }),
+        (DataType::Text { .. }, None) if given.is_some() && !keys.has("registers") => {
+            keys.missing("registers", "how many registers the text takes, two characters each");
+        }
+        (DataType::Text { .. }, None) => {}
+        (_, Some(found)) => {
+            let message = format!("`registers` goes with type = \"text\", this point is {}", known.as_str());
+            keys.error(Rule::Conflict, found.span, message, "the other types know how many registers they take");
+        }
+        (_, None) => {}
+    }
+    Some(known)
+}
+
+/// `bit = 3` or `bit = "4-7"`.
+fn read_bit(keys: &mut Keys<'_, '_>) -> Option<(u8, u8)> {
+    let value = keys.raw("bit")?;
+    let field = match value.get_ref() {
+        DeValue::Integer(number) => integer(number).and_then(|n| u8::try_from(n).ok()).map(|bit| (bit, 1)),
+        DeValue::String(text) => text.split_once('-').and_then(|(low, high)| {
+            let (low, high): (u8, u8) = (low.trim().parse().ok()?, high.trim().parse().ok()?);
+            (low <= high && high < 64).then(|| (low, high - low + 1))
+        }),
+        _ => None,
+    };
+    if field.is_none() {
+        let help = "bit = 3 for one bit, bit = \"4-7\" for a field; bit 0 is the lowest";
+        keys.error(Rule::BadValue, value.span(), "`bit` is neither a bit's number nor a range of bits", help);
+    }
+    field
+}
+
+/// `bits = { mains = 3, on_battery = 4 }`.
+fn read_bits(keys: &mut Keys<'_, '_>) -> Option<Vec<(String, u8)>> {
+    let (table, _) = keys.table("bits")?;
+    let mut bits: Vec<(String, u8)> = Vec::new();
+    for (name, value) in table {
+        let text = name.get_ref().as_ref();
+        let bit = value.get_ref().as_integer().and_then(integer).and_then(|n| u8::try_from(n).ok());
+        match bit.filter(|bit| *bit < 64) {
+            None => {
+                let message = format!("`bits.{text}` must be the number of a bit, counted from 0");
+                keys.error(Rule::BadValue, value.span(), message, "");
+            }
+            Some(bit) => match bits.iter().find(|(_, other)| *other == bit) {
+                Some((other, _)) => {
+                    let message = format!("bit {bit} is named twice: `{other}` and `{text}`");
+                    keys.error(Rule::Duplicate, value.span(), message, "");
+                }
+                None => bits.push((text.to_owned(), bit)),
+            },
+        }
+    }
+    bits.sort_by_key(|(_, bit)| *bit);
+    Some(bits)
+}
+
+fn read_marks(keys: &mut Keys<'_, '_>) -> Option<Vec<Found<i128>>> {
+    if !keys.has("not_available") {
+        return keys.raw("not_available").map(|_| Vec::new());
+    }
+    let mut marks = Vec::new();
+    for value in keys.list("not_available") {
+        match value.get_ref().as_integer().and_then(integer) {
+            Some(mark) => marks.push(Found { value: mark, span: value.span() }),
+            None => {
+                let help = "write the raw value as the registers hold it, for example 0x7FFFFFFF or [0x8000, 0xFFFF]";
+                keys.error(Rule::WrongType, value.span(), "`not_available` takes whole numbers", help);
+            }
+        }
+    }
+    Some(marks)
+}
+
+/// Marks as raw bit patterns of the point's width; negative ones are two's complement.
+fn patterns(keys: &mut Keys<'_, '_>, point: &PointSpec, marks: &[Found<i128>]) -> Vec<u64> {
+    let bits = u32::from(point.width().min(4)) * 16;
+    let range = -(1i128 << (bits - 1))..1i128 << bits;
+    let mut found = Vec::new();
+    for mark in marks {
+        if !range.contains(&mark.value) {
+            let message = format!("the mark {:#X} has more bits than a {}", mark.value, point.data_type.as_str());
+            keys.error(Rule::BadValue, mark.span.clone(), message, format!("a {bits}-bit pattern is wanted"));
+        } else if let Ok(pattern) = u64::try_from(mark.value.rem_euclid(1i128 << bits)) {
+            found.push(pattern);
+        }
+    }
+    found
+}
+
+/// What the key `write` asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Write {
+    /// `write = true`: with the function that suits the point.
+    Usual,
+    /// `write = "registers"`.
+    With(WriteWith),
+    /// `write = false`.
+    Never,
+}
+
+fn read_write(keys: &mut Keys<'_, '_>) -> Option<Write> {
+    let value = keys.raw("write")?;
+    match value.get_ref() {
+        DeValue::Boolean(true) => Some(Write::Usual),
+        DeValue::Boolean(false) => Some(Write::Never),
+        _ => keys.choice("write", &WRITES).map(|found| Write::With(found.value)),
+    }
+}
+
+/// The function that suits a point: 05 for a coil, 22 for a field, 06 for one register, 16 for more.
+fn usual_write(point: &PointSpec) -> Option<WriteWith> {
+    match point.table {
+        Table::Coil => Some(WriteWith::SingleCoil),
+        Table::Holding if point.bit.is_some() => Some(WriteWith::Mask),
+        Table::Holding if point.width() == 1 => Some(WriteWith::SingleRegister),
+        Table::Holding => Some(WriteWith::Registers),
+        Table::Discrete | Table::Input => None,
+    }
+}
+
+/// Facts that are each right but do not go together.
+fn check(keys: &mut Keys<'_, '_>, point: &PointSpec, usual: bool) {
+    let name = &point.name;
+    let kind = point.data_type.as_str();
+    let flags = matches!(point.table, Table::Coil | Table::Discrete);
+    let conflict = |keys: &mut Keys<'_, '_>, key: &str, message: String, help: &str| {
+        let span = keys.span_of(key);
+        keys.error(Rule::Conflict, span, message, help);
+    };
+    if flags && point.data_type != DataType::Bool {
+        let message = format!("`{name}` is a {}: one bit, not {kind}", point.table.as_str());
+        conflict(keys, "type", message, "leave `type` out, or read table = \"holding\" or \"input\"");
+        return;
+    }
+    if u32::from(point.address) + u32::from(point.width()) > 0x1_0000 {
+        let message = format!("`{name}` takes {} registers from {:#06X}: past 0xFFFF", point.width(), point.address);
+        conflict(keys, "address", message, "the last address is 0xFFFF");
+    }
+    let width = if flags { 1 } else { point.width() * 16 };
+    let integral = !matches!(point.data_type, DataType::F32 | DataType::F64 | DataType::Text { .. });
+    match point.bit {
+        Some(_) if flags || !integral || matches!(point.data_type, DataType::Bcd16 | DataType::Bcd32) => {
+            let message = format!("`bit` picks bits of a register's whole number, `{name}` is {kind}");
+            conflict(keys, "bit", message, "use type = \"u16\" or another integer type");
+        }
+        Some((low, count)) if u16::from(low) + u16::from(count) > width => {
+            let message = format!("`bit` reaches bit {}, a {kind} ends at bit {}", low + count - 1, width - 1);
+            conflict(keys, "bit", message, "");
+        }
+        Some((_, count)) if count > 1 && point.data_type == DataType::Bool => {
+            conflict(keys, "bit", "a bool is one bit, not a range".into(), "use type = \"u16\" for a field");
+        }
+        None if point.data_type == DataType::Bool && !flags => {
+            let message = format!("`{name}` is a bool in a register: which bit?");
+            conflict(keys, "type", message, "add bit = 0 (0 is the lowest bit)");
+        }
+        _ => {}
+    }
+    if let Some((bit_name, bit)) = point.bits.iter().find(|(_, bit)| !integral || u16::from(*bit) >= width) {
+        conflict(keys, "bits", format!("`bits.{bit_name}` names bit {bit}, which a {kind} does not have"), "");
+    }
+    let plain = matches!(point.data_type, DataType::Bool | DataType::Bits16 | DataType::Text { .. });
+    let one_bit = point.bit.is_some_and(|(_, count)| count == 1);
+    if point.is_scaled() && (plain || one_bit) {
+        let key = if keys.has("scale") { "scale" } else { "offset" };
+        conflict(keys, key, format!("`{name}` is no number: a {kind} has no scale or offset"), "");
+    }
+    if point.scale.mantissa == 0 {
+        conflict(keys, "scale", format!("`scale` of `{name}` is 0: every value would be the same"), "");
+    }
+    if !point.not_available.is_empty() && matches!(point.data_type, DataType::Bool | DataType::Text { .. }) {
+        conflict(keys, "not_available", format!("`{name}` is {kind}, which has no marks"), "");
+    }
+    check_write(keys, point, usual);
+}
+
+fn check_write(keys: &mut Keys<'_, '_>, point: &PointSpec, usual: bool) {
+    let span = keys.span_of("write");
+    let mut refuse = |message: String, help: &str| keys.error(Rule::Conflict, span.clone(), message, help);
+    let table = point.table.as_str();
+    match (point.write, point.table) {
+        (None, _) if usual => {
+            refuse(format!("a {table} point cannot be written"), "Modbus writes coils and holding registers");
+        }
+        (None, _)
+        | (Some(WriteWith::SingleCoil | WriteWith::Coils), Table::Coil)
+        | (Some(WriteWith::Registers), Table::Holding) => {}
+        (Some(WriteWith::SingleRegister), Table::Holding) => {
+            if point.width() > 1 {
+                let kind = point.data_type.as_str();
+                refuse(format!("one register cannot hold a {kind}"), "use write = \"registers\"");
+            }
+        }
+        (Some(WriteWith::Mask), Table::Holding) => {
+            if point.width() > 1 {
+                refuse("a mask write changes one register".into(), "use write = \"registers\"");
+            }
+        }
+        (Some(with), _) => {
+            refuse(
+                format!("a {table} point cannot be written with {}", with.as_str()),
+                "write = true picks what suits",
+            );
+        }
+    }
+    let whole = !matches!(point.write, None | Some(WriteWith::Mask));
+    if whole && point.table == Table::Holding && point.bit.is_some() {
+        let span = keys.span_of("write");
+        let message = format!("writing `{}` whole would change its register's other bits", point.name);
+        keys.error(Rule::Conflict, span, message, "use write = \"mask\"");
+    }
+}
