@@ -1,1 +1,23 @@
 //! Records to the core over MQTT: payloads, topics, the session with its own in-flight ledger, TLS.
+//!
+//! The crate knows nothing of meters or files of records: it pulls unacknowledged records from an [`Outbox`], sends
+//! them, and acknowledges there what the broker (or the core) has taken. `docs/uplink.md` describes what travels.
+//!
+//! Start with `session`: the pure machine that decides what is sent next and what an answer means. `client` is the shell
+//! around it: names, sockets, TLS, packets. rumqttc gives the packets of MQTT 3.1.1 and 5; its event loop is not used,
+//! because it cannot leave publishing to a ledger of ours: it owns packet ids, queues across reconnects and, under
+//! MQTT 5, waits without a limit for a frozen broker to take bytes.
+
+pub mod fault;
+pub mod handle;
+pub mod inventory;
+pub mod outbox;
+pub mod settings;
+pub mod status;
+
+pub use fault::Fault;
+pub use handle::{Clock, SharedOutbox, UplinkHandle};
+pub use inventory::{DeviceEntry, Inventory, PointEntry};
+pub use outbox::{Outbox, OutboxError, Visit};
+pub use settings::{AckMode, BackoffSettings, Broker, InvalidBroker, Settings, TlsFiles, Version};
+pub use status::{BudgetUse, Counters, LinkState, UplinkEvent, UplinkStatus};
