@@ -1,0 +1,8 @@
+//! The simulated site: slaves, lines, brokers and the faults that real ones have, for the demo, the bench and tests.
+//!
+//! It is the other side of everything the gateway speaks, and shares none of its codecs. It is never part of the
+//! daemon. Start reading at [`slave`] and [`line`].
+
+pub mod line;
+pub mod sim_clock;
+pub mod slave;

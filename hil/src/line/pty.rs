@@ -1,0 +1,116 @@
+//! A [`Wire`] behind a pseudo-terminal, with a thread that keeps its time.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::num::NonZeroU64;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread::JoinHandle;
+
+use anyhow::Context;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Mode, OFlags, fcntl_setfl, open};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
+
+use super::faults::{Counts, Faults};
+use super::wire::{Speed, Wire};
+use crate::sim_clock::now_ns;
+use crate::slave::answer::Memory;
+
+/// Longest sleep of the line's thread, so that it sees the wish to stop.
+const LONGEST_SLEEP_NS: u64 = 500_000_000;
+
+/// A running simulated RS-485 line. It ends when dropped.
+pub struct SerialLine {
+    path: PathBuf,
+    /// What goes wrong on it.
+    pub faults: Arc<Faults>,
+    /// What happened on it.
+    pub counts: Arc<Counts>,
+    stop: Arc<AtomicBool>,
+    // Held open so that the master side never sees a hang-up while no gateway has the port.
+    slave: OwnedFd,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl SerialLine {
+    /// Starts a line with these slaves, by unit.
+    ///
+    /// # Errors
+    /// When the system gives no pseudo-terminal or thread.
+    pub fn start(speed: Speed, units: Vec<(u8, Box<dyn Memory>)>) -> anyhow::Result<Self> {
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).context("no pseudo-terminal (/dev/ptmx)")?;
+        grantpt(&master)?;
+        unlockpt(&master)?;
+        let name = ptsname(&master, Vec::new())?;
+        let path = PathBuf::from(name.to_str().context("the pseudo-terminal's name is not text")?);
+        let slave = open(&path, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty())
+            .with_context(|| format!("cannot open {}", path.display()))?;
+        let mut termios = tcgetattr(&slave)?;
+        termios.make_raw();
+        tcsetattr(&slave, OptionalActions::Now, &termios)?;
+        fcntl_setfl(&master, OFlags::NONBLOCK)?;
+        let (faults, counts, stop) = (Arc::<Faults>::default(), Arc::new(Counts::new()), Arc::<AtomicBool>::default());
+        let wire = Wire::new(speed, units, faults.clone(), counts.clone());
+        let stopped = stop.clone();
+        let thread = std::thread::Builder::new()
+            .name(format!("line-{}", speed.baud))
+            .spawn(move || run(File::from(master), wire, &stopped))
+            .context("cannot start the line's thread")?;
+        Ok(SerialLine { path, faults, counts, stop, slave, thread: Some(thread) })
+    }
+
+    /// The device file that the gateway opens.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Lets another process open the port after one that held it exclusively was killed.
+    pub fn release(&self) {
+        // Fails only where exclusive mode does not exist.
+        let _ = rustix::termios::ioctl_tiocnxcl(&self.slave);
+    }
+}
+
+impl Drop for SerialLine {
+    fn drop(&mut self) {
+        self.stop.store(true, Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Asks for exact timers and an early turn; a container may refuse either, and the line then is only less exact.
+pub(crate) fn be_punctual() {
+    let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1));
+    let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), -15);
+}
+
+fn run(mut master: File, mut wire: Wire, stop: &AtomicBool) {
+    be_punctual();
+    let mut bytes = [0u8; 1024];
+    let mut out = Vec::with_capacity(1024);
+    while !stop.load(Relaxed) {
+        let wait = wire.poll_timeout().map_or(LONGEST_SLEEP_NS, |at| at.saturating_sub(now_ns()).min(LONGEST_SLEEP_NS));
+        let timeout = Timespec { tv_sec: 0, tv_nsec: wait.cast_signed() };
+        let mut fds = [PollFd::new(&master, PollFlags::IN)];
+        let ready = poll(&mut fds, Some(&timeout)).unwrap_or(0) > 0;
+        let now = now_ns();
+        // What had come out by now was on the line before the bytes that are read now.
+        wire.poll_transmit(now, &mut out);
+        if ready {
+            if let Ok(n @ 1..) = master.read(&mut bytes) {
+                wire.handle_bytes(now, &bytes[..n]);
+            }
+        }
+        if !out.is_empty() {
+            // A full buffer means that nobody reads: as on a real pair, the bytes are gone.
+            let _ = master.write(&out);
+            out.clear();
+        }
+    }
+}
