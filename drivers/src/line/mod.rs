@@ -1,3 +1,27 @@
 //! The line discipline: one physical channel, its devices and whose turn it is.
+//!
+//! [`Line`] is a machine without I/O and without a clock. The shell owns the port; it tells the line what happened
+//! and does what the line wants:
+//!
+//! 1. After each `handle_*` drain [`Line::poll_output`], then ask [`Line::poll_transmit`]. If it gave bytes, drop what
+//!    the port holds unread (serial lines only), write them, and call [`Line::handle_sent`] when the kernel has them all.
+//! 2. Arm one timer to [`Line::poll_timeout`]; when it fires call [`Line::handle_timeout`].
+//! 3. On [`Output::ClosePort`] close the port, call [`Line::handle_closed`], open it again, call [`Line::handle_opened`].
+//! 4. Give the readings of each [`Output::Sample`] back to [`Line::recycle`], so that polling allocates nothing.
+//!
+//! What it is not: it knows no protocol. Requests, replies and points are the [`Driver`](gatehouse_core::Driver)'s.
+//! Start reading at [`machine`](self::Line); the rules it applies are one file each: [`Cadence`](cadence) for due
+//! times, [`Turnaround`](turnaround) for learned timeouts, [`Outstanding`](late) for late replies, [`Dead`](dead) for
+//! silent devices.
 
+mod machine;
+pub mod output;
 pub mod settings;
+pub mod stats;
+pub mod trace;
+
+pub use machine::{Line, LineDevice};
+pub use output::{CloseReason, Command, CommandRefusal, CommandResult, Output, Wake};
+pub use settings::{DeviceSettings, Echo, LineSettings, Medium, Wire};
+pub use stats::{DeviceState, DeviceStatus, LineStats};
+pub use trace::{Direction, TraceFrame, Verdict};

@@ -76,6 +76,11 @@ pub struct LineSettings {
     pub lost_after_polls: u8,
     /// See `lost_after_polls`.
     pub lost_after_time: Duration,
+    /// How long after `timeout_ceiling` a reply may still come on a serial line; until then nothing is sent that it
+    /// could be taken for.
+    pub late_window: Duration,
+    /// Offset of all due times from the line's start; spreads the lines of a site.
+    pub phase: Duration,
 }
 
 impl LineSettings {
@@ -90,6 +95,8 @@ impl LineSettings {
             backoff_max: Duration::from_secs(300),
             lost_after_polls: 3,
             lost_after_time: Duration::from_secs(2),
+            late_window: Duration::from_secs(1),
+            phase: Duration::ZERO,
         }
     }
 }
