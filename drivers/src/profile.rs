@@ -50,6 +50,8 @@ pub struct Defaults {
     pub unit: Option<u8>,
     /// Line speed.
     pub baud: Option<u32>,
+    /// 7 or 8.
+    pub data_bits: Option<u8>,
     /// `N`, `E` or `O`.
     pub parity: Option<char>,
     /// 1 or 2.
@@ -172,7 +174,35 @@ pub enum Payload {
     },
 }
 
-static EMBEDDED: [Embedded; 0] = [];
+macro_rules! embed {
+    ($($name:literal),* $(,)?) => {
+        [$(Embedded::new($name, include_str!(concat!("../profiles/", $name, ".toml")))),*]
+    };
+}
+
+static EMBEDDED: [Embedded; 21] = embed![
+    "acrel-adl400",
+    "acrel-adw300",
+    "advantech-adam6060",
+    "apc-nmc2",
+    "bolid-s2000pp",
+    "carlogavazzi-em340",
+    "chint-dtsu666",
+    "eastron-sdm120",
+    "eastron-sdm230",
+    "eastron-sdm630",
+    "eletechsup-r4d8",
+    "janitza-umg96rm",
+    "juying-dam0808",
+    "lot-turnstile",
+    "peacefair-pzem016",
+    "schneider-iem3000",
+    "schneider-pm5000",
+    "vacon-10",
+    "waveshare-modbus-rtu-relay-8",
+    "wb-mwac-v2",
+    "xy-md02",
+];
 
 /// The profiles in the binary, in alphabetical order.
 pub fn embedded() -> &'static [Embedded] {

@@ -142,12 +142,13 @@ fn read_defaults(table: &DeTable<'_>, span: Range<usize>, errors: &mut Vec<KeyEr
     let unit = keys.word("unit", 1..=255).and_then(|found| u8::try_from(found.value).ok());
     let baud = keys.integer("baud", 300..=4_000_000).and_then(|found| u32::try_from(found.value).ok());
     let parity = keys.choice("parity", &[("none", 'N'), ("even", 'E'), ("odd", 'O')]).map(|found| found.value);
+    let data_bits = keys.word("data_bits", 7..=8).and_then(|found| u8::try_from(found.value).ok());
     let stop_bits = keys.word("stop_bits", 1..=2).and_then(|found| u8::try_from(found.value).ok());
     let tcp_port = keys.word("tcp_port", 1..=u16::MAX).map(|found| found.value);
     let verified = keys.flag("verified").is_some_and(|found| found.value);
     keys.deny_others(&[]);
     errors.extend(keys.errors);
-    Defaults { unit, baud, parity, stop_bits, tcp_port, verified }
+    Defaults { unit, baud, data_bits, parity, stop_bits, tcp_port, verified }
 }
 
 /// Reads what a device can bear: the table `limits` of a profile, or of a device in the site file; keys that are not
