@@ -63,13 +63,6 @@ impl Table {
     }
 }
 
-impl DataType {
-    /// The name in profiles and site files.
-    pub fn as_str(self) -> &'static str {
-        name_in(&TYPES, |kind| std::mem::discriminant(kind) == std::mem::discriminant(&self))
-    }
-}
-
 impl Order {
     /// The name in profiles and site files.
     pub fn as_str(self) -> &'static str {
@@ -82,6 +75,10 @@ impl WriteWith {
     pub fn as_str(self) -> &'static str {
         name_in(&WRITES, |write| *write == self)
     }
+}
+
+fn type_name(data_type: DataType) -> &'static str {
+    name_in(&TYPES, |kind| std::mem::discriminant(kind) == std::mem::discriminant(&data_type))
 }
 
 fn name_in<T>(names: &[(&'static str, T)], same: impl Fn(&T) -> bool) -> &'static str {
@@ -211,7 +208,7 @@ fn read_type(keys: &mut Keys<'_, '_>, base: Option<&PointSpec>, table: Option<Ta
         }
         (DataType::Text { .. }, None) => {}
         (_, Some(found)) => {
-            let message = format!("`registers` goes with type = \"text\", this point is {}", known.as_str());
+            let message = format!("`registers` goes with type = \"text\", this point is {}", type_name(known));
             keys.error(Rule::Conflict, found.span, message, "the other types know how many registers they take");
         }
         (_, None) => {}
@@ -286,7 +283,7 @@ fn patterns(keys: &mut Keys<'_, '_>, point: &PointSpec, marks: &[Found<i128>]) -
     let mut found = Vec::new();
     for mark in marks {
         if !range.contains(&mark.value) {
-            let message = format!("the mark {:#X} has more bits than a {}", mark.value, point.data_type.as_str());
+            let message = format!("the mark {:#X} has more bits than a {}", mark.value, type_name(point.data_type));
             keys.error(Rule::BadValue, mark.span.clone(), message, format!("a {bits}-bit pattern is wanted"));
         } else if let Ok(pattern) = u64::try_from(mark.value.rem_euclid(1i128 << bits)) {
             found.push(pattern);
@@ -329,7 +326,7 @@ fn usual_write(point: &PointSpec) -> Option<WriteWith> {
 /// Facts that are each right but do not go together.
 fn check(keys: &mut Keys<'_, '_>, point: &PointSpec, usual: bool) {
     let name = &point.name;
-    let kind = point.data_type.as_str();
+    let kind = type_name(point.data_type);
     let flags = matches!(point.table, Table::Coil | Table::Discrete);
     let conflict = |keys: &mut Keys<'_, '_>, key: &str, message: String, help: &str| {
         let span = keys.span_of(key);
@@ -395,7 +392,7 @@ fn check_write(keys: &mut Keys<'_, '_>, point: &PointSpec, usual: bool) {
         | (Some(WriteWith::Registers), Table::Holding) => {}
         (Some(WriteWith::SingleRegister), Table::Holding) => {
             if point.width() > 1 {
-                let kind = point.data_type.as_str();
+                let kind = type_name(point.data_type);
                 refuse(format!("one register cannot hold a {kind}"), "use write = \"registers\"");
             }
         }
