@@ -56,13 +56,6 @@ const WRITES: [(&str, WriteWith); 5] = [
     ("mask", WriteWith::Mask),
 ];
 
-impl Table {
-    /// The name in profiles and site files.
-    pub fn as_str(self) -> &'static str {
-        name_in(&TABLES, |table| *table == self)
-    }
-}
-
 impl Order {
     /// The name in profiles and site files.
     pub fn as_str(self) -> &'static str {
@@ -75,6 +68,10 @@ impl WriteWith {
     pub fn as_str(self) -> &'static str {
         name_in(&WRITES, |write| *write == self)
     }
+}
+
+fn table_name(table: Table) -> &'static str {
+    name_in(&TABLES, |known| *known == table)
 }
 
 fn type_name(data_type: DataType) -> &'static str {
@@ -333,7 +330,7 @@ fn check(keys: &mut Keys<'_, '_>, point: &PointSpec, usual: bool) {
         keys.error(Rule::Conflict, span, message, help);
     };
     if flags && point.data_type != DataType::Bool {
-        let message = format!("`{name}` is a {}: one bit, not {kind}", point.table.as_str());
+        let message = format!("`{name}` is a {}: one bit, not {kind}", table_name(point.table));
         conflict(keys, "type", message, "leave `type` out, or read table = \"holding\" or \"input\"");
         return;
     }
@@ -382,7 +379,7 @@ fn check(keys: &mut Keys<'_, '_>, point: &PointSpec, usual: bool) {
 fn check_write(keys: &mut Keys<'_, '_>, point: &PointSpec, usual: bool) {
     let span = keys.span_of("write");
     let mut refuse = |message: String, help: &str| keys.error(Rule::Conflict, span.clone(), message, help);
-    let table = point.table.as_str();
+    let table = table_name(point.table);
     match (point.write, point.table) {
         (None, _) if usual => {
             refuse(format!("a {table} point cannot be written"), "Modbus writes coils and holding registers");
