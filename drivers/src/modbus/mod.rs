@@ -1,3 +1,23 @@
 //! Modbus RTU, ASCII, TCP and RTU over TCP.
+//!
+//! Start with [`ModbusDevice`], the driver of one device. It plans its requests with [`planner`], frames them with
+//! [`frame`] and [`pdu`], and turns registers into values with [`decode`]. [`wire`] decodes whole frames without a
+//! device.
 
+pub mod checksum;
+pub mod decode;
+pub mod device;
+pub mod encode;
+pub mod error;
+pub mod frame;
+pub mod pdu;
+pub mod planner;
 pub mod point;
+mod scan;
+pub mod wire;
+
+pub use device::ModbusDevice;
+pub use error::WireError;
+pub use frame::Framing;
+pub use planner::Cost;
+pub use wire::{ReplyFrame, RequestFrame, decode_reply, decode_request};

@@ -15,6 +15,18 @@ pub enum Table {
     Input,
 }
 
+impl Table {
+    /// The table's name in profiles and messages.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Table::Coil => "coil",
+            Table::Discrete => "discrete",
+            Table::Holding => "holding",
+            Table::Input => "input",
+        }
+    }
+}
+
 /// How a value lies in its registers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DataType {
@@ -47,6 +59,27 @@ pub enum DataType {
         /// Registers, 1 to 125.
         registers: u16,
     },
+}
+
+impl DataType {
+    /// The type's name in profiles and messages.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            DataType::Bool => "bool",
+            DataType::U16 => "u16",
+            DataType::I16 => "i16",
+            DataType::U32 => "u32",
+            DataType::I32 => "i32",
+            DataType::U64 => "u64",
+            DataType::I64 => "i64",
+            DataType::F32 => "f32",
+            DataType::F64 => "f64",
+            DataType::Bcd16 => "bcd16",
+            DataType::Bcd32 => "bcd32",
+            DataType::Bits16 => "bits16",
+            DataType::Text { .. } => "text",
+        }
+    }
 }
 
 /// Where byte A, the most significant, lands. For 64 bit the same four patterns over eight bytes.

@@ -86,7 +86,8 @@ pub enum Action {
     Read(Vec<PointIx>),
     /// Writes one value, then reads the point back.
     Write(PointIx, Value),
-    /// Asks the device who it is, where the protocol can.
+    /// Asks the device who it is, where the protocol can. Its readings are texts, under the protocol's object number
+    /// in place of a point (Modbus: 0 vendor, 1 product, 2 revision).
     Identify,
 }
 
@@ -149,6 +150,12 @@ pub trait Driver: Send {
     /// # Errors
     /// [`ActionError`] when the action cannot be expressed; nothing was appended then.
     fn begin(&mut self, action: &Action, steps: &mut Vec<StepId>) -> Result<(), ActionError>;
+
+    /// Appends the step that a reply to `step` asks for: the rest of an answer that did not fit into one frame. To be
+    /// called after each [`Decoded::Reply`] within an action.
+    fn follow_up(&mut self, step: StepId, steps: &mut Vec<StepId>) {
+        let _ = (step, steps);
+    }
 
     /// Frees the steps of the last action.
     fn end(&mut self);

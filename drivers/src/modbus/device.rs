@@ -1,0 +1,353 @@
+//! The driver of one Modbus device.
+
+mod action;
+mod split;
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::time::Duration;
+
+use gatehouse_core::driver::{Action, ActionError};
+use gatehouse_core::{Decoded, Driver, NoData, PointIx, PointReading, Reject, StepId, StepShape};
+
+use super::decode::PointCodec;
+use super::frame::Framing;
+use super::pdu::{self, function};
+use super::planner::{self, Cost, Cut, PlanError, READ_REQUEST_PDU, Read, Rules};
+use super::point::{PointSpec, Table};
+use super::scan::{self, Expect, Found};
+use crate::profile::Limits;
+
+/// Silence after a broadcast, so that each device has carried it out (Modbus over Serial Line 1.02, 2.4.1).
+const BROADCAST_PAUSE: Duration = Duration::from_millis(100);
+
+/// One Modbus device: its points, its plan of reads and the rules of its replies.
+#[derive(Debug)]
+pub struct ModbusDevice {
+    framing: Framing,
+    unit: u8,
+    points: Arc<[PointSpec]>,
+    codecs: Box<[PointCodec]>,
+    limits: Limits,
+    cost: Cost,
+    /// The plan: the steps of each group, in the order to send them.
+    groups: Vec<Vec<StepId>>,
+    /// Every planned read there ever was, so that a [`StepId`] stays good while the plan changes under it.
+    reads: Vec<ReadStep>,
+    /// The steps of the action at hand.
+    actions: Vec<Step>,
+    /// Where merged reads were refused.
+    cuts: Vec<Cut>,
+    /// How often reads were merged again around a refused point; bounds `reads`.
+    rejoined: u8,
+    /// The object that the last identification wants to continue with.
+    next_object: Cell<Option<u8>>,
+}
+
+/// One request.
+#[derive(Debug)]
+enum Step {
+    Read(ReadStep),
+    Write(Box<[u8]>),
+    Identify { object: u8 },
+}
+
+/// One read of the plan.
+#[derive(Debug)]
+struct ReadStep {
+    table: Table,
+    address: u16,
+    quantity: u16,
+    /// Points ascending.
+    slots: Box<[Slot]>,
+    /// The read of the first plan that this one is a part of.
+    origin: u32,
+    /// The device refuses it, and it cannot be split further.
+    is_refused: bool,
+}
+
+/// Where a point lies in a read.
+#[derive(Debug, Clone, Copy)]
+struct Slot {
+    point: PointIx,
+    /// Bits or registers from the read's first.
+    offset: u16,
+}
+
+/// One request of the plan, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StepSummary {
+    /// What is read.
+    pub table: Table,
+    /// First wire address.
+    pub address: u16,
+    /// Bits or registers.
+    pub count: u16,
+    /// The points that come with it, ascending.
+    pub points: Vec<PointIx>,
+    /// Bytes of the request, framing included.
+    pub request_bytes: usize,
+    /// Bytes of the normal reply, framing included.
+    pub reply_bytes: usize,
+}
+
+/// The PDU of a step's request.
+enum Pdu<'a> {
+    Read([u8; READ_REQUEST_PDU]),
+    Identify([u8; 4]),
+    Write(&'a [u8]),
+}
+
+impl std::ops::Deref for Pdu<'_> {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        match self {
+            Pdu::Read(pdu) => pdu,
+            Pdu::Identify(pdu) => pdu,
+            Pdu::Write(pdu) => pdu,
+        }
+    }
+}
+
+/// A step as the device holds it.
+#[derive(Clone, Copy)]
+enum StepRef<'a> {
+    Read(&'a ReadStep),
+    Write(&'a [u8]),
+    Identify { object: u8 },
+}
+
+impl<'a> StepRef<'a> {
+    fn pdu(self) -> Pdu<'a> {
+        match self {
+            StepRef::Read(read) => {
+                let ([a1, a0], [q1, q0]) = (read.address.to_be_bytes(), read.quantity.to_be_bytes());
+                Pdu::Read([read.table.read_function(), a1, a0, q1, q0])
+            }
+            StepRef::Write(pdu) => Pdu::Write(pdu),
+            StepRef::Identify { object } => {
+                Pdu::Identify([function::ENCAPSULATED, pdu::MEI_IDENTIFICATION, action::READ_BASIC, object])
+            }
+        }
+    }
+}
+
+impl ModbusDevice {
+    /// Plans the reads of a device at `unit`. `groups` lists the points that are polled together; a point may stand
+    /// in none. Devices of one model may share `points`.
+    ///
+    /// # Errors
+    /// [`PlanError`] names a point of a group that no read can give.
+    pub fn new(
+        framing: Framing,
+        unit: u8,
+        points: impl Into<Arc<[PointSpec]>>,
+        groups: Vec<Vec<PointIx>>,
+        limits: Limits,
+        cost: Cost,
+    ) -> Result<Self, PlanError> {
+        let points = points.into();
+        let mut device = ModbusDevice {
+            framing,
+            unit,
+            codecs: points.iter().map(PointCodec::new).collect(),
+            points,
+            limits,
+            cost,
+            groups: Vec::with_capacity(groups.len()),
+            reads: Vec::new(),
+            actions: Vec::new(),
+            cuts: Vec::new(),
+            rejoined: 0,
+            next_object: Cell::new(None),
+        };
+        for group in groups {
+            let mut steps = Vec::new();
+            for read in planner::plan_with(&device.points, &group, &device.rules())? {
+                let origin = id_of(device.reads.len());
+                device.reads.push(device.read_step(read, origin));
+                steps.push(StepId(origin));
+            }
+            device.groups.push(steps);
+        }
+        Ok(device)
+    }
+
+    /// The device's points.
+    pub fn specs(&self) -> &[PointSpec] {
+        &self.points
+    }
+
+    /// The requests of each group, as they are planned now.
+    pub fn plan_summary(&self) -> Vec<Vec<StepSummary>> {
+        let summary = |&id: &StepId| match self.step(id) {
+            Some(StepRef::Read(read)) => Some(StepSummary {
+                table: read.table,
+                address: read.address,
+                count: read.quantity,
+                points: read.slots.iter().map(|slot| slot.point).collect(),
+                request_bytes: self.shape(id).request_bytes,
+                reply_bytes: self.shape(id).reply_bytes,
+            }),
+            _ => None,
+        };
+        self.groups.iter().map(|steps| steps.iter().filter_map(summary).collect()).collect()
+    }
+
+    /// A step in words, for logs and traces.
+    pub fn describe(&self, step: StepId) -> String {
+        match self.step(step) {
+            Some(StepRef::Read(read)) => {
+                let last = u32::from(read.address) + u32::from(read.quantity) - 1;
+                let table = read.table.as_str();
+                format!("unit {} read {table} {} to {last}, {} points", self.unit, read.address, read.slots.len())
+            }
+            Some(StepRef::Write(pdu)) => match pdu::Request::parse(pdu) {
+                Ok(request) => format!("unit {} {request:?}", self.unit),
+                Err(_) => format!("unit {} write {pdu:02x?}", self.unit),
+            },
+            Some(StepRef::Identify { object }) => format!("unit {} identify from object {object}", self.unit),
+            None => "a step that is no longer".to_owned(),
+        }
+    }
+
+    fn rules(&self) -> Rules<'_> {
+        Rules { framing: self.framing, cost: self.cost, limits: &self.limits, cuts: &self.cuts }
+    }
+
+    fn read_step(&self, read: Read, origin: u32) -> ReadStep {
+        let slot = |&point: &PointIx| Slot { point, offset: self.points[usize::from(point.0)].address - read.address };
+        ReadStep {
+            table: read.table,
+            address: read.address,
+            quantity: read.quantity,
+            slots: read.points.iter().map(slot).collect(),
+            origin,
+            is_refused: false,
+        }
+    }
+
+    fn step(&self, id: StepId) -> Option<StepRef<'_>> {
+        match id.0.checked_sub(action::FIRST) {
+            None => self.reads.get(id.0 as usize).map(StepRef::Read),
+            Some(at) => self.actions.get(at as usize).map(|step| match step {
+                Step::Read(read) => StepRef::Read(read),
+                Step::Write(pdu) => StepRef::Write(pdu),
+                Step::Identify { object } => StepRef::Identify { object: *object },
+            }),
+        }
+    }
+
+    fn is_broadcast(&self) -> bool {
+        self.unit == 0 && self.framing != Framing::Tcp
+    }
+
+    fn read_values(&self, read: &ReadStep, data: &[u8], readings: &mut Vec<PointReading>) {
+        for &Slot { point, offset } in &read.slots {
+            let (codec, offset) = (&self.codecs[usize::from(point.0)], usize::from(offset));
+            let value = if read.table.is_bits() {
+                match data.get(offset / 8) {
+                    Some(byte) => codec.coil(byte >> (offset % 8) & 1 == 1),
+                    None => Err(NoData::BadReply),
+                }
+            } else {
+                match data.get(2 * offset..2 * offset + codec.bytes()) {
+                    Some(registers) => codec.registers(registers),
+                    None => Err(NoData::BadReply),
+                }
+            };
+            readings.push(PointReading { point, value });
+        }
+    }
+}
+
+/// The id of the step at a position, as they are counted in a device: far fewer than 2^31.
+fn id_of(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or(u32::MAX)
+}
+
+impl Driver for ModbusDevice {
+    fn groups(&self) -> usize {
+        self.groups.len()
+    }
+
+    fn group_steps(&self, group: usize, steps: &mut Vec<StepId>) {
+        if let Some(planned) = self.groups.get(group) {
+            steps.extend_from_slice(planned);
+        }
+    }
+
+    fn shape(&self, step: StepId) -> StepShape {
+        let (request, reply) = match self.step(step) {
+            None => (0, 0),
+            Some(step) => {
+                let pdu = step.pdu();
+                (pdu.len(), pdu::expected_reply_bytes(&pdu))
+            }
+        };
+        let pause = Duration::from_millis(u64::from(self.limits.pause_ms));
+        let (reply_bytes, pause_after) = if self.is_broadcast() {
+            (0, pause.max(BROADCAST_PAUSE))
+        } else {
+            (self.framing.frame_bytes(reply), pause)
+        };
+        StepShape {
+            request_bytes: self.framing.frame_bytes(request),
+            reply_bytes,
+            repeatable: !matches!(self.step(step), Some(StepRef::Write(_))),
+            pause_after,
+        }
+    }
+
+    fn points(&self, step: StepId, points: &mut Vec<PointIx>) {
+        if let Some(StepRef::Read(read)) = self.step(step) {
+            points.extend(read.slots.iter().map(|slot| slot.point));
+        }
+    }
+
+    fn encode(&self, step: StepId, tag: u16, bytes: &mut Vec<u8>) {
+        if let Some(step) = self.step(step) {
+            self.framing.encode(tag, self.unit, &step.pdu(), bytes);
+        }
+    }
+
+    fn decode(&self, step: StepId, tag: u16, bytes: &[u8], readings: &mut Vec<PointReading>) -> Decoded {
+        let Some(step) = self.step(step) else {
+            return match bytes.len() {
+                0 => Decoded::Incomplete { missing: 1 },
+                bytes => Decoded::Skip { bytes, why: Reject::Noise },
+            };
+        };
+        let request = step.pdu();
+        let expect = Expect { transaction: tag, unit: self.unit, request: &request };
+        let found = scan::find(self.framing, &expect, bytes, |pdu| match step {
+            _ if pdu[0] & function::EXCEPTION != 0 => {}
+            StepRef::Read(read) => self.read_values(read, &pdu[2..], readings),
+            StepRef::Identify { .. } => self.read_identity(pdu, readings),
+            StepRef::Write(_) => {}
+        });
+        match found {
+            Found::Incomplete { missing } => Decoded::Incomplete { missing },
+            Found::Skip { bytes, why } => Decoded::Skip { bytes, why: why.reject() },
+            Found::Reply { bytes, exception: Some(code), .. } => Decoded::Exception { bytes, code },
+            Found::Reply { bytes, exception: None, .. } => Decoded::Reply { bytes },
+        }
+    }
+
+    fn refused(&mut self, step: StepId, code: u8, instead: &mut Vec<StepId>) {
+        self.split(step, code, instead);
+    }
+
+    fn begin(&mut self, action: &Action, steps: &mut Vec<StepId>) -> Result<(), ActionError> {
+        self.begin_action(action, steps)
+    }
+
+    fn follow_up(&mut self, step: StepId, steps: &mut Vec<StepId>) {
+        self.continue_identity(step, steps);
+    }
+
+    fn end(&mut self) {
+        self.actions.clear();
+        self.next_object.set(None);
+    }
+}
