@@ -9,43 +9,64 @@ use super::point::{DataType, Order, PointSpec};
 pub struct PointCodec {
     data_type: DataType,
     order: Order,
-    /// Lowest bit and mask of a field.
-    field: Option<(u8, u64)>,
+    /// Lowest bit and width of a field.
+    field: Option<(u8, u8)>,
     is_flag: bool,
     scaling: Scaling,
     not_available: Box<[u64]>,
 }
 
-/// `value = raw × scale + offset`, prepared for whole numbers.
+/// `value = raw × scale + offset`, prepared.
+#[derive(Debug, Clone)]
+pub(super) enum Scaling {
+    /// The value is the raw number.
+    Plain,
+    /// A whole number at the exponent that each value of the point has.
+    Whole(Box<Whole>),
+    /// A float, by its shortest digits.
+    Float(Box<(Decimal, Decimal)>),
+    /// A scale and an offset so far apart that no number holds both.
+    Never,
+}
+
+/// Scale and offset as mantissas at one exponent.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Scaling {
-    pub(super) scale: Decimal,
-    pub(super) offset: Decimal,
-    is_plain: bool,
-    /// Scale and offset at the exponent that each value of the point has; `None` where they do not fit.
-    whole: Option<(i128, i128)>,
+pub(super) struct Whole {
+    scale: i128,
+    offset: i128,
     exponent: i8,
 }
 
 impl Scaling {
     pub(super) fn new(spec: &PointSpec) -> Self {
+        if matches!(spec.data_type, DataType::F32 | DataType::F64) {
+            let factors = || Scaling::Float(Box::new((spec.scale, spec.offset)));
+            return if spec.is_scaled() { factors() } else { Scaling::Plain };
+        }
         let exponent = spec.scale.exponent.min(spec.offset.exponent);
-        let whole = spec.scale.at_exponent(exponent).zip(spec.offset.at_exponent(exponent));
-        Scaling { scale: spec.scale, offset: spec.offset, is_plain: !spec.is_scaled(), whole, exponent }
+        match spec.scale.at_exponent(exponent).zip(spec.offset.at_exponent(exponent)) {
+            Some((1, 0)) if exponent == 0 => Scaling::Plain,
+            Some((scale, offset)) => Scaling::Whole(Box::new(Whole { scale, offset, exponent })),
+            None => Scaling::Never,
+        }
     }
 
     fn whole(&self, raw: i128) -> Result<Value, NoData> {
-        let (scale, offset) = self.whole.ok_or(NoData::OutOfRange)?;
-        let mantissa = raw.checked_mul(scale).and_then(|m| m.checked_add(offset)).ok_or(NoData::OutOfRange)?;
-        Ok(Value::Decimal(Decimal { mantissa, exponent: self.exponent }))
+        let decimal = match self {
+            Scaling::Plain => Some(Decimal::whole(raw)),
+            Scaling::Whole(by) => {
+                let mantissa = raw.checked_mul(by.scale).and_then(|m| m.checked_add(by.offset));
+                mantissa.map(|mantissa| Decimal { mantissa, exponent: by.exponent })
+            }
+            Scaling::Float(_) | Scaling::Never => None,
+        };
+        decimal.map(Value::Decimal).ok_or(NoData::OutOfRange)
     }
 
     /// Scales a float by its shortest decimal digits.
     pub(super) fn float(&self, raw: Value) -> Result<Value, NoData> {
-        if self.is_plain {
-            return Ok(raw);
-        }
-        let scaled = raw.to_decimal().and_then(|raw| raw.checked_mul(self.scale)?.checked_add(self.offset));
+        let Scaling::Float(by) = self else { return Ok(raw) };
+        let scaled = raw.to_decimal().and_then(|raw| raw.checked_mul(by.0)?.checked_add(by.1));
         scaled.map(Value::Decimal).ok_or(NoData::OutOfRange)
     }
 }
@@ -53,11 +74,10 @@ impl Scaling {
 impl PointCodec {
     /// Prepares the decoding of a point.
     pub fn new(spec: &PointSpec) -> Self {
-        let field = spec.bit.map(|(low, width)| (low, u64::MAX >> (64 - u32::from(width.clamp(1, 64)))));
         PointCodec {
             data_type: spec.data_type,
             order: spec.order,
-            field,
+            field: spec.bit,
             is_flag: matches!(spec.kind(), gatehouse_core::Kind::Bool),
             scaling: Scaling::new(spec),
             not_available: spec.not_available.as_slice().into(),
@@ -91,8 +111,8 @@ impl PointCodec {
         if self.not_available.contains(&raw) {
             return Err(NoData::NotAvailable);
         }
-        if let Some((low, mask)) = self.field {
-            let field = raw.checked_shr(u32::from(low)).unwrap_or(0) & mask;
+        if let Some((low, width)) = self.field {
+            let field = raw.checked_shr(u32::from(low)).unwrap_or(0) & low_bits(width);
             return if self.is_flag { Ok(Value::Bool(field != 0)) } else { self.scaling.whole(i128::from(field)) };
         }
         self.whole_point(raw)
@@ -140,6 +160,11 @@ impl PointCodec {
 pub fn decode_registers(spec: &PointSpec, registers: &[u16]) -> Result<Value, NoData> {
     let bytes: Vec<u8> = registers.iter().flat_map(|register| register.to_be_bytes()).collect();
     PointCodec::new(spec).registers(&bytes)
+}
+
+/// A mask of the lowest `width` bits, 1 to 64.
+pub(super) fn low_bits(width: u8) -> u64 {
+    u64::MAX >> (64 - u32::from(width.clamp(1, 64)))
 }
 
 /// Puts the bytes of `N / 2` registers in the order of significance.

@@ -3,7 +3,7 @@
 use gatehouse_core::driver::ActionError;
 use gatehouse_core::{Decimal, Value};
 
-use super::decode::{PointCodec, Scaling, reorder};
+use super::decode::{PointCodec, Scaling, low_bits, reorder};
 use super::pdu::{COIL_OFF, COIL_ON, Request};
 use super::point::{DataType, PointSpec, Table, WriteWith};
 
@@ -81,20 +81,16 @@ fn mask(spec: &PointSpec, value: &Value) -> Result<Request, ActionError> {
         return Err(unrepresentable(spec, value, "function 22 writes one register; use function 16"));
     }
     let or_mask = encode_registers(spec, value)?[0];
-    let field = spec.bit.map_or(u16::MAX, |(low, width)| low_bits(width, low));
-    let field = u16::from_be_bytes(reorder(field.to_be_bytes(), spec.order));
+    let field = spec.bit.map_or(u64::MAX, |(low, width)| low_bits(width).checked_shl(u32::from(low)).unwrap_or(0));
+    let [.., high, low] = field.to_be_bytes();
+    let field = u16::from_be_bytes(reorder([high, low], spec.order));
     Ok(Request::MaskWrite { address: spec.address, and_mask: !field, or_mask })
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "a register has 16 bits")]
-fn low_bits(width: u8, low: u8) -> u16 {
-    (((1u64 << width.min(16)) - 1) << low.min(16)) as u16
 }
 
 /// The bits of the point's own type, right-aligned.
 fn raw(spec: &PointSpec, value: &Value) -> Result<u64, ActionError> {
     if let Some((low, width)) = spec.bit {
-        let most = u64::MAX >> (64 - u32::from(width.clamp(1, 64)));
+        let most = low_bits(width);
         let field = if matches!(spec.kind(), gatehouse_core::Kind::Bool) {
             u64::from(flag(spec, value)?)
         } else {

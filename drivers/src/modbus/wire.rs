@@ -175,3 +175,6 @@ fn ascii_verdict(why: WireError, bytes: &[u8]) -> WireError {
         _ => why,
     }
 }
+
+#[cfg(test)]
+mod tests;
