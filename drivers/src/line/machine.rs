@@ -1,63 +1,214 @@
-//! The machine itself.
+//! The machine: what it holds, and the methods that the shell calls.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
-use gatehouse_core::{DeviceIx, Driver, Mono, PointReading};
+use fastrand::Rng;
+use gatehouse_core::{DeviceIx, Mono, PointIx, PointReading, StepId};
 
-use super::output::{Command, Output, Wake};
-use super::settings::{DeviceSettings, LineSettings};
+use super::cadence::Cadence;
+use super::command::{Commands, QUEUE_MAX};
+use super::dead::Budget;
+use super::device::{Device, LineDevice};
+use super::flight::{Flight, Outcome, Pace};
+use super::late::Outstanding;
+use super::output::{CloseReason, Command, CommandRefusal, CommandResult, Output, Wake};
+use super::poll::{Poll, Steps};
+use super::settings::{Echo, LineSettings, Medium, Wire};
 use super::stats::{DeviceStatus, LineStats};
 use super::trace::{Trace, TraceFrame};
 
-/// One device of a line.
-pub struct LineDevice {
-    /// Its place in the site.
-    pub ix: DeviceIx,
-    /// Its intervals and its own limits.
-    pub settings: DeviceSettings,
-    /// Its protocol.
-    pub driver: Box<dyn Driver>,
+/// Polls that fall due in this time after the port closed wait for it; later ones are reported as gaps.
+const CLOSED_GRACE: Duration = Duration::from_secs(1);
+
+/// First polls further away than this are taken at once, so that a site is complete soon after the start.
+const FIRST_POLL_WITHIN: Duration = Duration::from_secs(2);
+
+/// Most outputs that wait to be taken; beyond, samples are dropped and counted.
+const OUTPUTS_MAX: usize = 1024;
+
+/// Most sample buffers kept for reuse.
+const POOL_MAX: usize = 16;
+
+/// One physical channel: see the [module's doc](super) for the calling order.
+pub struct Line {
+    pub(super) settings: LineSettings,
+    pub(super) devices: Vec<Device>,
+    pub(super) polls: Vec<Poll>,
+    pub(super) commands: Commands,
+    pub(super) port: Port,
+    pub(super) flight: Option<Flight>,
+    /// The request in flight.
+    pub(super) request: Vec<u8>,
+    /// What was received and not yet judged.
+    pub(super) rx: Vec<u8>,
+    /// When the next request may begin.
+    pub(super) free_at: Mono,
+    /// Until when noise may keep the line waiting for silence; `None`: it has had its time.
+    pub(super) patience: Option<Mono>,
+    /// When the last byte was received.
+    pub(super) last_heard: Mono,
+    /// Where the readings of the last reply begin in their buffer.
+    pub(super) fresh: usize,
+    pub(super) late: Outstanding,
+    /// Whether the adapter echoes, as found out since the port was opened.
+    pub(super) echo_found: Option<bool>,
+    pub(super) pace: Pace,
+    /// Requests in a row that ended with an early reply and nothing else.
+    pub(super) early_run: u8,
+    /// Requests in a row that brought not one byte, on this connection.
+    pub(super) silent_run: u8,
+    pub(super) budget: Budget,
+    pub(super) rng: Rng,
+    pub(super) tag: u16,
+    pub(super) stats: LineStats,
+    pub(super) trace: Trace,
+    /// Scratch, kept for its capacity.
+    pub(super) spare: Spare,
+    outputs: VecDeque<Output>,
+    pool: Vec<Vec<PointReading>>,
+    wake: Option<(Mono, Wake)>,
 }
 
-/// One physical channel: see the module's doc for the calling order.
-pub struct Line {
-    #[expect(dead_code, reason = "read by the rules")]
-    settings: LineSettings,
-    devices: Vec<LineDevice>,
-    outputs: VecDeque<Output>,
-    stats: LineStats,
-    trace: Trace,
+/// The port, as far as the line knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Port {
+    /// There.
+    Open,
+    /// Gone, or asked to be closed, since then.
+    Closed(Mono),
+}
+
+/// Buffers that are filled and emptied within one call.
+#[derive(Debug, Default)]
+pub(super) struct Spare {
+    pub(super) steps: Vec<StepId>,
+    pub(super) points: Vec<PointIx>,
+    pub(super) readings: Vec<PointReading>,
 }
 
 impl Line {
-    /// Makes the line at `now`, its port closed. `seed` decides the jitter of probes.
-    pub fn new(settings: LineSettings, devices: Vec<LineDevice>, _seed: u64, _now: Mono) -> Line {
-        Line { settings, devices, outputs: VecDeque::new(), stats: LineStats::default(), trace: Trace::default() }
+    /// Makes the line at `now`, its port closed. Due times count from `now` plus the line's phase, spread over each
+    /// group's interval. `seed` decides the jitter of probes.
+    pub fn new(settings: LineSettings, devices: Vec<LineDevice>, seed: u64, now: Mono) -> Line {
+        let polls = plan_polls(&settings, &devices, now);
+        let devices = devices.into_iter().map(|device| Device::new(device, &settings)).collect();
+        let mut line = Line {
+            settings,
+            devices,
+            polls,
+            commands: Commands::default(),
+            port: Port::Closed(now),
+            flight: None,
+            request: Vec::new(),
+            rx: Vec::new(),
+            free_at: now,
+            patience: None,
+            last_heard: Mono(0),
+            fresh: 0,
+            late: Outstanding::default(),
+            echo_found: None,
+            pace: Pace::Unknown,
+            early_run: 0,
+            silent_run: 0,
+            budget: Budget::new(now),
+            rng: Rng::with_seed(seed),
+            tag: 0,
+            stats: LineStats::default(),
+            trace: Trace::default(),
+            spare: Spare::default(),
+            outputs: VecDeque::new(),
+            pool: Vec::new(),
+            wake: None,
+        };
+        line.arm(now);
+        line
     }
 
-    /// The port or connection is there.
-    pub fn handle_opened(&mut self, _now: Mono) {}
+    /// The port or connection is there. What was in flight on an earlier one is over.
+    pub fn handle_opened(&mut self, now: Mono) {
+        if self.flight.is_some() {
+            self.settle(now, Outcome::PortLost);
+        }
+        self.port = Port::Open;
+        self.rx.clear();
+        self.free_at = self.free_at.max(now + self.silence());
+        (self.echo_found, self.pace, self.early_run, self.silent_run) = (None, Pace::Unknown, 0, 0);
+        for device in self.devices.iter_mut().filter(|device| device.is_offline()) {
+            device.backoff.probe_at = device.backoff.probe_at.min(now);
+        }
+        self.arm(now);
+    }
 
-    /// The port or connection is gone.
-    pub fn handle_closed(&mut self, _now: Mono) {}
+    /// The port or connection is gone. A device's state does not change for that: only its readings stop.
+    pub fn handle_closed(&mut self, now: Mono) {
+        if self.port == Port::Open {
+            self.port = Port::Closed(now);
+        }
+        if self.flight.is_some() {
+            self.settle(now, Outcome::PortLost);
+        }
+        self.rx.clear();
+        self.arm(now);
+    }
 
-    /// The last transmit was handed to the kernel in full.
-    pub fn handle_sent(&mut self, _now: Mono) {}
+    /// The last transmit was handed to the kernel in full (after `tcdrain` where the port can tell).
+    pub fn handle_sent(&mut self, now: Mono) {
+        if let Some(flight) = &mut self.flight
+            && !flight.sent
+        {
+            flight.sent = true;
+            flight.end = flight.end.max(now);
+            self.set_deadline(None);
+        }
+        self.arm(now);
+    }
 
-    /// Bytes came.
-    pub fn handle_bytes(&mut self, _now: Mono, bytes: &[u8]) {
+    /// Bytes came, as many as there were, in whatever pieces.
+    pub fn handle_bytes(&mut self, now: Mono, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
         self.stats.bytes_received += bytes.len() as u64;
+        self.receive(now, bytes);
+        self.arm(now);
     }
 
-    /// The time that [`Line::poll_timeout`] named has come.
-    pub fn handle_timeout(&mut self, _now: Mono) {}
+    /// The time that [`Line::poll_timeout`] named has come. Calling it early or late does no harm.
+    pub fn handle_timeout(&mut self, now: Mono) {
+        match self.flight {
+            Some(flight) if now >= flight.deadline => self.give_up(now),
+            Some(_) => {}
+            None => self.report_unasked(now),
+        }
+        self.arm(now);
+    }
 
-    /// Queues a command; its end is an [`Output::CommandDone`].
-    pub fn handle_command(&mut self, _now: Mono, _command: Command) {}
+    /// Queues a command; its end is an [`Output::CommandDone`], at once if it cannot be accepted.
+    pub fn handle_command(&mut self, now: Mono, command: Command) {
+        let refusal = if !self.devices.iter().any(|device| device.ix == command.device) {
+            Some(CommandRefusal::NoSuchDevice)
+        } else if self.commands.len() >= QUEUE_MAX {
+            self.stats.commands_turned_away += 1;
+            Some(CommandRefusal::QueueFull)
+        } else {
+            None
+        };
+        match refusal {
+            Some(refusal) => self.command_done(command.id, now, CommandResult::Refused(refusal)),
+            None => self.commands.queue.push_back(command),
+        }
+        self.arm(now);
+    }
 
-    /// Appends the bytes to write now, if there are any.
-    pub fn poll_transmit(&mut self, _now: Mono, _out: &mut Vec<u8>) -> bool {
-        false
+    /// Appends the bytes to write now, if there are any; drop what the port holds unread first (serial lines only).
+    pub fn poll_transmit(&mut self, now: Mono, out: &mut Vec<u8>) -> bool {
+        let sent = self.take_turn(now);
+        if sent {
+            out.extend_from_slice(&self.request);
+        }
+        self.arm(now);
+        sent
     }
 
     /// The next thing to tell the shell.
@@ -65,13 +216,18 @@ impl Line {
         self.outputs.pop_front()
     }
 
-    /// When to call [`Line::handle_timeout`] at the latest, and why.
+    /// When to call [`Line::handle_timeout`] and [`Line::poll_transmit`] at the latest, and why.
     pub fn poll_timeout(&self) -> Option<(Mono, Wake)> {
-        None
+        self.wake
     }
 
-    /// Takes a used sample buffer back.
-    pub fn recycle(&mut self, _readings: Vec<PointReading>) {}
+    /// Takes a used sample buffer back, so that the next sample needs no new one.
+    pub fn recycle(&mut self, mut readings: Vec<PointReading>) {
+        if self.pool.len() < POOL_MAX {
+            readings.clear();
+            self.pool.push(readings);
+        }
+    }
 
     /// The counters.
     pub fn stats(&self) -> &LineStats {
@@ -80,11 +236,134 @@ impl Line {
 
     /// What is known of a device; `None` if it is not on this line.
     pub fn device_status(&self, ix: DeviceIx) -> Option<DeviceStatus> {
-        self.devices.iter().find(|device| device.ix == ix).map(|_| DeviceStatus::default())
+        let device = self.devices.iter().find(|device| device.ix == ix)?;
+        Some(DeviceStatus {
+            timeout: device.timeout(),
+            turnaround: device.turnaround.mean(),
+            next_probe: device.is_offline().then_some(device.backoff.probe_at),
+            ..device.status
+        })
     }
 
     /// The last frames, the oldest first.
     pub fn frames(&self) -> impl Iterator<Item = &TraceFrame> {
         self.trace.frames()
+    }
+
+    /// Tells the shell something that must not be lost.
+    pub(super) fn output(&mut self, output: Output) {
+        self.outputs.push_back(output);
+    }
+
+    /// Hands out a poll's readings, or counts that nobody took the ones before.
+    pub(super) fn sample(&mut self, poll: usize, at: Mono, mut readings: Vec<PointReading>) {
+        if self.outputs.len() >= OUTPUTS_MAX {
+            self.stats.outputs_dropped += 1;
+            self.recycle(readings);
+            return;
+        }
+        if !readings.is_sorted_by_key(|reading| reading.point) {
+            readings.sort_unstable_by_key(|reading| reading.point);
+        }
+        let Poll { device, group, .. } = self.polls[poll];
+        let device = self.devices[device].ix;
+        self.outputs.push_back(Output::Sample { device, group, at, readings });
+    }
+
+    pub(super) fn command_done(&mut self, id: u64, at: Mono, result: CommandResult) {
+        self.output(Output::CommandDone { id, at, result });
+    }
+
+    /// An empty buffer for readings.
+    pub(super) fn buffer(&mut self) -> Vec<PointReading> {
+        self.pool.pop().unwrap_or_default()
+    }
+
+    /// Asks for the port to be closed and opened again.
+    pub(super) fn close_port(&mut self, now: Mono, reason: CloseReason) {
+        if self.port == Port::Open {
+            self.port = Port::Closed(now);
+            self.rx.clear();
+            self.output(Output::ClosePort { reason });
+        }
+    }
+
+    /// When polls are reported as gaps because the port is gone; `None` while it is open.
+    pub(super) fn gap_at(&self) -> Option<Mono> {
+        match self.port {
+            Port::Open => None,
+            Port::Closed(since) => Some(since + CLOSED_GRACE),
+        }
+    }
+
+    pub(super) fn wire(&self) -> Option<Wire> {
+        match self.settings.medium {
+            Medium::Serial(wire) => Some(wire),
+            Medium::Tcp | Medium::RtuOverTcp => None,
+        }
+    }
+
+    /// Time of so many characters; none on a socket.
+    pub(super) fn chars(&self, chars: usize) -> Duration {
+        self.wire().map_or(Duration::ZERO, |wire| wire.chars(chars))
+    }
+
+    /// Silence between frames; none on a socket.
+    pub(super) fn silence(&self) -> Duration {
+        self.wire().map_or(Duration::ZERO, |wire| wire.silence())
+    }
+
+    /// Whether the adapter echoes, as set or found out; `None`: not known yet.
+    pub(super) fn echo(&self) -> Option<bool> {
+        match self.wire().map_or(Echo::Off, |wire| wire.echo) {
+            Echo::Off => Some(false),
+            Echo::On => Some(true),
+            Echo::Detect => self.echo_found,
+        }
+    }
+
+    fn arm(&mut self, now: Mono) {
+        self.wake = self.next_wake(now);
+    }
+}
+
+/// One poll for each group of each device, its slots at its share of the interval.
+fn plan_polls(settings: &LineSettings, devices: &[LineDevice], now: Mono) -> Vec<Poll> {
+    let groups =
+        || devices.iter().enumerate().flat_map(|(at, device)| (0..device.driver.groups()).map(move |g| (at, g)));
+    let count = u32::try_from(groups().count()).unwrap_or(u32::MAX);
+    let origin = now + settings.phase;
+    let poll = |(place, (device, group)): (u32, (usize, usize))| {
+        let intervals = &devices[device].settings.intervals;
+        let interval = intervals.get(group).or(intervals.last()).copied().unwrap_or(Duration::from_secs(1));
+        let offset = interval.mul_f64(f64::from(place) / f64::from(count));
+        let mut cadence = Cadence::new(origin + offset, interval);
+        if offset > FIRST_POLL_WITHIN {
+            cadence.hurry(origin);
+        }
+        Poll::new(device, group, cadence)
+    };
+    (0u32..).zip(groups()).map(poll).collect()
+}
+
+impl Poll {
+    /// Starts a new poll at `now` with the steps that `fill` appends; returns how many slots were skipped.
+    pub(super) fn begin(&mut self, now: Mono, fill: impl FnOnce(&mut Vec<StepId>)) -> u64 {
+        self.turn = self.cadence.turn();
+        let skipped = self.cadence.begin(now);
+        self.active = true;
+        (self.answered, self.failure) = (false, None);
+        (self.not_before, self.held_until) = (now, now);
+        fill(self.steps.restart());
+        skipped
+    }
+}
+
+impl Steps {
+    /// The steps that `fill` appends.
+    pub(super) fn of<E>(fill: impl FnOnce(&mut Vec<StepId>) -> Result<(), E>) -> Result<Self, E> {
+        let mut steps = Steps::default();
+        fill(steps.restart())?;
+        Ok(steps)
     }
 }

@@ -10,17 +10,29 @@
 //! 4. Give the readings of each [`Output::Sample`] back to [`Line::recycle`], so that polling allocates nothing.
 //!
 //! What it is not: it knows no protocol. Requests, replies and points are the [`Driver`](gatehouse_core::Driver)'s.
-//! Start reading at [`machine`](self::Line); the rules it applies are one file each: [`Cadence`](cadence) for due
-//! times, [`Turnaround`](turnaround) for learned timeouts, [`Outstanding`](late) for late replies, [`Dead`](dead) for
-//! silent devices.
+//! Start reading at [`Line`] (`machine.rs`), then `turn.rs` (who goes next), `receive.rs` (bytes to a verdict) and
+//! `settle.rs` (what follows). The rules are one file each: `cadence.rs` due times, `turnaround.rs` learned timeouts,
+//! `late.rs` late replies, `dead.rs` lost devices, `command.rs` the command lane.
 
+mod cadence;
+mod command;
+mod dead;
+mod device;
+mod flight;
+mod late;
 mod machine;
 pub mod output;
+mod poll;
+mod receive;
 pub mod settings;
+mod settle;
 pub mod stats;
 pub mod trace;
+mod turn;
+mod turnaround;
 
-pub use machine::{Line, LineDevice};
+pub use device::LineDevice;
+pub use machine::Line;
 pub use output::{CloseReason, Command, CommandRefusal, CommandResult, Output, Wake};
 pub use settings::{DeviceSettings, Echo, LineSettings, Medium, Wire};
 pub use stats::{DeviceState, DeviceStatus, LineStats};

@@ -1,0 +1,101 @@
+//! The command lane: what people and rules ask for, ahead of all polls.
+
+use std::collections::VecDeque;
+
+use gatehouse_core::driver::Action;
+use gatehouse_core::{Mono, NoData, PointIx, PointReading, Value};
+
+use super::output::{Command, CommandResult};
+use super::poll::Steps;
+
+/// Most commands that wait on one line.
+pub(super) const QUEUE_MAX: usize = 64;
+
+/// Commands that wait, and those under way: at most one for each device.
+#[derive(Debug, Default)]
+pub(super) struct Commands {
+    pub(super) queue: VecDeque<Command>,
+    /// In the order of their arrival.
+    pub(super) active: Vec<Active>,
+}
+
+/// A command under way.
+#[derive(Debug)]
+pub(super) struct Active {
+    pub(super) command: Command,
+    /// Place of the device in the line.
+    pub(super) device: usize,
+    pub(super) steps: Steps,
+    /// True once a request went out.
+    pub(super) begun: bool,
+    /// What became of the write.
+    pub(super) write: Option<Written>,
+    pub(super) readings: Vec<PointReading>,
+    pub(super) not_before: Mono,
+    pub(super) held_until: Mono,
+}
+
+/// What is known of a write that went out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Written {
+    /// The device confirmed it.
+    Confirmed,
+    /// It is never answered.
+    Broadcast,
+    /// It may have been done.
+    Doubtful(NoData),
+}
+
+impl Commands {
+    pub(super) fn len(&self) -> usize {
+        self.queue.len() + self.active.len()
+    }
+
+    pub(super) fn find(&mut self, id: u64) -> Option<&mut Active> {
+        self.active.iter_mut().find(|active| active.command.id == id)
+    }
+}
+
+impl Active {
+    pub(super) fn new(command: Command, device: usize, steps: Steps) -> Self {
+        let (not_before, held_until) = (Mono(0), Mono(0));
+        Active { command, device, steps, begun: false, write: None, readings: Vec::new(), not_before, held_until }
+    }
+
+    /// When it may be sent, silences and the device's pause aside.
+    pub(super) fn ready_at(&self) -> Mono {
+        self.not_before.max(self.held_until)
+    }
+
+    /// How it ended, all its steps done; `failure` is what the last step died of.
+    pub(super) fn result(mut self, failure: Option<NoData>) -> CommandResult {
+        let Action::Write(point, wanted) = &self.command.action else {
+            if let (Some(reason), true) = (failure, self.readings.is_empty()) {
+                return CommandResult::Failed(reason);
+            }
+            self.readings.sort_unstable_by_key(|reading| reading.point);
+            return CommandResult::Read(self.readings);
+        };
+        let read_back = read_back(&mut self.readings, *point);
+        match (self.write, read_back) {
+            (None, _) => CommandResult::Failed(failure.unwrap_or(NoData::Timeout)),
+            (Some(Written::Broadcast), _) => CommandResult::Sent,
+            (Some(_), Some(Ok(value))) if same_value(&value, wanted) => CommandResult::Verified(value),
+            (Some(Written::Confirmed), read_back) => CommandResult::Acknowledged(read_back),
+            (Some(Written::Doubtful(reason)), read_back) => CommandResult::Unknown(reason, read_back),
+        }
+    }
+}
+
+fn read_back(readings: &mut Vec<PointReading>, point: PointIx) -> Option<Result<Value, NoData>> {
+    let at = readings.iter().position(|reading| reading.point == point)?;
+    Some(readings.swap_remove(at).value)
+}
+
+/// True if both are the same value, however they are written.
+fn same_value(a: &Value, b: &Value) -> bool {
+    match (a.to_decimal(), b.to_decimal()) {
+        (Some(a), Some(b)) => a.same_number(b),
+        _ => a == b,
+    }
+}

@@ -1,0 +1,99 @@
+//! One device as the line keeps it.
+
+use std::time::Duration;
+
+use gatehouse_core::{DeviceIx, Driver, Mono};
+
+use super::dead::Backoff;
+use super::settings::{DeviceSettings, LineSettings};
+use super::stats::{DeviceState, DeviceStatus};
+use super::turnaround::Turnaround;
+
+/// One device of a line.
+pub struct LineDevice {
+    /// Its place in the site.
+    pub ix: DeviceIx,
+    /// Its intervals and its own limits.
+    pub settings: DeviceSettings,
+    /// Its protocol.
+    pub driver: Box<dyn Driver>,
+}
+
+/// A device and what was learned of it.
+pub(super) struct Device {
+    pub(super) ix: DeviceIx,
+    pub(super) driver: Box<dyn Driver>,
+    pub(super) turnaround: Turnaround,
+    pub(super) status: DeviceStatus,
+    /// Its own pause after the last request ends then.
+    pub(super) ready_at: Mono,
+    /// Since when polls fail without one between that did not.
+    pub(super) failing_since: Option<Mono>,
+    /// Requests in a row that brought nothing.
+    pub(super) silent: u32,
+    pub(super) backoff: Backoff,
+    /// How long after the ceiling its replies may still come.
+    pub(super) late_window: Duration,
+    floor: Duration,
+    ceiling: Duration,
+}
+
+/// Every so many probes of a device whose speed is known get the ceiling: it may have become slow.
+const PATIENT_PROBE: u32 = 4;
+
+/// Replies later than this after the ceiling are beyond any embargo.
+const LATE_WINDOW_MAX: Duration = Duration::from_secs(5);
+
+impl Device {
+    pub(super) fn new(device: LineDevice, line: &LineSettings) -> Self {
+        let ceiling = device.settings.timeout_ceiling.unwrap_or(line.timeout_ceiling);
+        Device {
+            ix: device.ix,
+            driver: device.driver,
+            turnaround: Turnaround::default(),
+            status: DeviceStatus::default(),
+            ready_at: Mono(0),
+            failing_since: None,
+            silent: 0,
+            backoff: Backoff::default(),
+            late_window: line.late_window,
+            floor: line.timeout_floor.min(ceiling),
+            ceiling,
+        }
+    }
+
+    pub(super) fn is_offline(&self) -> bool {
+        self.status.state == DeviceState::Offline
+    }
+
+    /// True if repeating a failed request is worth the line's time: the device answered its last poll.
+    pub(super) fn is_trusted(&self) -> bool {
+        self.status.state == DeviceState::Online && self.status.failed_polls == 0
+    }
+
+    /// Time allowed for a reply to begin.
+    pub(super) fn timeout(&self) -> Duration {
+        self.turnaround.timeout(self.silent, self.floor, self.ceiling)
+    }
+
+    /// Time allowed for a probe's reply to begin.
+    pub(super) fn probe_timeout(&self) -> Duration {
+        if self.backoff.probes() % PATIENT_PROBE == PATIENT_PROBE - 1 {
+            return self.ceiling;
+        }
+        self.turnaround.timeout(0, self.floor, self.ceiling)
+    }
+
+    /// Most time that a reply may take to begin.
+    pub(super) fn ceiling(&self) -> Duration {
+        self.ceiling
+    }
+
+    /// A reply came `took` after the end of its request, which had been given up.
+    pub(super) fn learn_late(&mut self, took: Duration) {
+        self.status.late_replies += 1;
+        self.turnaround.learn_late(took);
+        let beyond = took.saturating_sub(self.ceiling);
+        self.late_window = self.late_window.max(beyond.saturating_mul(2)).min(LATE_WINDOW_MAX.max(self.late_window));
+    }
+}
