@@ -3,11 +3,21 @@
 //! Start with [`load`]. A [`Site`] is plain data in the order of the file; a [`Problem`] tells an installer where the
 //! file is wrong and what to write instead.
 
+pub mod code;
+mod diff;
+mod driver;
+mod load;
 pub mod problem;
+mod read;
+mod sink;
 pub mod site;
+pub mod units;
 
+pub use diff::SiteDiff;
+pub use driver::{cost, driver};
+pub use gatehouse_drivers::modbus::Framing;
+pub use load::{Loaded, add_folder, check, load};
 pub use problem::{Problem, Problems, Severity};
 pub use site::{
-    ApiSettings, Bus, ClockSettings, CoreTime, Device, Framing, Group, Labels, Parity, PointConfig, PortKind,
-    SerialSource, Site,
+    ApiSettings, Bus, ClockSettings, CoreTime, Device, Group, Labels, Parity, PointConfig, PortKind, SerialSource, Site,
 };

@@ -15,8 +15,6 @@ pub struct Problem {
     pub severity: Severity,
     /// What is wrong, in one line.
     pub message: String,
-    /// What stands at the marked place.
-    pub label: String,
     /// What to do; `""` for nothing.
     pub help: String,
     /// The file with its text.
@@ -78,9 +76,8 @@ impl Diagnostic for Problem {
     }
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
-        let label = (!self.label.is_empty()).then(|| self.label.clone());
-        let span = (self.span.start, self.span.end.saturating_sub(self.span.start));
-        Some(Box::new(std::iter::once(LabeledSpan::new(label, span.0, span.1))))
+        let length = self.span.end.saturating_sub(self.span.start);
+        Some(Box::new(std::iter::once(LabeledSpan::new(None, self.span.start, length))))
     }
 }
 

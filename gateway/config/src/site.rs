@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gatehouse_core::{DeviceIx, Name, PointIx, Schema, SchemaPoint};
-use gatehouse_drivers::line::settings::{DeviceSettings, LineSettings};
+use gatehouse_drivers::line::settings::{DeviceSettings, LineSettings, Wire};
+use gatehouse_drivers::modbus::Framing;
 use gatehouse_drivers::modbus::point::PointSpec;
 use gatehouse_drivers::profile::Limits;
 use gatehouse_rules::report::Policy;
@@ -33,6 +34,10 @@ pub struct Site {
     pub api: ApiSettings,
     /// How far clocks are believed.
     pub clock: ClockSettings,
+    /// What is kept on the box, and where.
+    pub store: gatehouse_store::Settings,
+    /// The way to the core; `None`: readings are kept and delivered to nobody.
+    pub uplink: Option<gatehouse_uplink::Settings>,
     /// Buses, in the order of the file.
     pub buses: Vec<Bus>,
     /// Devices, in the order of the file; [`DeviceIx`] counts here.
@@ -78,6 +83,8 @@ pub struct Bus {
     pub framing: Framing,
     /// How the line treats its devices; its medium fits `port`.
     pub line: LineSettings,
+    /// The wire that the frames travel on: the port's, or the one behind a serial server; `None` for Modbus TCP.
+    pub wire: Option<Wire>,
     /// Expected time from a request's end to its reply's start: for plans and predictions only.
     pub turnaround: Duration,
 }
@@ -156,17 +163,6 @@ impl fmt::Display for SerialSource {
             }
         }
     }
-}
-
-/// How requests are framed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Framing {
-    /// Binary with CRC.
-    Rtu,
-    /// Hex characters with LRC.
-    Ascii,
-    /// MBAP header.
-    Tcp,
 }
 
 /// One device.

@@ -1,0 +1,32 @@
+//! From a configured device to its driver.
+
+use std::time::Duration;
+
+use gatehouse_drivers::modbus::planner::PlanError;
+use gatehouse_drivers::modbus::{Cost, ModbusDevice};
+
+use crate::site::{Bus, Device};
+
+/// The driver of a device on its bus, with its requests planned.
+///
+/// # Panics
+/// When the device's points and limits were changed after its site file was checked.
+pub fn driver(bus: &Bus, device: &Device) -> ModbusDevice {
+    plan(bus, device).expect("a checked site file has only points that can be read")
+}
+
+/// Plans the requests of a device.
+pub(crate) fn plan(bus: &Bus, device: &Device) -> Result<ModbusDevice, PlanError> {
+    let specs: Vec<_> = device.points.iter().map(|point| point.spec.clone()).collect();
+    let groups = device.groups.iter().map(|group| group.points.clone()).collect();
+    ModbusDevice::new(bus.framing, device.unit, specs, groups, device.limits.clone(), cost(bus, device))
+}
+
+/// What requests to a device cost: wire time, silences and turnaround, or round trips.
+pub fn cost(bus: &Bus, device: &Device) -> Cost {
+    let pause = Duration::from_millis(u64::from(device.limits.pause_ms));
+    match &bus.wire {
+        Some(wire) => Cost::serial(wire, bus.turnaround, pause),
+        None => Cost::tcp(bus.turnaround + pause),
+    }
+}

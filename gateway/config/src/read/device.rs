@@ -1,0 +1,374 @@
+//! `[[device]]`: one addressable thing on a bus.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use gatehouse_core::{Name, PointIx};
+use gatehouse_drivers::modbus::point::{PointSpec, Table};
+use gatehouse_drivers::profile::keys::{Found, Keys, did_you_mean};
+use gatehouse_drivers::profile::{Limits, Profile, Rule, parse_limits};
+use gatehouse_rules::report::Policy;
+use toml::de::DeTable;
+
+use super::bus::{BusEntry, Kind};
+use super::point::{self, INTERVALS, PointEntry};
+use super::report::{self, ReportDefaults, Wish};
+use super::{Context, labels, required_name};
+use crate::code;
+use crate::site::{Bus, Device, Group, PointConfig};
+use crate::units::duration;
+
+const INTERVAL: Duration = Duration::from_secs(60);
+/// Unit addresses above this are reserved on a serial line (Modbus over serial line V1.02, 2.2).
+const LAST_UNIT: i64 = 247;
+
+/// A `[[device]]`, as far as it could be read.
+#[derive(Debug)]
+pub(super) struct DeviceEntry {
+    id: Option<Found<Name>>,
+    bus: Option<usize>,
+    unit: Option<Found<u8>>,
+    /// The device, if nothing is wrong with it.
+    pub(super) device: Option<Device>,
+}
+
+pub(super) fn read(
+    context: &mut Context<'_>,
+    table: &DeTable<'_>,
+    span: Range<usize>,
+    buses: &[BusEntry],
+    defaults: &ReportDefaults,
+) -> DeviceEntry {
+    let mut keys = Keys::new(table, span.clone());
+    let id = required_name(&mut keys, "id", "the device's permanent identity, for example id = \"meter-101\"");
+    let title = keys.text("title").map(|found| found.value.to_owned()).unwrap_or_default();
+    let labels = labels(&mut keys);
+    let bus = bus(context, &mut keys, buses);
+    let kind = bus.and_then(|bus| buses.get(bus)).and_then(|entry| entry.kind);
+    let profile = profile(context, &mut keys);
+    let known = profile.as_ref().ok().cloned().flatten();
+    let unit = unit(context, &mut keys, kind, known.as_deref());
+    let interval = duration(&mut keys, "interval", INTERVALS).map_or(INTERVAL, |found| found.value);
+    let timeout = duration(&mut keys, "timeout", Duration::from_millis(5)..=Duration::from_secs(60));
+    let limits = limits(&mut keys, known.as_deref());
+    let wish = report::wish(context, &mut keys);
+    let entries = points(context, &mut keys, &profile);
+    let billing = billing(context, &mut keys, &entries);
+    context.end(keys);
+    let points = entries.into_iter().flatten();
+    let usual = Usual { interval, wish, billing: &billing, defaults };
+    let points: Vec<PointConfig> = points.filter_map(|entry| usual.finish(context, entry, &limits)).collect();
+    let groups = groups(&points);
+    let device = id.as_ref().zip(bus).zip(unit.as_ref()).map(|((id, bus), unit)| Device {
+        id: id.value.clone(),
+        title,
+        bus,
+        unit: unit.value,
+        profile: known.map(|profile| profile.name.clone()),
+        labels,
+        points,
+        groups,
+        limits,
+        timeout: timeout.map(|found| found.value),
+    });
+    if let Some((device, bus)) = device.as_ref().zip(bus.and_then(|bus| buses.get(bus)?.bus.as_ref())) {
+        check_plan(context, bus, device, &span);
+    }
+    DeviceEntry { id, bus, unit, device }
+}
+
+/// Notes what keeps the requests from being planned, where nothing else was wrong with the points.
+fn check_plan(context: &mut Context<'_>, bus: &Bus, device: &Device, span: &Range<usize>) {
+    let sound = device.points.iter().all(|point| limit_trouble(&point.spec, &device.limits).is_none());
+    if let (true, Err(why)) = (sound, crate::driver::plan(bus, device)) {
+        let message = format!("the device `{}` cannot be read: {why}", device.id);
+        context.sink.error(
+            code::FORBIDDEN_ADDRESS,
+            span.clone(),
+            message,
+            "points are counted from 0; look at `limits`",
+        );
+    }
+}
+
+fn bus(context: &mut Context<'_>, keys: &mut Keys<'_, '_>, buses: &[BusEntry]) -> Option<usize> {
+    let names = || buses.iter().map(|entry| entry.id.as_ref().map(|id| id.value.as_str()));
+    if !keys.has("bus") {
+        if buses.len() == 1 {
+            let _ = keys.raw("bus");
+            return Some(0);
+        }
+        let known: Vec<&str> = names().flatten().collect();
+        keys.missing("bus", format!("the site has the buses {}", known.join(", ")));
+    }
+    let found = keys.text("bus")?;
+    let at = names().position(|name| name == Some(found.value));
+    if at.is_none() {
+        let known: Vec<&str> = names().flatten().collect();
+        let help =
+            if known.is_empty() { "add a [[bus]] with this id".to_owned() } else { did_you_mean(found.value, &known) };
+        context.sink.error(code::UNKNOWN_BUS, found.span, format!("there is no bus `{}`", found.value), help);
+    }
+    at
+}
+
+/// The device's profile; `Err` when it names one that is not known.
+fn profile(context: &mut Context<'_>, keys: &mut Keys<'_, '_>) -> Result<Option<Arc<Profile>>, ()> {
+    let Some(found) = keys.text("profile") else { return if keys.has("profile") { Err(()) } else { Ok(None) } };
+    if let Some(profile) = context.library.find(found.value) {
+        return Ok(Some(profile.clone()));
+    }
+    let help = match context.library.nearest(found.value) {
+        Some(name) => format!("did you mean `{name}`? `gatehouse profiles` lists all"),
+        None => "`gatehouse profiles` lists all; without a profile spell the points out as [[device.point]]".to_owned(),
+    };
+    context.sink.error(code::UNKNOWN_PROFILE, found.span, format!("there is no profile `{}`", found.value), help);
+    Err(())
+}
+
+fn unit(
+    context: &mut Context<'_>,
+    keys: &mut Keys<'_, '_>,
+    kind: Option<Kind>,
+    profile: Option<&Profile>,
+) -> Option<Found<u8>> {
+    if !keys.has("unit") {
+        if kind == Some(Kind::Tcp) {
+            let _ = keys.raw("unit");
+            return Some(Found {
+                value: profile.and_then(|profile| profile.defaults.unit).unwrap_or(1),
+                span: keys.span(),
+            });
+        }
+        let usual = profile.and_then(|profile| profile.defaults.unit);
+        let usual = usual.map(|unit| format!("; devices of this profile leave the factory with unit = {unit}"));
+        keys.missing("unit", format!("the address that was set on the device, 1 to 247{}", usual.unwrap_or_default()));
+    }
+    let found = keys.integer("unit", 0..=255)?;
+    let value = u8::try_from(found.value).ok()?;
+    if kind != Some(Kind::Tcp) && value == 0 {
+        let help = "units are 1 to 247: the number that was set on the device";
+        keys.error(Rule::BadValue, found.span, "unit 0 speaks to every device at once and none of them answers", help);
+        return None;
+    }
+    if kind != Some(Kind::Tcp) && found.value > LAST_UNIT {
+        let message = format!("unit {value} is reserved by the standard");
+        let help = "some boards answer to it whatever their own address is: only alone on a bus";
+        context.sink.warn(code::RESERVED_UNIT, found.span.clone(), message, help);
+    }
+    Some(Found { value, span: found.span })
+}
+
+fn limits(keys: &mut Keys<'_, '_>, profile: Option<&Profile>) -> Limits {
+    let base = profile.map(|profile| profile.limits.clone()).unwrap_or_default();
+    let Some((table, span)) = keys.table("limits") else { return base };
+    match parse_limits(table, span, &base) {
+        Ok(limits) => limits,
+        Err(errors) => {
+            keys.errors.extend(errors);
+            base
+        }
+    }
+}
+
+/// The device's points: those of its profile (or the chosen ones), changed and added to by `[[device.point]]`.
+///
+/// `None` when some point is wrong, so that what is missing is not complained about twice.
+fn points(
+    context: &mut Context<'_>,
+    keys: &mut Keys<'_, '_>,
+    profile: &Result<Option<Arc<Profile>>, ()>,
+) -> Option<Vec<PointEntry>> {
+    let known = profile.as_ref().ok().and_then(|profile| profile.as_deref());
+    let mut sound = profile.is_ok();
+    let chosen = chosen(context, keys, known, &mut sound);
+    let mut entries: Vec<PointEntry> = Vec::new();
+    let span = keys.span();
+    if let Some(profile) = known {
+        let wanted = |point: &Name| chosen.as_ref().is_none_or(|names| names.iter().any(|name| *point == *name.value));
+        let wanted = profile.points.iter().filter(|point| wanted(&point.name));
+        entries.extend(wanted.map(|point| PointEntry::of_profile(point, span.clone())));
+    }
+    let mut own: Vec<Name> = Vec::new();
+    for (table, span) in keys.tables("point") {
+        let name_span = table.get("name").map_or(span.clone(), |name| name.span());
+        let (name, entry) = if profile.is_ok() { point::read(context, table, span, known) } else { (None, None) };
+        sound &= entry.is_some();
+        if let Some(name) = name {
+            if own.contains(&name) {
+                let message = format!("the point `{name}` is there twice");
+                context.sink.error(code::DUPLICATE, name_span, message, "put both into one [[device.point]]");
+                continue;
+            }
+            own.push(name);
+        }
+        let Some(entry) = entry else { continue };
+        match entries.iter_mut().find(|known| known.spec.name == entry.spec.name) {
+            Some(known) => *known = entry,
+            None => entries.push(entry),
+        }
+    }
+    if entries.is_empty() && sound {
+        let help = "name a profile (`gatehouse profiles` lists them) or add [[device.point]] with name, table, address and type";
+        keys.error(Rule::MissingKey, span, "the device has no point", help);
+    }
+    if entries.len() > usize::from(u16::MAX) {
+        keys.error(Rule::BadValue, keys.span(), "a device has at most 65535 points", "");
+        return None;
+    }
+    sound.then_some(entries)
+}
+
+/// The points that `points = [...]` chooses; `None` for all.
+fn chosen<'t>(
+    context: &mut Context<'_>,
+    keys: &mut Keys<'t, '_>,
+    profile: Option<&Profile>,
+    sound: &mut bool,
+) -> Option<Vec<Found<&'t str>>> {
+    if !keys.has("points") {
+        let _ = keys.raw("points");
+        return None;
+    }
+    let names = texts(keys, "points");
+    let Some(profile) = profile else {
+        if *sound {
+            let help = "leave it out: each [[device.point]] is read";
+            let span = keys.span_of("points");
+            keys.error(Rule::Conflict, span, "`points` chooses from a profile, and the device names none", help);
+        }
+        return None;
+    };
+    for name in &names {
+        if !profile.points.iter().any(|point| point.name == *name.value) {
+            let known: Vec<&str> = profile.points.iter().map(|point| point.name.as_str()).collect();
+            let message = format!("the profile {} has no point `{}`", profile.name, name.value);
+            context.sink.error(code::UNKNOWN_POINT, name.span.clone(), message, did_you_mean(name.value, &known));
+            *sound = false;
+        }
+    }
+    Some(names)
+}
+
+fn texts<'t>(keys: &mut Keys<'t, '_>, key: &'static str) -> Vec<Found<&'t str>> {
+    let mut texts = Vec::new();
+    for value in keys.list(key) {
+        match value.get_ref().as_str() {
+            Some(text) => texts.push(Found { value: text, span: value.span() }),
+            None => keys.error(Rule::WrongType, value.span(), format!("`{key}` is a list of names in quotes"), ""),
+        }
+    }
+    texts
+}
+
+/// The points that `billing = [...]` names.
+fn billing<'t>(
+    context: &mut Context<'_>,
+    keys: &mut Keys<'t, '_>,
+    entries: &Option<Vec<PointEntry>>,
+) -> Vec<Found<&'t str>> {
+    let names = texts(keys, "billing");
+    let Some(entries) = entries else { return names };
+    for name in &names {
+        if !entries.iter().any(|entry| entry.spec.name == *name.value) {
+            let known: Vec<&str> = entries.iter().map(|entry| entry.spec.name.as_str()).collect();
+            let message = format!("the device reads no point `{}`", name.value);
+            context.sink.error(code::UNKNOWN_POINT, name.span.clone(), message, did_you_mean(name.value, &known));
+        }
+    }
+    names
+}
+
+/// What holds for points of a device that say nothing themselves.
+struct Usual<'a> {
+    interval: Duration,
+    wish: Option<Wish>,
+    billing: &'a [Found<&'a str>],
+    defaults: &'a ReportDefaults,
+}
+
+impl Usual<'_> {
+    fn finish(&self, context: &mut Context<'_>, entry: PointEntry, limits: &Limits) -> Option<PointConfig> {
+        let PointEntry { spec, span, interval, billing, report } = entry;
+        let listed = self.billing.iter().find(|name| spec.name == *name.value).map(|name| name.span.clone());
+        if let (Some(listed), Some((false, _))) = (&listed, &billing) {
+            let message = format!("`{}` is in the list `billing`, and its own `billing` is false", spec.name);
+            context.sink.error(code::CONFLICT, listed.clone(), message, "take one of them out");
+        }
+        let billing = listed.or_else(|| billing.filter(|(billing, _)| *billing).map(|(_, span)| span));
+        if let Some(span) = &billing {
+            point::check_billing(context, &spec, span.clone());
+            if let Some((Some(Wish::OnChange { .. } | Wish::DeadBand { .. }), report)) = &report {
+                let message = format!("`{}` is a billing point: each of its readings is recorded", spec.name);
+                context.sink.error(code::CONFLICT, report.clone(), message, "leave `report` out");
+            }
+        }
+        if let Some(message) = limit_trouble(&spec, limits) {
+            let help = "leave it out of `points`, or correct `limits`";
+            context.sink.error(code::FORBIDDEN_ADDRESS, span, message, help);
+        }
+        let wish = report.map_or(self.wish, |(wish, _)| wish);
+        let report =
+            if billing.is_some() { Policy::Always } else { self.defaults.policy(wish, &spec.unit, spec.kind()) };
+        let interval = interval.unwrap_or(self.interval);
+        Some(PointConfig { spec, interval, billing: billing.is_some(), report })
+    }
+}
+
+/// Why the device's limits do not let a point be read at all.
+fn limit_trouble(spec: &PointSpec, limits: &Limits) -> Option<String> {
+    let last = spec.address.saturating_add(spec.width() - 1);
+    let name = &spec.name;
+    let hole =
+        limits.holes.iter().find(|(table, from, to)| *table == spec.table && spec.address <= *to && last >= *from);
+    if let Some((_, from, to)) = hole {
+        return Some(format!("`{name}` lies in {from:#06X} to {to:#06X}, which must not be read on this device"));
+    }
+    let registers = matches!(spec.table, Table::Holding | Table::Input);
+    let most = limits.max_registers;
+    let wide = registers && spec.width() > most;
+    wide.then(|| format!("`{name}` takes {} registers, the device gives at most {most} at once", spec.width()))
+}
+
+/// Points by interval, the group of the first point first.
+fn groups(points: &[PointConfig]) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    for (ix, point) in (0u16..).map(PointIx).zip(points) {
+        match groups.iter_mut().find(|group| group.interval == point.interval) {
+            Some(group) => group.points.push(ix),
+            None => groups.push(Group { interval: point.interval, points: vec![ix] }),
+        }
+    }
+    groups
+}
+
+/// What two devices must not have in common: names, and units on one bus. Also buses that no device is on.
+pub(super) fn check_together(context: &mut Context<'_>, devices: &[DeviceEntry], buses: &[BusEntry]) {
+    for (at, entry) in devices.iter().enumerate() {
+        let before = devices.get(..at).unwrap_or_default();
+        if let Some(id) = &entry.id {
+            if before.iter().any(|other| other.id.as_ref().is_some_and(|other| other.value == id.value)) {
+                let message = format!("there is another device `{}` above", id.value);
+                let help = "an id is a device's identity for ever: give this one another";
+                context.sink.error(code::DUPLICATE, id.span.clone(), message, help);
+            }
+        }
+        let (Some(bus), Some(unit)) = (entry.bus, &entry.unit) else { continue };
+        let same = |other: &&DeviceEntry| {
+            other.bus == Some(bus) && other.unit.as_ref().is_some_and(|other| other.value == unit.value)
+        };
+        let Some(other) = before.iter().find(same) else { continue };
+        let other = other.id.as_ref().map_or("another device", |id| id.value.as_str());
+        let message = format!("unit {} on this bus is `{other}` already", unit.value);
+        let help = "two devices with one address answer at once and garble each other: set another on one of them";
+        context.sink.error(code::DUPLICATE_UNIT, unit.span.clone(), message, help);
+    }
+    for (at, entry) in buses.iter().enumerate() {
+        let Some(id) = &entry.id else { continue };
+        if !devices.is_empty() && devices.iter().all(|device| device.bus.is_some_and(|bus| bus != at)) {
+            let message = format!("no device is on the bus `{}`", id.value);
+            context.sink.warn(code::UNUSED, id.span.clone(), message, "its port will not be opened");
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! Reading the tables of a site file, each by its own module; every mistake is noted, none stops the reading.
+
+mod bus;
+mod device;
+mod general;
+mod point;
+mod report;
+mod secret;
+mod uplink;
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use gatehouse_core::Name;
+use gatehouse_drivers::profile::keys::{Found, Keys};
+use gatehouse_drivers::profile::{Library, Rule};
+use toml::de::DeTable;
+
+use crate::code;
+use crate::sink::Sink;
+use crate::site::Site;
+
+/// The tables that a site file may have.
+const TABLES: [&str; 9] = ["site", "data", "http", "api", "clock", "report", "uplink", "bus", "device"];
+
+/// What every reader needs.
+#[derive(Debug)]
+pub(crate) struct Context<'a> {
+    /// The folder of the site file, which relative paths begin from.
+    pub(crate) base: &'a Path,
+    /// The profiles that devices may name.
+    pub(crate) library: &'a Library,
+    /// Where problems go.
+    pub(crate) sink: &'a mut Sink,
+}
+
+impl Context<'_> {
+    /// Ends the reading of a table: notes the keys that nobody asked for, and everything that was found.
+    fn end(&mut self, mut keys: Keys<'_, '_>) {
+        keys.deny_others(&[]);
+        self.sink.take(keys.errors);
+    }
+
+    /// A path; relative ones begin from the site file's folder.
+    fn path(&self, keys: &mut Keys<'_, '_>, key: &'static str) -> Option<Found<PathBuf>> {
+        let found = keys.text(key)?;
+        if found.value.trim().is_empty() {
+            keys.error(Rule::BadValue, found.span, format!("`{key}` is an empty path"), "");
+            return None;
+        }
+        Some(Found { value: self.base.join(found.value), span: found.span })
+    }
+
+    /// A path of a file that should be there now; a warning if it cannot be read.
+    fn file(&mut self, keys: &mut Keys<'_, '_>, key: &'static str) -> Option<Found<PathBuf>> {
+        let found = self.path(keys, key)?;
+        if let Err(why) = std::fs::File::open(&found.value) {
+            let message = format!("`{key}`: {} cannot be read: {}", found.value.display(), reason(&why));
+            self.sink.warn(code::FILE_ABSENT, found.span.clone(), message, READ_HELP);
+        }
+        Some(found)
+    }
+}
+
+const READ_HELP: &str = "it must be there and readable for the user `gatehouse` when the daemon starts";
+
+/// An input or output error without its number.
+fn reason(why: &std::io::Error) -> String {
+    match why.kind() {
+        std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        std::io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        std::io::ErrorKind::IsADirectory => "it is a folder".to_owned(),
+        kind => kind.to_string(),
+    }
+}
+
+/// A checked name; `None` when it is missing or wrong.
+fn name(keys: &mut Keys<'_, '_>, key: &'static str) -> Option<Found<Name>> {
+    let found = keys.text(key)?;
+    match Name::new(found.value) {
+        Ok(value) => Some(Found { value, span: found.span }),
+        Err(why) => {
+            let message = format!("`{key}` = {:?} is not a name: {why}", found.value);
+            keys.error(Rule::BadValue, found.span, message, suggestion(found.value));
+            None
+        }
+    }
+}
+
+/// A name that must be there.
+fn required_name(keys: &mut Keys<'_, '_>, key: &'static str, help: &str) -> Option<Found<Name>> {
+    if !keys.has(key) {
+        keys.missing(key, help);
+    }
+    name(keys, key)
+}
+
+/// What a text would be as a name, as a proposal.
+fn suggestion(text: &str) -> String {
+    let plain =
+        |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '_') { c.to_ascii_lowercase() } else { '-' };
+    let text: String = text.trim().chars().take(64).map(plain).collect();
+    let text = text.trim_matches(['-', '.', '_']);
+    if Name::new(text).is_ok() { format!("write it as \"{text}\"") } else { String::new() }
+}
+
+/// A whole number that fits a byte.
+fn byte(keys: &mut Keys<'_, '_>, key: &'static str, range: std::ops::RangeInclusive<u8>) -> Option<Found<u8>> {
+    let found = keys.integer(key, i64::from(*range.start())..=i64::from(*range.end()))?;
+    Some(Found { value: u8::try_from(found.value).ok()?, span: found.span })
+}
+
+/// The labels of a table: texts by name.
+fn labels(keys: &mut Keys<'_, '_>) -> crate::site::Labels {
+    let mut labels = crate::site::Labels::new();
+    let Some((table, _)) = keys.table("labels") else { return labels };
+    for (label, value) in table {
+        let label = label.get_ref().as_ref();
+        let text = value.get_ref().as_str();
+        match text.filter(|text| text.chars().count() <= 256) {
+            Some(text) => {
+                labels.insert(label.to_owned(), text.to_owned());
+            }
+            None if text.is_some() => {
+                keys.error(Rule::BadValue, value.span(), format!("`labels.{label}` has more than 256 characters"), "");
+            }
+            None => {
+                let help = "write numbers in quotes too: floor = \"3\"";
+                keys.error(Rule::WrongType, value.span(), format!("`labels.{label}` must be a text in quotes"), help);
+            }
+        }
+    }
+    labels
+}
+
+/// Reads a whole site file. `None` only with an error in the sink.
+pub(crate) fn site(context: &mut Context<'_>, root: &DeTable<'_>) -> Option<Site> {
+    let mut keys = Keys::new(root, 0..0);
+    let general = general::read(context, &mut keys);
+    let id = general.id.as_ref();
+    let (data, uplink) = (section(&mut keys, "data"), section(&mut keys, "uplink"));
+    let store = general::data(context, data);
+    let uplink = uplink.and_then(|(table, span)| uplink::read(context, table, span, id));
+    if !keys.has("uplink") {
+        let message = "there is no [uplink]: readings are kept on the box and delivered to nobody";
+        context.sink.warn(code::UNUSED, 0..0, message, "add [uplink] with brokers = [\"mqtts://...\"]");
+    }
+    let defaults = section(&mut keys, "report").map(|(table, span)| report::read(context, table, span));
+    let buses: Vec<_> = keys.tables("bus").into_iter().map(|(table, span)| bus::read(context, table, span)).collect();
+    bus::check_together(context, &buses);
+    let tables = keys.tables("device");
+    if buses.is_empty() && !keys.has("bus") {
+        let help = "add a [[bus]] with serial = \"/dev/...\" or tcp = \"host:502\", and a [[device]] on it";
+        context.sink.error(code::EMPTY_SITE, 0..0, "the site has no bus", help);
+    } else if tables.is_empty() && !keys.has("device") {
+        let help = "add a [[device]] with id, bus, unit and profile";
+        context.sink.error(code::EMPTY_SITE, 0..0, "the site has no device", help);
+    }
+    let defaults = defaults.unwrap_or_default();
+    let devices: Vec<_> =
+        tables.into_iter().map(|(table, span)| device::read(context, table, span, &buses, &defaults)).collect();
+    device::check_together(context, &devices, &buses);
+    report::check_used(context, &defaults, &devices);
+    unknown_tables(context, keys, root);
+    if context.sink.has_errors() {
+        return None;
+    }
+    Some(Site {
+        id: general.id?,
+        title: general.title,
+        timezone: general.timezone,
+        labels: general.labels,
+        http: general.http,
+        api: general.api,
+        clock: general.clock,
+        store: store?,
+        uplink,
+        buses: buses.into_iter().map(|entry| entry.bus).collect::<Option<_>>()?,
+        devices: devices.into_iter().map(|entry| entry.device).collect::<Option<_>>()?,
+    })
+}
+
+fn section<'t, 'i>(keys: &mut Keys<'t, 'i>, key: &'static str) -> Option<(&'t DeTable<'i>, Range<usize>)> {
+    keys.table(key)
+}
+
+/// Notes tables that a site file does not have; a list written with single brackets is explained.
+fn unknown_tables(context: &mut Context<'_>, mut keys: Keys<'_, '_>, root: &DeTable<'_>) {
+    for list in ["bus", "device"] {
+        let Some(value) = root.get(list) else { continue };
+        if value.get_ref().as_table().is_some() {
+            let message = format!("[{list}] stands for one of several: it takes double brackets");
+            context.sink.error(code::WRONG_TYPE, value.span(), message, format!("write [[{list}]]"));
+        }
+    }
+    for table in ["site", "data", "http", "api", "clock", "report", "uplink"] {
+        let Some(value) = root.get(table) else { continue };
+        if value.get_ref().as_array().is_some() {
+            keys.errors.retain(|error| error.span != value.span());
+            let message = format!("a site has one [{table}], not a list of them");
+            context.sink.error(code::WRONG_TYPE, value.span(), message, format!("write [{table}], once"));
+        }
+    }
+    keys.deny_others(&TABLES);
+    context.sink.take(keys.errors);
+}

@@ -1,0 +1,110 @@
+//! `[[device.point]]`: a point of its own, or single facts of a profile's point.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use gatehouse_core::{Kind, Name};
+use gatehouse_drivers::modbus::point::{DataType, PointSpec};
+use gatehouse_drivers::profile::keys::{Keys, did_you_mean};
+use gatehouse_drivers::profile::{POINT_KEYS, Profile, override_point, parse_point};
+use toml::de::DeTable;
+
+use super::Context;
+use super::report::{self, Wish};
+use crate::code;
+use crate::units::duration;
+
+/// Keys of a point that only the site file has.
+const SITE_KEYS: [&str; 3] = ["interval", "billing", "report"];
+/// Polls can be this far apart.
+pub(super) const INTERVALS: std::ops::RangeInclusive<Duration> =
+    Duration::from_millis(1)..=Duration::from_secs(7 * 86_400);
+
+/// A point as far as it could be read.
+#[derive(Debug)]
+pub(super) struct PointEntry {
+    /// What it reads; `None` when that is wrong.
+    pub(super) spec: PointSpec,
+    pub(super) span: Range<usize>,
+    pub(super) interval: Option<Duration>,
+    pub(super) billing: Option<(bool, Range<usize>)>,
+    pub(super) report: Option<(Option<Wish>, Range<usize>)>,
+}
+
+impl PointEntry {
+    /// A point as its profile says.
+    pub(super) fn of_profile(spec: &PointSpec, span: Range<usize>) -> Self {
+        PointEntry { spec: spec.clone(), span, interval: None, billing: None, report: None }
+    }
+}
+
+/// Reads a point's table. The name is given back also when the rest is wrong.
+pub(super) fn read(
+    context: &mut Context<'_>,
+    table: &DeTable<'_>,
+    span: Range<usize>,
+    profile: Option<&Profile>,
+) -> (Option<Name>, Option<PointEntry>) {
+    let mut keys = Keys::new(table, span.clone());
+    let interval = duration(&mut keys, "interval", INTERVALS).map(|found| found.value);
+    let billing = keys.flag("billing").map(|found| (found.value, found.span));
+    let wish = report::wish(context, &mut keys);
+    let report = keys.has("report").then(|| (wish, keys.span_of("report")));
+    let name = table.get("name").and_then(|value| value.get_ref().as_str());
+    let base = profile.zip(name).and_then(|(profile, name)| profile.points.iter().find(|point| point.name == *name));
+    context.sink.take(std::mem::take(&mut keys.errors));
+    let spec = match base {
+        Some(base) => override_point(base, table, span.clone(), &SITE_KEYS),
+        None if is_misspelt(table) && profile.is_some() => {
+            unknown(context, profile, name.unwrap_or_default(), keys.span_of("name"));
+            return (None, None);
+        }
+        None => parse_point(table, span.clone(), &SITE_KEYS),
+    };
+    let name = name.and_then(|name| Name::new(name).ok());
+    match spec {
+        Ok(spec) => (name, Some(PointEntry { spec, span: keys.span_of("name"), interval, billing, report })),
+        Err(errors) => {
+            context.sink.take(errors);
+            (name, None)
+        }
+    }
+}
+
+/// True for a table that names a point but does not say where it is read: meant for a profile's point.
+fn is_misspelt(table: &DeTable<'_>) -> bool {
+    let known = |key: &str| POINT_KEYS.contains(&key) || SITE_KEYS.contains(&key);
+    let place = ["table", "address", "type"].iter().any(|key| table.contains_key(*key));
+    table.contains_key("name") && !place && table.iter().all(|(key, _)| known(key.get_ref().as_ref()))
+}
+
+/// Notes a point that the profile does not have.
+fn unknown(context: &mut Context<'_>, profile: Option<&Profile>, name: &str, span: Range<usize>) {
+    let Some(profile) = profile else { return };
+    let names: Vec<&str> = profile.points.iter().map(|point| point.name.as_str()).collect();
+    let message = format!("the profile {} has no point `{name}`", profile.name);
+    let help = did_you_mean(name, &names);
+    let help = format!(
+        "{help}{}a point of its own needs table, address and type",
+        if help.ends_with('?') { " " } else { "; " }
+    );
+    context.sink.error(code::UNKNOWN_POINT, span, message, help);
+}
+
+/// Whether bills can be made of a point.
+pub(super) fn check_billing(context: &mut Context<'_>, spec: &PointSpec, span: Range<usize>) {
+    let name = &spec.name;
+    match spec.kind() {
+        Kind::Bool | Kind::Text => {
+            let message = format!("`{name}` is no number: bills cannot be made of it");
+            context.sink.error(code::BILLING, span, message, "name a point that counts, for example import_energy");
+        }
+        Kind::F32 | Kind::FreeDecimal if spec.data_type == DataType::F32 => {
+            let message = format!("`{name}` is a 32-bit float: the meter itself rounds it to about 7 digits");
+            let help = "100000.01 kWh reads as 100000.01, 1000000.01 kWh as 1000000; bill from an integer register if \
+                        the meter has one";
+            context.sink.warn(code::BILLING, span, message, help);
+        }
+        Kind::F32 | Kind::F64 | Kind::FreeDecimal | Kind::Decimal { .. } => {}
+    }
+}
