@@ -206,3 +206,6 @@ fn text(bytes: &[u8], order: Order) -> Result<Value, NoData> {
     let text = std::str::from_utf8(bytes).map_err(|_| NoData::BadText)?.trim_matches(' ');
     if text.chars().any(char::is_control) { Err(NoData::BadText) } else { Ok(Value::Text(text.into())) }
 }
+
+#[cfg(test)]
+mod tests;

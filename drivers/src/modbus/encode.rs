@@ -199,6 +199,12 @@ const QUOTIENT_DIGITS: i8 = 18;
 
 /// The bits of the float that reads back as exactly `value`: shortest digits, scaled.
 fn float(spec: &PointSpec, value: &Value) -> Result<u64, ActionError> {
+    // A float of the point's own type keeps its bits, the sign of zero and what no decimal holds included.
+    match (spec.data_type, value) {
+        (DataType::F32, Value::F32(x)) if !spec.is_scaled() && x.is_finite() => return Ok(u64::from(x.to_bits())),
+        (DataType::F64, Value::F64(x)) if !spec.is_scaled() && x.is_finite() => return Ok(x.to_bits()),
+        _ => {}
+    }
     let Some(wanted) = number(value) else { return Err(unrepresentable(spec, value, "write a number")) };
     let digits = if spec.is_scaled() { divided(spec, wanted) } else { Some(wanted) };
     let Some(digits) = digits else {
@@ -253,3 +259,6 @@ fn text(spec: &PointSpec, value: &Value, registers: u16) -> Result<Vec<u16>, Act
         _ => Err(unrepresentable(spec, value, "use text without control characters or blanks around it")),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -265,3 +265,6 @@ impl Rules<'_> {
         reads[first..].reverse();
     }
 }
+
+#[cfg(test)]
+mod tests;
