@@ -6,3 +6,4 @@
 pub mod line;
 pub mod sim_clock;
 pub mod slave;
+pub mod vectors;

@@ -1,0 +1,384 @@
+//! The conformance runner: golden vectors through the drivers.
+//!
+//! Each file of a folder names its schema, and its protocol where the schema has several. [`SUITES`] says what runs
+//! it; a new protocol is one more entry there. What nothing runs counts as failed.
+
+mod checksum;
+mod device;
+mod formats;
+mod maps;
+mod modbus;
+mod relay;
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use gatehouse_drivers::profile::{Library, Profile};
+use serde::Serialize;
+use serde_json::Value;
+
+/// Runs golden vectors through the drivers.
+#[derive(Debug, clap::Args)]
+pub struct VectorsArgs {
+    /// Folder with vector files (*.json).
+    pub folder: PathBuf,
+    /// Folder with register maps (register-map/1) to use in place of the built-in profiles.
+    #[arg(long, value_name = "FOLDER")]
+    pub maps: Option<PathBuf>,
+    /// Only files of these schemas or protocols, for example modbus,crc-vectors/1.
+    #[arg(long, value_name = "SCHEMA_OR_PROTOCOL", value_delimiter = ',')]
+    pub only: Vec<String>,
+    /// Print the report as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Why no vector could be run at all.
+#[derive(Debug, thiserror::Error)]
+pub enum VectorsError {
+    /// A folder cannot be read.
+    #[error("cannot read the folder {folder}: {why}")]
+    Folder {
+        /// The folder.
+        folder: PathBuf,
+        /// The system's reason.
+        why: std::io::Error,
+    },
+    /// The folder has no vector files.
+    #[error("{0} holds no *.json file: name the folder with the vector files")]
+    Empty(PathBuf),
+    /// A register map cannot be used.
+    #[error("the register map {file} cannot be used: {why}")]
+    Map {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// No file is of the schemas and protocols that were asked for.
+    #[error("no file in {folder} is of {only}; there are: {there}")]
+    NothingSelected {
+        /// The folder.
+        folder: PathBuf,
+        /// What was asked for.
+        only: String,
+        /// The schemas and protocols in the folder.
+        there: String,
+    },
+}
+
+/// What came out.
+#[derive(Debug, Default, Serialize)]
+pub struct Report {
+    /// Vectors that passed.
+    pub passed: usize,
+    /// Vectors that failed, unknown ones included.
+    pub failed: usize,
+    /// The files, by name.
+    pub files: Vec<FileReport>,
+    /// Names of `--only` that no file has.
+    pub unmatched: Vec<String>,
+}
+
+/// What came out of one file.
+#[derive(Debug, Serialize)]
+pub struct FileReport {
+    /// The file's name.
+    pub file: String,
+    /// Its schema, as written.
+    pub schema: String,
+    /// Its protocol, as written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<String>,
+    /// Vectors that passed.
+    pub passed: usize,
+    /// Vectors that failed.
+    pub failed: usize,
+    /// Why they failed; one entry may stand for a whole file.
+    pub failures: Vec<Failure>,
+}
+
+/// Why a vector failed.
+#[derive(Debug, Serialize)]
+pub struct Failure {
+    /// The vector.
+    pub id: String,
+    /// What differs.
+    pub reason: String,
+}
+
+/// Runs the vectors and prints what came out. Exit code 0 when all passed, 1 when any failed, 2 when none could be run.
+///
+/// # Errors
+/// When the report cannot be printed; a closed pipe is success.
+pub fn run(args: VectorsArgs) -> anyhow::Result<ExitCode> {
+    let report = match run_folder(&args.folder, args.maps.as_deref(), &args.only) {
+        Ok(report) => report,
+        Err(why) => {
+            eprintln!("error: {why}");
+            return Ok(ExitCode::from(2));
+        }
+    };
+    for name in &report.unmatched {
+        eprintln!("warning: no file is of {name}");
+    }
+    let text = if args.json { serde_json::to_string_pretty(&report)? + "\n" } else { report.to_text() };
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(why) if why.kind() != std::io::ErrorKind::BrokenPipe => return Err(why.into()),
+        _ => {}
+    }
+    Ok(if report.failed == 0 { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+/// Runs every vector file of `folder` that is of one of the schemas or protocols `only` (empty: all).
+///
+/// # Errors
+/// [`VectorsError`] when nothing could be run.
+pub fn run_folder(folder: &Path, maps: Option<&Path>, only: &[String]) -> Result<Report, VectorsError> {
+    let bench = Bench { profiles: Library::new(), maps: maps.map_or_else(|| Ok(Vec::new()), maps::read_folder)? };
+    let mut there = Vec::new();
+    let mut report = Report::default();
+    for path in json_files(folder)? {
+        let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let read = std::fs::read(&path).map_err(|why| why.to_string());
+        let parsed = read.and_then(|bytes| serde_json::from_slice(&bytes).map_err(|why| format!("not JSON: {why}")));
+        let vectors = match parsed {
+            Ok(vectors) => VectorFile { file, vectors },
+            Err(reason) => VectorFile { file, vectors: Value::String(reason) },
+        };
+        if only.is_empty() || only.iter().any(|name| vectors.is_of(name)) {
+            let outcome = vectors.run(&bench);
+            report.passed += outcome.passed;
+            report.failed += outcome.failed;
+            report.files.push(outcome);
+        }
+        there.push(vectors);
+    }
+    if there.is_empty() {
+        return Err(VectorsError::Empty(folder.to_owned()));
+    }
+    report.unmatched = only.iter().filter(|name| !there.iter().any(|file| file.is_of(name))).cloned().collect();
+    if report.files.is_empty() {
+        let mut kinds: Vec<_> = there.iter().map(|file| file.protocol().unwrap_or(file.schema()).to_owned()).collect();
+        kinds.sort_unstable();
+        kinds.dedup();
+        let (only, there) = (only.join(", "), kinds.join(", "));
+        return Err(VectorsError::NothingSelected { folder: folder.to_owned(), only, there });
+    }
+    Ok(report)
+}
+
+/// The *.json files of a folder, by name.
+fn json_files(folder: &Path) -> Result<Vec<PathBuf>, VectorsError> {
+    let failed = |why| VectorsError::Folder { folder: folder.to_owned(), why };
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        if path.extension().is_some_and(|extension| extension == "json") && path.is_file() {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// What the suites work with.
+struct Bench {
+    profiles: Library,
+    maps: Vec<Profile>,
+}
+
+impl Bench {
+    /// The register map of that name, or else the built-in profile.
+    fn profile(&self, name: &str) -> Result<&Profile, String> {
+        let map = self.maps.iter().find(|profile| profile.name == *name);
+        map.or_else(|| self.profiles.find(name).map(|profile| &**profile))
+            .ok_or_else(|| format!("there is no register map or profile of {name}"))
+    }
+}
+
+/// What comes out of one vector: nothing, or the reason why it failed.
+type Outcome = Result<(), String>;
+
+/// Runs one vector.
+type Run = fn(&Bench, &Value) -> Outcome;
+
+/// What runs the files of one schema, or of one protocol of a schema.
+struct Suite {
+    schema: &'static str,
+    /// `None`: the schema has no protocols.
+    protocol: Option<&'static str>,
+    /// The lists of a file and what runs each of their entries.
+    lists: &'static [(&'static str, Run)],
+}
+
+/// Everything that can be run.
+static SUITES: [Suite; 5] = [
+    Suite { schema: "protocol-vectors/1", protocol: Some("modbus"), lists: &[("vectors", modbus::run)] },
+    Suite {
+        schema: "protocol-vectors/1",
+        protocol: Some("modbus-rtu relay boards"),
+        lists: &[("vectors", relay::run)],
+    },
+    Suite { schema: "crc-vectors/1", protocol: None, lists: &[("crc", checksum::run_crc), ("lrc", checksum::run_lrc)] },
+    Suite {
+        schema: "value-format/1",
+        protocol: None,
+        lists: &[("vectors", formats::run_orders), ("special", formats::run_special)],
+    },
+    Suite { schema: "device-decode/1", protocol: None, lists: &[("cases", device::run)] },
+];
+
+/// One file; a text in place of its content says why there is none.
+struct VectorFile {
+    file: String,
+    vectors: Value,
+}
+
+impl VectorFile {
+    fn schema(&self) -> &str {
+        self.vectors["schema"].as_str().unwrap_or("no schema")
+    }
+
+    fn protocol(&self) -> Option<&str> {
+        self.vectors["protocol"].as_str()
+    }
+
+    /// True when `name` is the schema, with or without its version, or the protocol or its first word.
+    fn is_of(&self, name: &str) -> bool {
+        let name = name.trim();
+        let schema = self.schema();
+        let bare = schema.split('/').next().unwrap_or(schema);
+        let protocol = self.protocol().unwrap_or("");
+        let first_word = protocol.split(' ').next().unwrap_or("");
+        !name.is_empty() && [schema, bare, protocol, first_word].iter().any(|known| known.eq_ignore_ascii_case(name))
+    }
+
+    fn run(&self, bench: &Bench) -> FileReport {
+        let mut report = FileReport {
+            file: self.file.clone(),
+            schema: self.schema().to_owned(),
+            protocol: self.protocol().map(str::to_owned),
+            passed: 0,
+            failed: 0,
+            failures: Vec::new(),
+        };
+        let suite = SUITES.iter().find(|suite| suite.schema == self.schema() && suite.protocol == self.protocol());
+        match suite {
+            Some(suite) => report.run(suite, &self.vectors, bench),
+            None => report.unknown(&self.vectors),
+        }
+        report
+    }
+}
+
+impl FileReport {
+    fn run(&mut self, suite: &Suite, vectors: &Value, bench: &Bench) {
+        for (list, run) in suite.lists {
+            for (at, vector) in vectors[*list].as_array().into_iter().flatten().enumerate() {
+                match run(bench, vector) {
+                    Ok(()) => self.passed += 1,
+                    Err(reason) => {
+                        self.failed += 1;
+                        let id = vector["id"].as_str().map_or_else(|| format!("{list}[{at}]"), str::to_owned);
+                        self.failures.push(Failure { id, reason });
+                    }
+                }
+            }
+        }
+        if self.passed + self.failed == 0 {
+            let lists: Vec<_> = suite.lists.iter().map(|(list, _)| *list).collect();
+            self.fail(1, format!("there is nothing in its {}", lists.join(" and ")));
+        }
+    }
+
+    /// A file that nothing runs: each entry of its lists counts as failed.
+    fn unknown(&mut self, vectors: &Value) {
+        let entries =
+            |list: &Value| list.as_array().filter(|list| list.iter().all(Value::is_object)).map_or(0, Vec::len);
+        let (count, reason) = match vectors {
+            Value::Object(keys) => {
+                let protocol = self.protocol.as_ref().map(|name| format!(" of {name}")).unwrap_or_default();
+                (keys.values().map(entries).sum(), format!("nothing runs {}{protocol}", self.schema))
+            }
+            Value::String(reason) => (1, reason.clone()),
+            _ => (1, "no vector file: its top is no JSON object".to_owned()),
+        };
+        self.fail(count.max(1), reason);
+    }
+
+    fn fail(&mut self, count: usize, reason: String) {
+        self.failed += count;
+        self.failures.push(Failure { id: "all".to_owned(), reason });
+    }
+}
+
+impl Report {
+    /// The report as lines for people.
+    pub fn to_text(&self) -> String {
+        let mut text = String::new();
+        for file in &self.files {
+            let kind = file.protocol.as_ref().unwrap_or(&file.schema);
+            let (passed, failed) = (file.passed, file.failed);
+            let _ = writeln!(text, "{:<30} {kind:<26} {passed:>4} passed {failed:>4} failed", file.file);
+            for failure in &file.failures {
+                let _ = writeln!(text, "    {}: {}", failure.id, failure.reason);
+            }
+        }
+        let _ = writeln!(text, "{} passed, {} failed, in {} files", self.passed, self.failed, self.files.len());
+        text
+    }
+}
+
+/// The bytes of a vector's field in hexadecimal.
+fn bytes(vector: &Value, field: &str) -> Result<Vec<u8>, String> {
+    let text = vector[field].as_str().ok_or_else(|| format!("the vector has no {field}"))?;
+    hex(text).ok_or_else(|| format!("{field} is not hexadecimal"))
+}
+
+fn hex(text: &str) -> Option<Vec<u8>> {
+    let digits: Vec<u8> = text
+        .bytes()
+        .filter(|byte| !byte.is_ascii_whitespace())
+        .map(|byte| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok()))
+        .collect::<Option<_>>()?;
+    digits.len().is_multiple_of(2).then(|| digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect())
+}
+
+/// Every field that the vector has must be in what came out, with the same value.
+fn same_fields(expected: &Value, got: &Value) -> Outcome {
+    let Some(fields) = expected.as_object() else { return Err("`decoded` is no JSON object".to_owned()) };
+    let differs: Vec<_> = fields
+        .iter()
+        .filter(|(name, value)| got[name.as_str()] != **value)
+        .map(|(name, value)| format!("{name} is {} where {value} is right", got[name.as_str()]))
+        .collect();
+    if differs.is_empty() { Ok(()) } else { Err(differs.join("; ")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hexadecimal_is_read_in_pairs() {
+        assert_eq!(hex("01 aB"), Some(vec![0x01, 0xAB]));
+        assert_eq!(hex(""), Some(Vec::new()));
+        assert_eq!(hex("012"), None);
+        assert_eq!(hex("0x"), None);
+    }
+
+    #[test]
+    fn a_name_selects_by_schema_or_protocol() {
+        let vectors = serde_json::json!({"schema": "protocol-vectors/1", "protocol": "modbus-rtu relay boards"});
+        let file = VectorFile { file: "a.json".to_owned(), vectors };
+        for name in ["protocol-vectors/1", "protocol-vectors", "modbus-rtu relay boards", "modbus-rtu", "MODBUS-RTU"] {
+            assert!(file.is_of(name), "{name}");
+        }
+        for name in ["modbus", "relay", "", "protocol-vectors/2"] {
+            assert!(!file.is_of(name), "{name}");
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! The committed vectors pass through the conformance runner, and the runner finds what does not.
+
+#![expect(clippy::unwrap_used, reason = "in tests a panic is the report")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use gatehouse_hil::vectors::{FileReport, Report, run_folder};
+use serde_json::{Value, json};
+
+fn committed() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../drivers/vectors")
+}
+
+fn maps() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/maps")
+}
+
+fn only(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+/// A folder with these files.
+fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        fs::write(folder.path().join(name), text).unwrap();
+    }
+    folder
+}
+
+/// A committed file, changed, run alone.
+fn run_changed(file: &str, change: impl Fn(&mut Value)) -> FileReport {
+    let text = fs::read_to_string(committed().join(file)).unwrap();
+    let mut vectors: Value = serde_json::from_str(&text).unwrap();
+    change(&mut vectors);
+    let folder = folder(&[(file, &vectors.to_string())]);
+    run_folder(folder.path(), None, &[]).unwrap().files.remove(0)
+}
+
+fn entries<'v>(vectors: &'v mut Value, list: &str) -> impl Iterator<Item = &'v mut Value> {
+    vectors[list].as_array_mut().unwrap().iter_mut()
+}
+
+#[test]
+fn every_committed_vector_passes() {
+    let report = run_folder(&committed(), None, &[]).unwrap();
+    assert_eq!(report.failed, 0, "{}", report.to_text());
+    let counts: Vec<_> = report.files.iter().map(|file| (file.file.as_str(), file.passed)).collect();
+    let expected = [
+        ("modbus-crc.json", 18),
+        ("modbus-device-decode.json", 18),
+        ("modbus-formats.json", 18),
+        ("modbus-relay-frames.json", 21),
+        ("modbus.json", 52),
+    ];
+    assert_eq!(counts, expected);
+    assert_eq!(report.passed, 127);
+}
+
+#[test]
+fn a_frame_that_decodes_to_something_else_fails() {
+    let report = run_changed("modbus.json", |vectors| {
+        for vector in entries(vectors, "vectors") {
+            match vector["expect"].as_str() {
+                Some("ok") => vector["decoded"]["unit"] = json!(99),
+                _ => vector["error"] = json!("unsolicited"),
+            }
+        }
+    });
+    assert_eq!((report.passed, report.failed), (0, 52));
+    let reason = |id: &str| &report.failures.iter().find(|failure| failure.id == id).unwrap().reason;
+    assert_eq!(reason("mb-06"), "unit is 17 where 99 is right");
+    assert_eq!(reason("mb-e01"), "was refused as bad_crc where \"unsolicited\" is right");
+}
+
+#[test]
+fn a_frame_with_a_wrong_verdict_fails() {
+    let report = run_changed("modbus.json", |vectors| {
+        for vector in entries(vectors, "vectors") {
+            let turned = if vector["expect"] == "ok" { "error" } else { "ok" };
+            vector["expect"] = json!(turned);
+        }
+    });
+    assert_eq!((report.passed, report.failed), (0, 52));
+}
+
+#[test]
+fn a_delivery_that_is_complete_before_its_last_chunk_fails() {
+    let report = run_changed("modbus.json", |vectors| {
+        for vector in entries(vectors, "vectors").filter(|vector| vector["id"] == "mb-t04") {
+            let hex = vector["hex"].as_str().unwrap().to_owned();
+            vector["split_at"] = json!([hex.len() / 2]);
+        }
+    });
+    assert_eq!(report.failed, 1);
+    assert!(
+        report.failures[0].reason.starts_with("was taken as complete after 15 bytes"),
+        "{}",
+        report.failures[0].reason
+    );
+}
+
+#[test]
+fn a_reply_delivered_byte_by_byte_passes() {
+    let report = run_changed("modbus.json", |vectors| {
+        for vector in entries(vectors, "vectors").filter(|vector| vector["direction"] == "rsp") {
+            let bytes = vector["hex"].as_str().unwrap().len() / 2;
+            vector["split_at"] = (1..bytes).collect();
+        }
+    });
+    assert_eq!((report.passed, report.failed), (52, 0), "{:?}", report.failures);
+}
+
+#[test]
+fn a_relay_frame_that_is_another_command_fails() {
+    let report = run_changed("modbus-relay-frames.json", |vectors| {
+        for vector in entries(vectors, "vectors") {
+            let decoded = vector["decoded"].as_object_mut().unwrap();
+            let argument =
+                ["ms", "seconds", "value", "count", "channel"].into_iter().find(|name| decoded.contains_key(*name));
+            match argument {
+                Some(name) => decoded[name] = json!(3000),
+                None => decoded["command"] = json!("flash_on"),
+            }
+        }
+    });
+    assert_eq!((report.passed, report.failed), (0, 21));
+}
+
+#[test]
+fn a_wrong_checksum_value_or_device_reading_fails() {
+    let crc = run_changed("modbus-crc.json", |vectors| {
+        entries(vectors, "crc").for_each(|vector| vector["crc_u16"] = json!("1235"));
+        entries(vectors, "lrc").for_each(|vector| vector["lrc"] = json!("12"));
+    });
+    assert_eq!((crc.passed, crc.failed), (0, 18));
+    let formats = run_changed("modbus-formats.json", |vectors| {
+        entries(vectors, "vectors").for_each(|vector| vector["value"] = json!("77"));
+        entries(vectors, "special").for_each(|vector| {
+            vector["expect"] = json!("missing?");
+            vector["bits_set"] = json!([1]);
+        });
+    });
+    assert_eq!((formats.passed, formats.failed), (0, 18));
+    let devices = run_changed("modbus-device-decode.json", |vectors| {
+        for case in entries(vectors, "cases") {
+            let last = case["expect"].as_array_mut().unwrap().last_mut().unwrap();
+            last["value"] = if last["value"].is_string() { json!("1.5") } else { json!(7000.5) };
+        }
+    });
+    assert_eq!((devices.passed, devices.failed), (0, 18));
+    assert_eq!(devices.failures[13].reason, "humidity: is 65.5 where \"1.5\" is right");
+}
+
+#[test]
+fn a_reading_in_another_unit_or_with_other_digits_fails() {
+    let report = run_changed("modbus-device-decode.json", |vectors| {
+        let cases = vectors["cases"].as_array_mut().unwrap();
+        cases.retain(|case| case["device"] == "acrel-adl400");
+        cases[0]["expect"][3]["value"] = json!("16");
+        cases[1]["expect"][0]["unit"] = json!("kW");
+    });
+    let reasons: Vec<_> = report.failures.iter().map(|failure| failure.reason.as_str()).collect();
+    assert_eq!(
+        reasons,
+        ["current_l1: is 16.00 where \"16\" is right", "power_l1: the unit is \"W\" where \"kW\" is right"]
+    );
+}
+
+#[test]
+fn what_nothing_runs_counts_as_failed_with_every_entry() {
+    let folder = folder(&[
+        ("a.json", r#"{"schema": "protocol-vectors/1", "protocol": "smoke", "vectors": [{"id": "1"}, {"id": "2"}]}"#),
+        ("b.json", r#"{"schema": "protocol-vectors/2", "protocol": "modbus", "vectors": [{"id": "1"}]}"#),
+        ("c.json", r#"{"schema": "new/1", "cases": [{}, {}, {}], "notes": ["x"]}"#),
+        ("d.json", r#"{"schema": "protocol-vectors/1", "protocol": "modbus", "vectors": []}"#),
+        ("e.json", "not json"),
+        ("f.json", "[1]"),
+        ("g.txt", "no vectors"),
+    ]);
+    let report = run_folder(folder.path(), None, &[]).unwrap();
+    let counts: Vec<_> = report.files.iter().map(|file| (file.passed, file.failed)).collect();
+    assert_eq!(counts, [(0, 2), (0, 1), (0, 3), (0, 1), (0, 1), (0, 1)]);
+    let reasons: Vec<_> = report.files.iter().map(|file| file.failures[0].reason.as_str()).collect();
+    assert_eq!(reasons[0], "nothing runs protocol-vectors/1 of smoke");
+    assert_eq!(reasons[2], "nothing runs new/1");
+    assert_eq!(reasons[3], "there is nothing in its vectors");
+    assert!(reasons[4].starts_with("not JSON: "), "{}", reasons[4]);
+    assert_eq!((report.passed, report.failed), (0, 9));
+}
+
+#[test]
+fn only_narrows_by_schema_or_protocol() {
+    let run = |names: &[&str]| run_folder(&committed(), None, &only(names)).unwrap();
+    let files = |report: &Report| report.files.iter().map(|file| file.file.clone()).collect::<Vec<_>>();
+    assert_eq!(files(&run(&["modbus"])), ["modbus.json"]);
+    assert_eq!(
+        files(&run(&["modbus-rtu relay boards", "crc-vectors/1"])),
+        ["modbus-crc.json", "modbus-relay-frames.json"]
+    );
+    assert_eq!(files(&run(&["device-decode"])), ["modbus-device-decode.json"]);
+    let partly = run(&["modbus", "sparkplug"]);
+    assert_eq!((files(&partly).len(), partly.unmatched), (1, only(&["sparkplug"])));
+    let nothing = run_folder(&committed(), None, &only(&["sparkplug"])).unwrap_err().to_string();
+    let kinds = "crc-vectors/1, device-decode/1, modbus, modbus-rtu relay boards, value-format/1";
+    assert!(nothing.ends_with(&format!("is of sparkplug; there are: {kinds}")), "{nothing}");
+}
+
+#[test]
+fn a_folder_without_vectors_says_what_to_name() {
+    let empty = folder(&[]);
+    let message = run_folder(empty.path(), None, &[]).unwrap_err().to_string();
+    assert!(message.ends_with("holds no *.json file: name the folder with the vector files"), "{message}");
+    let message = run_folder(&empty.path().join("gone"), None, &[]).unwrap_err().to_string();
+    assert!(message.starts_with("cannot read the folder ") && message.contains("gone: "), "{message}");
+}
+
+#[test]
+fn register_maps_take_the_place_of_the_built_in_profiles() {
+    let devices = only(&["device-decode/1"]);
+    let report = run_folder(&committed(), Some(&maps()), &devices).unwrap();
+    assert_eq!((report.passed, report.failed), (18, 0), "{}", report.to_text());
+
+    let map = fs::read_to_string(maps().join("xy-md02.json")).unwrap().replace("\"0.1\"", "\"0.01\"");
+    let changed = folder(&[("xy-md02.json", &map)]);
+    let report = run_folder(&committed(), Some(changed.path()), &devices).unwrap();
+    let reasons: Vec<_> = report.files[0].failures.iter().map(|failure| failure.reason.as_str()).collect();
+    assert_eq!(reasons, ["temperature: is -0.53 where \"-5.3\" is right; humidity: is 6.55 where \"65.5\" is right"]);
+}
+
+#[test]
+fn a_register_map_that_cannot_be_used_is_named_with_its_point() {
+    let map = fs::read_to_string(maps().join("xy-md02.json")).unwrap().replace("\"i16\"", "\"i17\"");
+    let broken = folder(&[("xy-md02.json", &map)]);
+    let message = run_folder(&committed(), Some(broken.path()), &[]).unwrap_err().to_string();
+    assert!(message.ends_with("cannot be used: point \"temperature\": nothing decodes the type i17"), "{message}");
+    let none = folder(&[("other.json", "{}")]);
+    let message = run_folder(&committed(), Some(none.path()), &[]).unwrap_err().to_string();
+    assert!(message.ends_with("no file in the folder has the schema register-map/1"), "{message}");
+}
