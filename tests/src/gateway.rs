@@ -1,0 +1,85 @@
+//! The `gatehouse` command, as built by this workspace.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Output};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::process::{Process, eventually};
+use crate::stage::Stage;
+
+/// The command: `GATEHOUSE_BIN`, or the workspace's own, which is built first if need be.
+pub fn gatehouse() -> Command {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    Command::new(BINARY.get_or_init(|| match std::env::var_os("GATEHOUSE_BIN") {
+        Some(path) => path.into(),
+        None => build(),
+    }))
+}
+
+fn build() -> PathBuf {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    // The whole workspace's features, as in `cargo test --workspace`: nothing is built a second time.
+    let built = Command::new(cargo)
+        .args(["build", "--quiet", "--locked", "--workspace", "--bin", "gatehouse"])
+        .current_dir(workspace)
+        .status();
+    assert!(built.unwrap().success(), "gatehouse does not build");
+    // target/debug/deps/test-0123 -> target/debug/gatehouse
+    let test = std::env::current_exe().unwrap();
+    test.ancestors().nth(2).unwrap().join("gatehouse")
+}
+
+/// A running `gatehouse run`.
+#[derive(Debug)]
+pub struct Gateway {
+    /// The process.
+    pub process: Process,
+    config: PathBuf,
+}
+
+impl Gateway {
+    /// Starts the daemon with a site file.
+    pub fn start(stage: &Stage, config: &Path) -> Self {
+        let mut command = gatehouse();
+        command.arg("run").arg("--config").arg(config);
+        let process = Process::start("gatehouse", stage.path(), &mut command);
+        Gateway { process, config: config.to_owned() }
+    }
+
+    /// Runs a command that talks to this daemon.
+    pub fn ask(&self, arguments: &[&str]) -> Output {
+        let (command, rest) = arguments.split_first().unwrap();
+        gatehouse().arg(command).arg("--config").arg(&self.config).args(rest).output().unwrap()
+    }
+
+    /// The JSON that a command prints.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub fn json(&self, arguments: &[&str]) -> Value {
+        let output = self.ask(&[arguments, &["--json"]].concat());
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "gatehouse {arguments:?}: {said}\n{}", self.process.log());
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// Asks for the status until `found` finds something in it.
+    pub fn until<T>(&self, what: &str, deadline: Duration, mut found: impl FnMut(&Value) -> Option<T>) -> T {
+        eventually(what, deadline, || {
+            let output = self.ask(&["status", "--json"]);
+            let status = output.status.success().then(|| serde_json::from_slice(&output.stdout).unwrap())?;
+            found(&status)
+        })
+    }
+
+    /// Asks it to end, as systemd does, and waits for it.
+    pub fn stop(&mut self, deadline: Duration) -> ExitStatus {
+        self.process.signal(Signal::TERM);
+        self.process.wait(deadline)
+    }
+}
