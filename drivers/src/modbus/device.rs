@@ -278,23 +278,20 @@ impl Driver for ModbusDevice {
     }
 
     fn shape(&self, step: StepId) -> StepShape {
-        let (request, reply) = match self.step(step) {
-            None => (0, 0),
-            Some(step) => {
-                let pdu = step.pdu();
-                (pdu.len(), pdu::expected_reply_bytes(&pdu))
-            }
+        let Some(step) = self.step(step) else {
+            return StepShape { request_bytes: 0, reply_bytes: 0, repeatable: false, pause_after: Duration::ZERO };
         };
+        let pdu = step.pdu();
         let pause = Duration::from_millis(u64::from(self.limits.pause_ms));
         let (reply_bytes, pause_after) = if self.is_broadcast() {
             (0, pause.max(BROADCAST_PAUSE))
         } else {
-            (self.framing.frame_bytes(reply), pause)
+            (self.framing.frame_bytes(pdu::expected_reply_bytes(&pdu)), pause)
         };
         StepShape {
-            request_bytes: self.framing.frame_bytes(request),
+            request_bytes: self.framing.frame_bytes(pdu.len()),
             reply_bytes,
-            repeatable: !matches!(self.step(step), Some(StepRef::Write(_))),
+            repeatable: !matches!(step, StepRef::Write(_)),
             pause_after,
         }
     }
@@ -351,3 +348,6 @@ impl Driver for ModbusDevice {
         self.next_object.set(None);
     }
 }
+
+#[cfg(test)]
+mod tests;

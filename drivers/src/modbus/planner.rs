@@ -74,6 +74,12 @@ pub struct Read {
 /// Why a point cannot be read at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
+    /// The device has no such point.
+    #[error("the device has no point {}", point.0)]
+    Unknown {
+        /// The point.
+        point: PointIx,
+    },
     /// The point reaches beyond address 65535.
     #[error("point {} reaches beyond the last wire address, 65535", point.0)]
     BeyondLast {
@@ -144,6 +150,9 @@ impl Item {
 }
 
 pub(super) fn plan_with(specs: &[PointSpec], points: &[PointIx], rules: &Rules) -> Result<Vec<Read>, PlanError> {
+    if let Some(&point) = points.iter().find(|point| usize::from(point.0) >= specs.len()) {
+        return Err(PlanError::Unknown { point });
+    }
     let mut reads = Vec::new();
     for table in [Table::Coil, Table::Discrete, Table::Holding, Table::Input] {
         let mut items = Vec::new();

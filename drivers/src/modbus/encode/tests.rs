@@ -95,12 +95,8 @@ fn the_function_of_the_point_is_the_one_that_writes() {
 
 #[test]
 fn a_bit_field_is_written_by_mask_and_leaves_its_neighbours() {
-    let field = |order| PointSpec {
-        bit: Some((4, 3)),
-        order,
-        write: Some(WriteWith::Mask),
-        ..spec(DataType::U16, "1")
-    };
+    let field =
+        |order| PointSpec { bit: Some((4, 3)), order, write: Some(WriteWith::Mask), ..spec(DataType::U16, "1") };
     let mask = |and_mask, or_mask| Ok(Request::MaskWrite { address: 7, and_mask, or_mask });
     assert_eq!(write_request(&field(Order::Abcd), &number("5")), mask(0xFF8F, 0x0050));
     assert_eq!(write_request(&field(Order::Badc), &number("5")), mask(0x8FFF, 0x5000));

@@ -50,7 +50,7 @@ impl Request {
                 counted(pdu, |pdu| words(registers, pdu));
             }
             Request::Identify { read_code, object } => {
-                pdu.extend_from_slice(&[MEI_IDENTIFICATION, *read_code, *object])
+                pdu.extend_from_slice(&[MEI_IDENTIFICATION, *read_code, *object]);
             }
         }
     }

@@ -91,20 +91,20 @@ fn tables_are_read_apart_and_bit_fields_of_one_register_together() {
     let reads = plan(&specs, &all(&specs), Framing::Rtu, &Limits::default(), SLOW).unwrap();
     let points: Vec<_> = reads.iter().map(|read| (read.table, read.quantity, read.points.clone())).collect();
     let ix = |at: &[u16]| at.iter().map(|&at| PointIx(at)).collect::<Vec<_>>();
-    assert_eq!(
-        points,
-        [(Table::Coil, 1, ix(&[4])), (Table::Holding, 2, ix(&[1, 2, 3])), (Table::Input, 1, ix(&[0]))]
-    );
+    assert_eq!(points, [(Table::Coil, 1, ix(&[4])), (Table::Holding, 2, ix(&[1, 2, 3])), (Table::Input, 1, ix(&[0]))]);
 }
 
 /// The time of the cheapest of all ways to share the points out over requests, consecutive or not.
 fn brute_force(rules: &Rules, items: &[Item]) -> Option<u64> {
     fn place(rules: &Rules, items: &[Item], sets: &mut Vec<Vec<Item>>) -> Option<u64> {
         let Some((item, rest)) = items.split_first() else {
-            return sets.iter().map(|set| {
-                let (_, quantity) = rules.read(Table::Holding, set)?;
-                Some(rules.cost.read_ns(rules.framing, Table::Holding, quantity))
-            }).sum();
+            return sets
+                .iter()
+                .map(|set| {
+                    let (_, quantity) = rules.read(Table::Holding, set)?;
+                    Some(rules.cost.read_ns(rules.framing, Table::Holding, quantity))
+                })
+                .sum();
         };
         let mut best = None;
         for at in 0..=sets.len() {

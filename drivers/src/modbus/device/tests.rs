@@ -1,0 +1,487 @@
+use gatehouse_core::{Decimal, Name, Value};
+
+use super::*;
+use crate::modbus::point::{DataType, Order, WriteWith};
+use crate::modbus::wire::{ReplyFrame, decode_request};
+use crate::modbus::{pdu::Identification, pdu::Reply, pdu::Request};
+
+const UNIT: u8 = 17;
+const TAG: u16 = 0x0102;
+const COST: Cost = Cost { per_request_ns: 50_000_000, per_byte_ns: 1_041_666 };
+const FRAMINGS: [Framing; 3] = [Framing::Rtu, Framing::Ascii, Framing::Tcp];
+
+fn spec(table: Table, address: u16, data_type: DataType, write: Option<WriteWith>) -> PointSpec {
+    PointSpec {
+        name: Name::new("p").unwrap(),
+        table,
+        address,
+        data_type,
+        order: Order::Abcd,
+        bit: None,
+        scale: Decimal::whole(1),
+        offset: Decimal::whole(0),
+        unit: String::new(),
+        not_available: Vec::new(),
+        bits: Vec::new(),
+        write,
+        note: String::new(),
+    }
+}
+
+fn words(count: u16) -> Vec<PointSpec> {
+    (0..count).map(|address| spec(Table::Holding, address, DataType::U16, None)).collect()
+}
+
+fn device(framing: Framing, specs: Vec<PointSpec>) -> ModbusDevice {
+    let group = all_points(specs.len());
+    ModbusDevice::new(framing, UNIT, specs, vec![group], Limits::default(), COST).unwrap()
+}
+
+fn all_points(count: usize) -> Vec<PointIx> {
+    (0..count).map(|at| PointIx(u16::try_from(at).unwrap())).collect()
+}
+
+fn steps(device: &ModbusDevice) -> Vec<StepId> {
+    let mut steps = Vec::new();
+    device.group_steps(0, &mut steps);
+    steps
+}
+
+/// What register or coil `address` of the simulated slave holds.
+fn held(address: u16) -> u16 {
+    address.wrapping_mul(257) ^ 0x5A00
+}
+
+/// The slave's answer, or exception 2 where a refused address is among those read, 3 beyond `most` of them.
+fn answer(framing: Framing, request: &[u8], refused: &[u16], most: u16) -> Vec<u8> {
+    let asked = decode_request(framing, request).unwrap();
+    let Request::Read { table, address, quantity } = asked.request else { panic!("only reads are answered here") };
+    let function = table.read_function();
+    let addresses = address..address + quantity;
+    let reply = if quantity > most {
+        Reply::Exception { function, code: 3 }
+    } else if refused.iter().any(|bad| addresses.contains(bad)) {
+        Reply::Exception { function, code: 2 }
+    } else if table.is_bits() {
+        Reply::Bits { function, bits: addresses.map(|at| held(at) & 1 == 1).collect() }
+    } else {
+        Reply::Registers { function, registers: addresses.map(held).collect() }
+    };
+    let mut bytes = Vec::new();
+    ReplyFrame { transaction: asked.transaction, unit: asked.unit, reply }.encode(framing, &mut bytes);
+    bytes
+}
+
+fn request(device: &ModbusDevice, step: StepId) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    device.encode(step, TAG, &mut bytes);
+    bytes
+}
+
+/// What the line makes of `bytes`: the verdict after all skips, `None` when the reply is still awaited.
+fn receive(device: &ModbusDevice, step: StepId, bytes: &[u8]) -> (Option<Decoded>, Vec<PointReading>) {
+    let mut readings = Vec::new();
+    let mut rest = bytes;
+    loop {
+        match device.decode(step, TAG, rest, &mut readings) {
+            Decoded::Incomplete { missing } => {
+                assert!(missing > 0);
+                assert!(readings.is_empty());
+                return (None, readings);
+            }
+            Decoded::Skip { bytes, .. } => {
+                assert!((1..=rest.len()).contains(&bytes), "{bytes} of {}", rest.len());
+                assert!(readings.is_empty());
+                rest = &rest[bytes..];
+            }
+            verdict @ (Decoded::Reply { bytes } | Decoded::Exception { bytes, .. }) => {
+                assert!((1..=rest.len()).contains(&bytes));
+                return (Some(verdict), readings);
+            }
+        }
+    }
+}
+
+fn right_readings(device: &ModbusDevice, step: StepId) -> Vec<PointReading> {
+    let mut points = Vec::new();
+    device.points(step, &mut points);
+    let reading = |&point: &PointIx| {
+        let spec = &device.specs()[usize::from(point.0)];
+        let held = held(spec.address);
+        let value = match spec.table {
+            Table::Coil | Table::Discrete => Value::Bool(held & 1 == 1),
+            Table::Holding | Table::Input => Value::Decimal(Decimal::whole(i128::from(held))),
+        };
+        PointReading { point, value: Ok(value) }
+    };
+    points.iter().map(reading).collect()
+}
+
+#[test]
+fn a_poll_reads_each_point_once_in_each_framing() {
+    for framing in FRAMINGS {
+        let mut specs = words(6);
+        specs.push(spec(Table::Coil, 3, DataType::Bool, None));
+        specs.push(spec(Table::Coil, 14, DataType::Bool, None));
+        specs.push(spec(Table::Input, 900, DataType::U16, None));
+        let device = device(framing, specs);
+        let mut seen = Vec::new();
+        for step in steps(&device) {
+            let wire = request(&device, step);
+            let reply = answer(framing, &wire, &[], 125);
+            let shape = device.shape(step);
+            assert_eq!((shape.request_bytes, shape.reply_bytes), (wire.len(), reply.len()), "{framing:?}");
+            assert!(shape.repeatable);
+            let (verdict, readings) = receive(&device, step, &reply);
+            assert_eq!(verdict, Some(Decoded::Reply { bytes: reply.len() }));
+            assert_eq!(readings, right_readings(&device, step));
+            seen.extend(readings.iter().map(|reading| reading.point.0));
+        }
+        seen.sort_unstable();
+        assert_eq!(seen, (0..9).collect::<Vec<_>>(), "{framing:?}");
+    }
+}
+
+#[test]
+fn a_reply_in_pieces_is_awaited_to_its_last_byte() {
+    for framing in FRAMINGS {
+        let device = device(framing, words(3));
+        let step = steps(&device)[0];
+        let reply = answer(framing, &request(&device, step), &[], 125);
+        for cut in 0..reply.len() {
+            let mut readings = Vec::new();
+            match device.decode(step, TAG, &reply[..cut], &mut readings) {
+                Decoded::Incomplete { missing } => assert!(missing <= reply.len() - cut, "{framing:?} {cut}"),
+                verdict => panic!("{framing:?} {cut}: {verdict:?}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn one_wrong_byte_never_makes_a_wrong_value_on_a_serial_line() {
+    for framing in [Framing::Rtu, Framing::Ascii] {
+        let device = device(framing, words(5));
+        let step = steps(&device)[0];
+        let right = right_readings(&device, step);
+        let reply = answer(framing, &request(&device, step), &[], 125);
+        let check = |bytes: &[u8]| {
+            let (verdict, readings) = receive(&device, step, bytes);
+            assert!(readings.is_empty() || readings == right, "{framing:?} {bytes:02X?}: {verdict:?} {readings:?}");
+            assert!(!matches!(verdict, Some(Decoded::Exception { .. })), "{framing:?} {bytes:02X?}");
+        };
+        for at in 0..reply.len() {
+            for flip in 1..=255u8 {
+                let mut bytes = reply.clone();
+                bytes[at] ^= flip;
+                check(&bytes);
+            }
+            let mut dropped = reply.clone();
+            dropped.remove(at);
+            check(&dropped);
+            let mut doubled = reply.clone();
+            doubled.insert(at, reply[at]);
+            check(&doubled);
+        }
+    }
+}
+
+#[test]
+fn a_reply_to_another_request_is_never_a_value() {
+    for framing in FRAMINGS {
+        let device = device(framing, words(5));
+        let step = steps(&device)[0];
+        let asked = decode_request(framing, &request(&device, step)).unwrap();
+        let registers = |count: usize| Reply::Registers { function: 3, registers: vec![0xDEAD; count] };
+        let others = [
+            ReplyFrame { unit: UNIT + 1, ..frame(&asked, registers(5)) },
+            frame(&asked, registers(4)),
+            frame(&asked, registers(6)),
+            frame(&asked, Reply::Registers { function: 4, registers: vec![0xDEAD; 5] }),
+            frame(&asked, Reply::Exception { function: 4, code: 2 }),
+            frame(&asked, Reply::WriteRegister { address: 0, value: 0xDEAD }),
+        ];
+        for other in others {
+            let mut bytes = Vec::new();
+            other.encode(framing, &mut bytes);
+            assert_eq!(receive(&device, step, &bytes), (None, Vec::new()), "{framing:?} {other:?}");
+            let reply = answer(framing, &request(&device, step), &[], 125);
+            bytes.extend_from_slice(&reply);
+            let (verdict, readings) = receive(&device, step, &bytes);
+            assert_eq!(verdict, Some(Decoded::Reply { bytes: reply.len() }), "{framing:?} {other:?}");
+            assert_eq!(readings, right_readings(&device, step));
+        }
+    }
+    let device = device(Framing::Tcp, words(5));
+    let step = steps(&device)[0];
+    let late = ReplyFrame { transaction: Some(TAG - 1), unit: UNIT, reply: registers_of(5) };
+    let mut bytes = Vec::new();
+    late.encode(Framing::Tcp, &mut bytes);
+    assert_eq!(receive(&device, step, &bytes), (None, Vec::new()));
+}
+
+fn registers_of(count: usize) -> Reply {
+    Reply::Registers { function: 3, registers: vec![0xDEAD; count] }
+}
+
+fn frame(asked: &crate::modbus::RequestFrame, reply: Reply) -> ReplyFrame {
+    ReplyFrame { transaction: asked.transaction, unit: asked.unit, reply }
+}
+
+#[test]
+fn noise_is_always_eaten_and_never_a_value() {
+    let mut random = fastrand::Rng::with_seed(7);
+    for framing in FRAMINGS {
+        let mut device = device(framing, words(5));
+        let mut all = steps(&device);
+        device.begin(&Action::Identify, &mut all).unwrap();
+        for step in all {
+            // TCP leaves the bytes' soundness to the socket: there the frames are those of another transaction.
+            let mut asked = Vec::new();
+            device.encode(StepId(0), TAG + 1, &mut asked);
+            let sound = answer(framing, &asked, &[], 125);
+            for _ in 0..20_000 {
+                let mut bytes: Vec<u8> = (0..random.usize(0..40)).map(|_| random.u8(..)).collect();
+                if random.bool() {
+                    let cut = random.usize(1..=sound.len());
+                    let at = random.usize(0..=bytes.len());
+                    bytes.splice(at..at, sound[..cut - 1].iter().copied());
+                }
+                let (verdict, readings) = receive(&device, step, &bytes);
+                // By luck a cut reply is made whole again.
+                let is_whole = bytes.windows(sound.len()).any(|window| window == sound);
+                assert!(readings.is_empty() || is_whole, "{framing:?} {bytes:02X?}: {verdict:?}");
+            }
+        }
+    }
+}
+
+/// Polls once, splitting as the device wants it; returns the readings and how many requests it took.
+fn poll(device: &mut ModbusDevice, refused: &[u16], most: u16) -> (Vec<PointReading>, usize) {
+    let (mut readings, mut requests) = (Vec::new(), 0);
+    let mut queue: std::collections::VecDeque<StepId> = steps(device).into();
+    while let Some(step) = queue.pop_front() {
+        requests += 1;
+        let reply = answer(Framing::Rtu, &request(device, step), refused, most);
+        let (verdict, values) = receive(device, step, &reply);
+        readings.extend(values);
+        if let Some(Decoded::Exception { code, .. }) = verdict {
+            let mut instead = Vec::new();
+            device.refused(step, code, &mut instead);
+            if instead.is_empty() {
+                let mut points = Vec::new();
+                device.points(step, &mut points);
+                readings
+                    .extend(points.iter().map(|&point| PointReading { point, value: Err(NoData::Exception(code)) }));
+            }
+            for step in instead.into_iter().rev() {
+                queue.push_front(step);
+            }
+        }
+    }
+    readings.sort_by_key(|reading| reading.point);
+    (readings, requests)
+}
+
+fn check_poll(device: &ModbusDevice, readings: &[PointReading], refused: &[u16]) {
+    let points: Vec<PointIx> = readings.iter().map(|reading| reading.point).collect();
+    assert_eq!(points, all_points(device.specs().len()));
+    for reading in readings {
+        let address = device.specs()[usize::from(reading.point.0)].address;
+        if refused.contains(&address) {
+            assert_eq!(reading.value, Err(NoData::Exception(2)));
+        } else {
+            assert_eq!(reading.value, Ok(Value::Decimal(Decimal::whole(i128::from(held(address))))), "{address}");
+        }
+    }
+}
+
+#[test]
+fn a_refused_read_is_split_at_once_down_to_the_point_to_blame_and_remembered() {
+    let mut device = device(Framing::Rtu, words(40));
+    let (readings, _) = poll(&mut device, &[], 125);
+    check_poll(&device, &readings, &[]);
+    let (readings, requests) = poll(&mut device, &[13], 125);
+    check_poll(&device, &readings, &[13]);
+    assert!(requests <= 13, "{requests}");
+    for _ in 0..2 {
+        let (readings, requests) = poll(&mut device, &[13], 125);
+        check_poll(&device, &readings, &[13]);
+        assert_eq!(requests, 3, "before it, itself, behind it");
+    }
+    // An action asks around it too, and the point itself can still be asked for.
+    let mut asked = Vec::new();
+    device.begin(&Action::Read(vec![PointIx(12), PointIx(14)]), &mut asked).unwrap();
+    assert_eq!(asked.len(), 2);
+    device.end();
+}
+
+#[test]
+fn several_refused_points_leave_the_fewest_requests_in_the_end() {
+    let mut device = device(Framing::Rtu, words(60));
+    let refused = [7, 8, 40];
+    for _ in 0..4 {
+        let (readings, _) = poll(&mut device, &refused, 125);
+        check_poll(&device, &readings, &refused);
+    }
+    let (readings, requests) = poll(&mut device, &refused, 125);
+    check_poll(&device, &readings, &refused);
+    assert_eq!(requests, 6);
+}
+
+#[test]
+fn a_device_that_gives_fewer_registers_than_its_profile_says_settles() {
+    let mut device = device(Framing::Rtu, words(60));
+    poll(&mut device, &[], 20);
+    let (readings, requests) = poll(&mut device, &[], 20);
+    check_poll(&device, &readings, &[]);
+    assert_eq!(requests, 4);
+}
+
+#[test]
+fn a_device_that_refuses_everything_costs_a_bounded_plan() {
+    let mut device = device(Framing::Rtu, words(100));
+    let refused: Vec<u16> = (0..100).collect();
+    for _ in 0..50 {
+        let (readings, _) = poll(&mut device, &refused, 125);
+        check_poll(&device, &readings, &refused);
+    }
+    assert_eq!(steps(&device).len(), 100);
+    assert!(device.reads.len() < 100 * 6, "{}", device.reads.len());
+    assert!(device.cuts.len() <= 200, "{}", device.cuts.len());
+}
+
+#[test]
+fn other_exceptions_change_nothing() {
+    let mut device = device(Framing::Rtu, words(10));
+    let planned = steps(&device);
+    for code in [1, 4, 5, 6, 8, 10, 11, 99] {
+        let mut instead = Vec::new();
+        device.refused(planned[0], code, &mut instead);
+        assert_eq!(instead, []);
+    }
+    assert_eq!(steps(&device), planned);
+}
+
+fn acted(device: &mut ModbusDevice, action: Action) -> Vec<StepId> {
+    let mut steps = Vec::new();
+    device.begin(&action, &mut steps).unwrap();
+    steps
+}
+
+#[test]
+fn a_write_is_sent_once_and_read_back() {
+    let mut device = device(Framing::Rtu, vec![spec(Table::Coil, 172, DataType::Bool, Some(WriteWith::SingleCoil))]);
+    let steps = acted(&mut device, Action::Write(PointIx(0), Value::Bool(true)));
+    let [write, back] = steps[..] else { panic!("{steps:?}") };
+    let wire = request(&device, write);
+    assert_eq!(wire, [0x11, 0x05, 0x00, 0xAC, 0xFF, 0x00, 0x4E, 0x8B]);
+    let shape = device.shape(write);
+    assert_eq!((shape.request_bytes, shape.reply_bytes, shape.repeatable), (8, 8, false));
+    assert_eq!(receive(&device, write, &wire), (Some(Decoded::Reply { bytes: 8 }), vec![]));
+    let reply = answer(Framing::Rtu, &request(&device, back), &[], 125);
+    assert_eq!(receive(&device, back, &reply).1, right_readings(&device, back));
+    assert_eq!(device.describe(back), "unit 17 read coil 172 to 172, 1 points");
+    device.end();
+    assert_eq!(device.shape(write).request_bytes, 0);
+}
+
+#[test]
+fn a_refused_action_leaves_no_steps() {
+    let mut device = device(Framing::Rtu, words(2));
+    let mut steps = Vec::new();
+    let write = Action::Write(PointIx(0), Value::Bool(true));
+    assert_eq!(device.begin(&write, &mut steps), Err(ActionError::ReadOnly));
+    assert_eq!(device.begin(&Action::Read(vec![PointIx(9)]), &mut steps), Err(ActionError::Unsupported));
+    assert_eq!(steps, []);
+}
+
+#[test]
+fn reading_all_points_is_one_plan_of_its_own() {
+    let specs = words(30);
+    let groups = vec![vec![PointIx(0)], vec![PointIx(29)]];
+    let mut device = ModbusDevice::new(Framing::Rtu, UNIT, specs, groups, Limits::default(), COST).unwrap();
+    assert_eq!(device.groups(), 2);
+    let steps = acted(&mut device, Action::Read(Vec::new()));
+    assert_eq!(steps.len(), 1);
+    let mut points = Vec::new();
+    device.points(steps[0], &mut points);
+    assert_eq!(points.len(), 30);
+}
+
+#[test]
+fn a_broadcast_is_never_answered_and_never_read_back() {
+    let specs = vec![spec(Table::Holding, 1, DataType::U16, Some(WriteWith::SingleRegister))];
+    let mut device = ModbusDevice::new(Framing::Rtu, 0, specs, Vec::new(), Limits::default(), COST).unwrap();
+    let steps = acted(&mut device, Action::Write(PointIx(0), Value::Decimal(Decimal::whole(3))));
+    assert_eq!(steps.len(), 1);
+    assert_eq!(request(&device, steps[0]), [0x00, 0x06, 0x00, 0x01, 0x00, 0x03, 0x99, 0xDA]);
+    let shape = device.shape(steps[0]);
+    assert_eq!((shape.reply_bytes, shape.pause_after), (0, Duration::from_millis(100)));
+    let mut none = Vec::new();
+    assert_eq!(device.begin(&Action::Identify, &mut none), Err(ActionError::Unsupported));
+    assert_eq!(device.begin(&Action::Read(vec![PointIx(0)]), &mut none), Err(ActionError::Unsupported));
+}
+
+#[test]
+fn an_identification_goes_on_while_the_device_has_more() {
+    for framing in FRAMINGS {
+        let mut device = device(framing, words(1));
+        let mut queue = acted(&mut device, Action::Identify);
+        let mut texts = Vec::new();
+        let mut asked = Vec::new();
+        while let Some(step) = queue.pop() {
+            let request = decode_request(framing, &request(&device, step)).unwrap();
+            let Request::Identify { read_code: 1, object } = request.request else { panic!("{request:?}") };
+            asked.push(object);
+            let part = Identification {
+                read_code: 1,
+                conformity: 0x81,
+                more: object < 2,
+                next: if object < 2 { object + 1 } else { 0 },
+                objects: vec![(object, format!("text {object}").into_bytes())],
+            };
+            let mut bytes = Vec::new();
+            frame(&request, Reply::Identification(part)).encode(framing, &mut bytes);
+            for cut in 0..bytes.len() {
+                let verdict = device.decode(step, TAG, &bytes[..cut], &mut texts);
+                assert!(matches!(verdict, Decoded::Incomplete { .. }), "{framing:?} {cut} {verdict:?}");
+            }
+            assert_eq!(device.decode(step, TAG, &bytes, &mut texts), Decoded::Reply { bytes: bytes.len() });
+            device.follow_up(step, &mut queue);
+        }
+        assert_eq!(asked, [0, 1, 2]);
+        let said: Vec<_> = texts.iter().map(|r| (r.point.0, r.value.clone().unwrap().to_string())).collect();
+        assert_eq!(said, [(0, "text 0".into()), (1, "text 1".into()), (2, "text 2".into())]);
+    }
+}
+
+#[test]
+fn an_identification_that_goes_in_circles_ends() {
+    let mut device = device(Framing::Tcp, words(1));
+    let step = acted(&mut device, Action::Identify)[0];
+    let part = Identification { read_code: 1, conformity: 1, more: true, next: 0, objects: Vec::new() };
+    let reply = ReplyFrame { transaction: Some(TAG), unit: UNIT, reply: Reply::Identification(part) };
+    let mut bytes = Vec::new();
+    reply.encode(Framing::Tcp, &mut bytes);
+    device.decode(step, TAG, &bytes, &mut Vec::new());
+    let mut more = Vec::new();
+    device.follow_up(step, &mut more);
+    assert_eq!(more, []);
+}
+
+#[test]
+fn the_plan_is_shown_with_its_bytes() {
+    let device = device(Framing::Rtu, words(3));
+    let summary = device.plan_summary();
+    let expected = StepSummary {
+        table: Table::Holding,
+        address: 0,
+        count: 3,
+        points: vec![PointIx(0), PointIx(1), PointIx(2)],
+        request_bytes: 8,
+        reply_bytes: 11,
+    };
+    assert_eq!(summary, [[expected]]);
+    assert_eq!(device.describe(StepId(0)), "unit 17 read holding 0 to 2, 3 points");
+}
