@@ -6,6 +6,7 @@
 pub mod code;
 mod diff;
 mod driver;
+pub mod forecast;
 mod load;
 pub mod problem;
 mod read;
@@ -17,7 +18,7 @@ pub use diff::SiteDiff;
 pub use driver::{cost, driver};
 pub use gatehouse_drivers::modbus::Framing;
 pub use load::{Loaded, add_folder, check, load};
-pub use problem::{Problem, Problems, Severity};
+pub use problem::{Problem, Problems, Severity, render};
 pub use site::{
     ApiSettings, Bus, ClockSettings, CoreTime, Device, Group, Labels, Parity, PointConfig, PortKind, SerialSource, Site,
 };

@@ -39,7 +39,7 @@ fn quantity(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     let whole = whole.parse::<u64>().ok()?.checked_mul(*factor)?;
     let places = 10u64.checked_pow(u32::try_from(part.len()).ok()?)?;
     let part = u128::from(part.parse::<u64>().ok()?) * u128::from(*factor);
-    if part % u128::from(places) != 0 {
+    if !part.is_multiple_of(u128::from(places)) {
         return None;
     }
     whole.checked_add(u64::try_from(part / u128::from(places)).ok()?)
@@ -48,7 +48,7 @@ fn quantity(text: &str, units: &[(&str, u64)]) -> Option<u64> {
 /// Writes a duration as site files do: `90s`, `1h`, `1750us`.
 pub fn duration_text(duration: Duration) -> String {
     let ns = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-    let unit = DURATIONS.iter().find(|(_, factor)| ns >= *factor && ns % factor == 0);
+    let unit = DURATIONS.iter().find(|(_, factor)| ns >= *factor && ns.is_multiple_of(*factor));
     unit.map_or_else(
         || if ns == 0 { "0s".into() } else { format!("{ns}ns") },
         |(name, factor)| format!("{}{name}", ns / factor),
@@ -57,7 +57,7 @@ pub fn duration_text(duration: Duration) -> String {
 
 /// Writes a size as site files do: `512MB`.
 pub fn size_text(bytes: u64) -> String {
-    let unit = SIZES.iter().find(|(_, factor)| bytes >= *factor && bytes % factor == 0).unwrap_or(&("B", 1));
+    let unit = SIZES.iter().find(|(_, factor)| bytes >= *factor && bytes.is_multiple_of(*factor)).unwrap_or(&("B", 1));
     format!("{}{}", bytes / unit.1, unit.0)
 }
 

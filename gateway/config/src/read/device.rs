@@ -347,12 +347,12 @@ fn groups(points: &[PointConfig]) -> Vec<Group> {
 pub(super) fn check_together(context: &mut Context<'_>, devices: &[DeviceEntry], buses: &[BusEntry]) {
     for (at, entry) in devices.iter().enumerate() {
         let before = devices.get(..at).unwrap_or_default();
-        if let Some(id) = &entry.id {
-            if before.iter().any(|other| other.id.as_ref().is_some_and(|other| other.value == id.value)) {
-                let message = format!("there is another device `{}` above", id.value);
-                let help = "an id is a device's identity for ever: give this one another";
-                context.sink.error(code::DUPLICATE, id.span.clone(), message, help);
-            }
+        let taken =
+            |id: &Found<Name>| before.iter().any(|other| other.id.as_ref().is_some_and(|o| o.value == id.value));
+        if let Some(id) = entry.id.as_ref().filter(|id| taken(id)) {
+            let message = format!("there is another device `{}` above", id.value);
+            let help = "an id is a device's identity for ever: give this one another";
+            context.sink.error(code::DUPLICATE, id.span.clone(), message, help);
         }
         let (Some(bus), Some(unit)) = (entry.bus, &entry.unit) else { continue };
         let same = |other: &&DeviceEntry| {

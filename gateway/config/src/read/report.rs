@@ -95,10 +95,7 @@ pub(super) fn wish(context: &mut Context<'_>, keys: &mut Keys<'_, '_>) -> Option
     };
     let mut inner = Keys::new(table, value.span());
     let heartbeat = duration(&mut inner, "heartbeat", HEARTBEATS).map(|found| found.value);
-    let band = match inner.raw("deadband") {
-        Some(value) => Some(band(&mut inner, "deadband", value)),
-        None => None,
-    };
+    let band = inner.raw("deadband").map(|value| band(&mut inner, "deadband", value));
     context.end(inner);
     match band {
         Some(Some(band)) => Some(Wish::DeadBand { band, heartbeat }),

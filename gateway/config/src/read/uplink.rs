@@ -60,10 +60,8 @@ fn brokers(context: &mut Context<'_>, keys: &mut Keys<'_, '_>) -> Vec<(Broker, R
             keys.error(Rule::WrongType, value.span(), "`brokers` takes texts in quotes", HELP);
             continue;
         };
-        if let Some((before, _)) = text.rsplit_once('@') {
-            if before.contains("://") && before.matches(':').count() > 1 {
-                context.sink.hide(value.span());
-            }
+        if text.contains('@') {
+            context.sink.hide(value.span());
         }
         match Broker::parse(text) {
             Ok(broker) if brokers.iter().any(|(known, _)| *known == broker) => {

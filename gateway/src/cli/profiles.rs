@@ -1,0 +1,185 @@
+//! `gatehouse profiles`: the device models that site files may name.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use gatehouse_core::Decimal;
+use gatehouse_drivers::modbus::point::PointSpec;
+use gatehouse_drivers::profile::{Command, Library, Profile};
+use serde_json::{Value, json};
+
+use super::{Failure, exit, print_json, table};
+
+/// Arguments of `gatehouse profiles`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Shows this profile; all are listed when it is left out.
+    #[arg(value_name = "NAME")]
+    name: Option<String>,
+    /// A folder with further profiles, as `[site] profiles` names it.
+    #[arg(long, value_name = "FOLDER")]
+    folder: Option<PathBuf>,
+    /// Prints JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Lists the profiles, or shows one.
+pub(crate) fn run(args: Args, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
+    let mut library = Library::new();
+    if let Some(folder) = &args.folder {
+        let problems = gatehouse_config::add_folder(folder, &mut library)
+            .map_err(|why| Failure::new(exit::CONFIGURATION, format!("{}: {why}", folder.display())))?;
+        if !problems.is_empty() {
+            return Err(Failure::new(exit::CONFIGURATION, gatehouse_config::render(&problems)));
+        }
+    }
+    let Some(name) = &args.name else {
+        list(&library, args.json, out)?;
+        return Ok(ExitCode::SUCCESS);
+    };
+    let Some(profile) = library.find(name) else {
+        let near = library.nearest(name).map(|near| format!(": did you mean {near}?")).unwrap_or_default();
+        let message = format!("there is no profile {name:?}{near} `gatehouse profiles` lists all");
+        return Err(Failure::new(exit::USAGE, message));
+    };
+    if args.json {
+        print_json(out, &document(profile))?;
+    } else {
+        show(profile, out)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn list(library: &Library, json: bool, out: &mut dyn Write) -> anyhow::Result<()> {
+    let profiles = library.names().into_iter().filter_map(|name| library.find(name));
+    if json {
+        let brief = |p: &Profile| {
+            json!({
+                "name": p.name.as_str(), "vendor": p.vendor, "model": p.model, "category": p.category,
+                "points": p.points.len(), "commands": p.commands.len(), "from_folder": library.is_added(&p.name),
+            })
+        };
+        let all: Vec<Value> = profiles.map(|profile| brief(profile)).collect();
+        return print_json(out, &all);
+    }
+    let mut rows = table(&["NAME", "MODEL", "CATEGORY", "POINTS"]);
+    for profile in profiles {
+        let from = if library.is_added(&profile.name) { " (folder)" } else { "" };
+        let model = format!("{} {}{from}", profile.vendor, profile.model);
+        rows.add_row([profile.name.as_str(), &model, &profile.category, &profile.points.len().to_string()]);
+    }
+    writeln!(out, "{rows}")?;
+    Ok(())
+}
+
+fn show(profile: &Profile, out: &mut dyn Write) -> anyhow::Result<()> {
+    writeln!(out, "{}: {} {}, {}", profile.name, profile.vendor, profile.model, profile.category)?;
+    writeln!(out, "factory settings: {}", factory(profile))?;
+    if !profile.status.is_empty() {
+        writeln!(out, "status: {}", profile.status)?;
+    }
+    let mut rows = table(&["POINT", "TABLE", "ADDRESS", "TYPE", "SCALE", "UNIT", "WRITE", "NOTE"]);
+    for point in &profile.points {
+        rows.add_row([
+            point.name.as_str(),
+            point.table.as_str(),
+            &format!("{0} ({0:#06X})", point.address),
+            &kind(point),
+            &scale(point),
+            &point.unit,
+            point.write.map_or("", |write| write.as_str()),
+            &point.note,
+        ]);
+    }
+    writeln!(out, "\n{rows}")?;
+    if !profile.commands.is_empty() {
+        let mut rows = table(&["COMMAND", "FUNCTION", "ADDRESS", "CHANNELS", "NOTE"]);
+        for command in &profile.commands {
+            rows.add_row([
+                command.name.as_str(),
+                &format!("{:02}", command.function),
+                &format!("{0} ({0:#06X})", command.address),
+                &channels(command),
+                &command.note,
+            ]);
+        }
+        writeln!(out, "\n{rows}")?;
+    }
+    for note in &profile.notes {
+        writeln!(out, "\nnote: {note}")?;
+    }
+    for source in &profile.sources {
+        writeln!(out, "source: {source}")?;
+    }
+    Ok(())
+}
+
+fn factory(profile: &Profile) -> String {
+    let defaults = &profile.defaults;
+    let line = defaults
+        .baud
+        .map(|baud| format!("{baud} 8{}{}", defaults.parity.unwrap_or('N'), defaults.stop_bits.unwrap_or(1)));
+    let parts = [
+        defaults.unit.map(|unit| format!("unit {unit}")),
+        line,
+        defaults.tcp_port.map(|port| format!("TCP port {port}")),
+        (!defaults.verified).then(|| "not confirmed by a source: look at the device".to_owned()),
+    ];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
+fn kind(point: &PointSpec) -> String {
+    let bits = match point.bit {
+        Some((low, 1)) => format!(" bit {low}"),
+        Some((low, width)) => format!(" bits {low}-{}", low + width - 1),
+        None => String::new(),
+    };
+    let order = if point.width() > 1 { format!(" {}", point.order.as_str()) } else { String::new() };
+    format!("{}{order}{bits}", point.data_type.as_str())
+}
+
+fn scale(point: &PointSpec) -> String {
+    let scale = if point.scale.same_number(Decimal::whole(1)) { String::new() } else { format!("x {}", point.scale) };
+    if point.offset.mantissa == 0 { scale } else { format!("{scale} + {}", point.offset).trim().to_owned() }
+}
+
+fn channels(command: &Command) -> String {
+    let channels = command.channels.as_ref();
+    channels.map(|c| format!("{} to {}", c.first, c.first + c.count.saturating_sub(1))).unwrap_or_default()
+}
+
+fn document(profile: &Profile) -> Value {
+    let point = |point: &PointSpec| {
+        json!({
+            "name": point.name.as_str(), "table": point.table.as_str(), "address": point.address,
+            "type": point.data_type.as_str(), "registers": point.width(), "order": point.order.as_str(),
+            "bit": point.bit.map(|(low, width)| json!({ "low": low, "width": width })),
+            "scale": point.scale.to_string(), "offset": point.offset.to_string(), "unit": point.unit,
+            "write": point.write.map(|write| write.as_str()), "note": point.note,
+            "bits": point.bits.iter().map(|(name, bit)| json!({ "name": name, "bit": bit })).collect::<Vec<_>>(),
+        })
+    };
+    let command = |command: &Command| {
+        json!({
+            "name": command.name.as_str(), "function": command.function, "address": command.address,
+            "channels": channels(command), "broadcast": command.broadcast, "note": command.note,
+        })
+    };
+    let defaults = &profile.defaults;
+    json!({
+        "name": profile.name.as_str(), "vendor": profile.vendor, "model": profile.model, "category": profile.category,
+        "status": profile.status, "notes": profile.notes, "sources": profile.sources,
+        "defaults": {
+            "unit": defaults.unit, "baud": defaults.baud, "parity": defaults.parity, "stop_bits": defaults.stop_bits,
+            "tcp_port": defaults.tcp_port, "verified": defaults.verified,
+        },
+        "limits": {
+            "max_registers": profile.limits.max_registers, "max_bits": profile.limits.max_bits,
+            "max_gap": profile.limits.max_gap, "even": profile.limits.even, "pause_ms": profile.limits.pause_ms,
+        },
+        "points": profile.points.iter().map(point).collect::<Vec<_>>(),
+        "commands": profile.commands.iter().map(command).collect::<Vec<_>>(),
+    })
+}
