@@ -8,7 +8,7 @@ use std::time::Duration;
 use gatehouse_core::{Lane, Stamp};
 use tokio::sync::Notify;
 
-use crate::inventory::Inventory;
+use crate::inventory::InventorySource;
 use crate::outbox::Outbox;
 use crate::settings::Settings;
 use crate::status::{BudgetUse, UplinkEvent, UplinkStatus};
@@ -20,17 +20,17 @@ const EVENTS_KEPT: usize = 64;
 pub type Clock = Rc<dyn Fn() -> Stamp>;
 
 /// What the daemon asked for since the task last looked.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Wishes {
     pub(crate) settings: Option<Settings>,
-    pub(crate) inventory: Option<Inventory>,
+    pub(crate) inventory: Option<Rc<dyn InventorySource>>,
     pub(crate) reconnect: bool,
     pub(crate) drain: Option<Duration>,
     pub(crate) budget: Option<BudgetUse>,
 }
 
 /// What handle and task share.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Shared {
     stored: [Cell<bool>; Lane::ALL.len()],
     pub(crate) wishes: RefCell<Wishes>,
@@ -61,7 +61,7 @@ impl Shared {
 
 /// The handle to the uplink's task. Clones are of the same task; it ends when the runtime does, or by
 /// [`UplinkHandle::drain`].
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct UplinkHandle {
     pub(crate) shared: Rc<Shared>,
 }
@@ -92,7 +92,7 @@ impl UplinkHandle {
     }
 
     /// Replaces the inventory; what changed is published.
-    pub fn set_inventory(&self, inventory: Inventory) {
+    pub fn set_inventory(&self, inventory: Rc<dyn InventorySource>) {
         self.shared.wishes.borrow_mut().inventory = Some(inventory);
         self.shared.wake.notify_one();
     }

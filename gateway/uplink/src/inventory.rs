@@ -5,19 +5,45 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Everything that the core is told about the site. Sent, retained, when it changed.
+/// Where the inventory comes from. It is asked whenever a message is made, so that nothing needs to be held twice.
+pub trait InventorySource {
+    /// The site.
+    fn site(&self) -> SiteEntry;
+
+    /// The device at a position in site order; `None` behind the last.
+    fn device(&self, ix: usize) -> Option<DeviceEntry>;
+}
+
+/// An inventory that is simply held.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Inventory {
-    /// The site's title.
+    /// The site.
+    pub site: SiteEntry,
+    /// The devices, in site order.
+    pub devices: Vec<DeviceEntry>,
+}
+
+impl InventorySource for Inventory {
+    fn site(&self) -> SiteEntry {
+        self.site.clone()
+    }
+
+    fn device(&self, ix: usize) -> Option<DeviceEntry> {
+        self.devices.get(ix).cloned()
+    }
+}
+
+/// The site.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SiteEntry {
+    /// Its title.
     pub title: String,
-    /// The site's IANA time zone.
+    /// Its IANA time zone.
     pub timezone: String,
-    /// The site's labels.
+    /// Its labels.
     pub labels: BTreeMap<String, String>,
     /// The version of the software.
     pub software: String,
-    /// The devices, in site order.
-    pub devices: Vec<DeviceEntry>,
 }
 
 /// One device.

@@ -8,16 +8,31 @@
 //! because it cannot leave publishing to a ledger of ours: it owns packet ids, queues across reconnects and, under
 //! MQTT 5, waits without a limit for a frozen broker to take bytes.
 
+pub mod backoff;
+mod client;
+mod connection;
 pub mod fault;
 pub mod handle;
 pub mod inventory;
+mod json;
+mod lane;
+pub mod ledger;
 pub mod outbox;
+mod packet;
+pub mod payload;
+mod publish;
+mod resolve;
+pub mod schema;
+pub mod session;
 pub mod settings;
 pub mod status;
+mod tls;
+mod topics;
 
+pub use client::spawn_local;
 pub use fault::Fault;
 pub use handle::{Clock, SharedOutbox, UplinkHandle};
-pub use inventory::{DeviceEntry, Inventory, PointEntry};
+pub use inventory::{DeviceEntry, Inventory, InventorySource, PointEntry, SiteEntry};
 pub use outbox::{Outbox, OutboxError, Visit};
 pub use settings::{AckMode, BackoffSettings, Broker, InvalidBroker, Settings, TlsFiles, Version};
 pub use status::{BudgetUse, Counters, LinkState, UplinkEvent, UplinkStatus};

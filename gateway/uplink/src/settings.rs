@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use gatehouse_core::Name;
+use gatehouse_core::{Name, Wall};
+
+/// Midnight of 2026-11-23 (UTC): no box with this software lives before it.
+const RELEASED: Wall = Wall(1_795_392_000_000_000);
 
 /// Everything that the uplink needs to know. Made by the site file; [`Settings::new`] has the defaults.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +25,9 @@ pub struct Settings {
     pub password_file: Option<PathBuf>,
     /// Certificates for `mqtts` brokers. Read again at each connect.
     pub tls: TlsFiles,
+    /// A time that has certainly passed: the latest that the box ever knew, or the software's own. While the clock is
+    /// unset, certificates are checked at this time.
+    pub known_past: Wall,
     /// The protocol version. Default MQTT 5.
     pub version: Version,
     /// Messages in flight, 4 to 250, and never above what the broker allows. Default 100.
@@ -63,6 +69,7 @@ impl Settings {
             username: None,
             password_file: None,
             tls: TlsFiles::default(),
+            known_past: RELEASED,
             version: Version::V5,
             window: 100,
             max_packet: 128 * 1024,

@@ -1,0 +1,174 @@
+//! The messages as serde structs: for receivers, tests and the JSON Schemas in `docs/schemas/`.
+//!
+//! The box itself writes records with [`crate::payload`], which tests hold against these.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::inventory::DeviceEntry;
+
+/// `<lane>/live` and `<lane>/backfill`: consecutive records of one lane.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RecordsMessage {
+    /// The version of this format: 1.
+    pub v: u32,
+    /// The box's permanent identity.
+    #[serde(rename = "box")]
+    pub box_id: String,
+    /// Changes only when the box could not carry its sequences on.
+    pub epoch: u64,
+    /// `passages`, `tickets`, `alarms`, `audit`, `billing` or `telemetry`.
+    pub lane: String,
+    /// The number of the first record.
+    pub seq: u64,
+    /// The records, ascending; at least one.
+    pub records: Vec<RecordEntry>,
+}
+
+/// One record: a sample (`device`), an event (`event`) or a gap (`gap`).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RecordEntry {
+    /// The record's number in its lane: (box, epoch, lane, seq) is unique for ever.
+    pub seq: u64,
+    /// When it happened, RFC 3339 in UTC.
+    pub time: String,
+    /// How far `time` may be believed: `unset`, `free-running`; absent: synchronised.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trust: Option<String>,
+    /// The box's kernel run, where the time is not synchronised.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot: Option<String>,
+    /// Nanoseconds since that boot, where the time is not synchronised.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mono: Option<u64>,
+    /// Of a sample: the device.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
+    /// Of a sample: values by point. Numbers in telemetry, decimal strings in billing; flags and text in both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub values: Option<BTreeMap<String, serde_json::Value>>,
+    /// Of a sample: why points have no value, for example `timeout` or `exception_2`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing: Option<BTreeMap<String, String>>,
+    /// Of an event: its kind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<String>,
+    /// Of an event: its fields.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<serde_json::Map<String, serde_json::Value>>,
+    /// Of a gap: what is not there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gap: Option<GapEntry>,
+}
+
+/// The numbers from the record's `seq` to `last` hold nothing more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GapEntry {
+    /// The last number of the gap.
+    pub last: u64,
+    /// How many stored records are gone; 0 when the numbers were never given out.
+    pub lost: u64,
+    /// Why: `bounded`, `damaged`, `unclean_stop`, `refused` or `thinned`.
+    pub reason: String,
+}
+
+/// `status`, retained: whether the box is there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StatusMessage {
+    /// The version of this format: 1.
+    pub v: u32,
+    /// The box.
+    #[serde(rename = "box")]
+    pub box_id: String,
+    /// `online`; `stopped` after a clean end; `lost` as the broker says it by the last will.
+    pub state: String,
+    /// The version of the software; not in `lost`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub software: Option<String>,
+    /// Since when, as the box's clock says; not in `lost`, nor while the clock is unset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+    /// The epoch of the records that follow; not in `lost`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<u64>,
+    /// For each lane the newest record at that moment; not in `lost`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub newest: BTreeMap<String, u64>,
+}
+
+/// `inventory`, retained: the site and its devices; each device's points are in `inventory/<device>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct InventoryMessage {
+    /// The version of this format: 1.
+    pub v: u32,
+    /// The box.
+    #[serde(rename = "box")]
+    pub box_id: String,
+    /// The site's title.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub title: String,
+    /// The site's IANA time zone.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub timezone: String,
+    /// The site's labels.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// The version of the software.
+    pub software: String,
+    /// The devices of the site, in site order. A retained `inventory/<device>` of any other is out of date.
+    pub devices: Vec<String>,
+}
+
+/// `inventory/<device>`, retained: one device and its points.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DeviceMessage {
+    /// The version of this format: 1.
+    pub v: u32,
+    /// The box.
+    #[serde(rename = "box")]
+    pub box_id: String,
+    /// The device.
+    pub about: DeviceEntry,
+}
+
+/// `ack`, from the core, best retained: what it has for good. Intervals of numbers, both ends included.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AckMessage {
+    /// The version of this format: 1.
+    pub v: u32,
+    /// The epoch of the numbers; another than the box's own is ignored.
+    pub epoch: u64,
+    /// Intervals by lane, for example `{"billing": [[1, 1200], [1300, 1310]]}`.
+    pub have: BTreeMap<String, Vec<(u64, u64)>>,
+}
+
+/// `time`, from the core, never retained: what time it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TimeMessage {
+    /// The version of this format: 1.
+    pub v: u32,
+    /// The time when this was sent, RFC 3339 with an offset.
+    pub time: String,
+    /// How far off that may be, in milliseconds, the way to the box not included.
+    pub accuracy_ms: u64,
+}
+
+/// The schemas by file name.
+pub fn schemas() -> [(&'static str, schemars::Schema); 6] {
+    [
+        ("records.json", schemars::schema_for!(RecordsMessage)),
+        ("status.json", schemars::schema_for!(StatusMessage)),
+        ("inventory.json", schemars::schema_for!(InventoryMessage)),
+        ("device.json", schemars::schema_for!(DeviceMessage)),
+        ("ack.json", schemars::schema_for!(AckMessage)),
+        ("time.json", schemars::schema_for!(TimeMessage)),
+    ]
+}

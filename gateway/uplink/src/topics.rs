@@ -1,0 +1,41 @@
+//! The names of the topics of one box.
+
+use bytes::Bytes;
+use gatehouse_core::Lane;
+
+use crate::ledger::Stream;
+use crate::settings::Settings;
+
+/// Every topic below `<prefix>/v1/<box>/`, made once.
+#[derive(Debug, Clone)]
+pub(crate) struct Topics {
+    base: String,
+    records: [[Bytes; 2]; Lane::ALL.len()],
+    pub(crate) status: Bytes,
+    pub(crate) ack: String,
+    pub(crate) time: String,
+}
+
+impl Topics {
+    pub(crate) fn new(settings: &Settings) -> Self {
+        let base = format!("{}/v1/{}/", settings.prefix, settings.box_id);
+        let topic = |rest: String| Bytes::from(format!("{base}{rest}").into_bytes());
+        Topics {
+            records: Lane::ALL.map(|lane| [topic(format!("{lane}/live")), topic(format!("{lane}/backfill"))]),
+            status: topic("status".to_owned()),
+            ack: format!("{base}ack"),
+            time: format!("{base}time"),
+            base,
+        }
+    }
+
+    pub(crate) fn records(&self, lane: Lane, stream: Stream) -> &Bytes {
+        &self.records[lane.index()][stream as usize]
+    }
+
+    /// The inventory's index, or one device's part of it.
+    pub(crate) fn inventory(&self, device: Option<&str>) -> Bytes {
+        let rest = device.map_or_else(String::new, |device| format!("/{device}"));
+        Bytes::from(format!("{}inventory{rest}", self.base).into_bytes())
+    }
+}
