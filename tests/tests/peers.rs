@@ -1,5 +1,8 @@
 //! The real gateway between peers that nobody here wrote: pymodbus on one side, mosquitto on the other.
 
+// Helpers of tests may unwrap as tests do: a panic is the report.
+#![allow(clippy::unwrap_used)]
+
 use gatehouse_tests::{Broker, Gateway, Ledger, Pty, SECONDS, Security, Slave, Stage};
 use serde_json::{Value, json};
 
