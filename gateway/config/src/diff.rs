@@ -84,8 +84,9 @@ fn same_devices(one: &Site, two: &Site, alike: fn(&Device, &Device) -> bool) -> 
 }
 
 fn told_alike(a: &Device, b: &Device) -> bool {
-    let point =
-        |device: &Device| -> Vec<_> { device.points.iter().map(|p| (p.spec.clone(), p.billing, p.interval)).collect() };
+    let point = |device: &Device| -> Vec<_> {
+        device.points.iter().map(|p| (p.spec.clone(), p.title.clone(), p.billing, p.interval)).collect()
+    };
     (&a.id, &a.title, &a.labels, &a.profile, a.bus) == (&b.id, &b.title, &b.labels, &b.profile, b.bus)
         && point(a) == point(b)
 }

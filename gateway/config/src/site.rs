@@ -204,6 +204,8 @@ pub struct Group {
 pub struct PointConfig {
     /// Where and how it is read.
     pub spec: PointSpec,
+    /// For people; `""` for none.
+    pub title: String,
     /// Time from one poll to the next.
     pub interval: Duration,
     /// True when bills are made of it: it travels in the billing lane, exactly, and always.

@@ -290,7 +290,7 @@ struct Usual<'a> {
 
 impl Usual<'_> {
     fn finish(&self, context: &mut Context<'_>, entry: PointEntry, limits: &Limits) -> Option<PointConfig> {
-        let PointEntry { spec, span, interval, billing, report } = entry;
+        let PointEntry { spec, span, title, interval, billing, report } = entry;
         let listed = self.billing.iter().find(|name| spec.name == *name.value).map(|name| name.span.clone());
         if let (Some(listed), Some((false, _))) = (&listed, &billing) {
             let message = format!("`{}` is in the list `billing`, and its own `billing` is false", spec.name);
@@ -312,7 +312,7 @@ impl Usual<'_> {
         let report =
             if billing.is_some() { Policy::Always } else { self.defaults.policy(wish, &spec.unit, spec.kind()) };
         let interval = interval.unwrap_or(self.interval);
-        Some(PointConfig { spec, interval, billing: billing.is_some(), report })
+        Some(PointConfig { spec, title, interval, billing: billing.is_some(), report })
     }
 }
 

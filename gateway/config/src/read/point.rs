@@ -15,7 +15,7 @@ use crate::code;
 use crate::units::duration;
 
 /// Keys of a point that only the site file has.
-const SITE_KEYS: [&str; 3] = ["interval", "billing", "report"];
+const SITE_KEYS: [&str; 4] = ["title", "interval", "billing", "report"];
 /// Polls can be this far apart.
 pub(super) const INTERVALS: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(1)..=Duration::from_secs(7 * 86_400);
@@ -23,9 +23,10 @@ pub(super) const INTERVALS: std::ops::RangeInclusive<Duration> =
 /// A point as far as it could be read.
 #[derive(Debug)]
 pub(super) struct PointEntry {
-    /// What it reads; `None` when that is wrong.
+    /// What it reads.
     pub(super) spec: PointSpec,
     pub(super) span: Range<usize>,
+    pub(super) title: String,
     pub(super) interval: Option<Duration>,
     pub(super) billing: Option<(bool, Range<usize>)>,
     pub(super) report: Option<(Option<Wish>, Range<usize>)>,
@@ -34,7 +35,7 @@ pub(super) struct PointEntry {
 impl PointEntry {
     /// A point as its profile says.
     pub(super) fn of_profile(spec: &PointSpec, span: Range<usize>) -> Self {
-        PointEntry { spec: spec.clone(), span, interval: None, billing: None, report: None }
+        PointEntry { spec: spec.clone(), span, title: String::new(), interval: None, billing: None, report: None }
     }
 }
 
@@ -46,6 +47,7 @@ pub(super) fn read(
     profile: Option<&Profile>,
 ) -> (Option<Name>, Option<PointEntry>) {
     let mut keys = Keys::new(table, span.clone());
+    let title = keys.text("title").map(|found| found.value.to_owned()).unwrap_or_default();
     let interval = duration(&mut keys, "interval", INTERVALS).map(|found| found.value);
     let billing = keys.flag("billing").map(|found| (found.value, found.span));
     let wish = report::wish(context, &mut keys);
@@ -63,7 +65,7 @@ pub(super) fn read(
     };
     let name = name.and_then(|name| Name::new(name).ok());
     match spec {
-        Ok(spec) => (name, Some(PointEntry { spec, span: keys.span_of("name"), interval, billing, report })),
+        Ok(spec) => (name, Some(PointEntry { spec, span: keys.span_of("name"), title, interval, billing, report })),
         Err(errors) => {
             context.sink.take(errors);
             (name, None)
