@@ -38,8 +38,8 @@ pub struct ModbusDevice {
     actions: Vec<Step>,
     /// Where merged reads were refused.
     cuts: Vec<Cut>,
-    /// How often reads were merged again around a refused point; bounds `reads`.
-    rejoined: u8,
+    /// How often parts were joined again beside a refused point; bounds `reads`.
+    joined: u8,
     /// The object that the last identification wants to continue with.
     next_object: Cell<Option<u8>>,
 }
@@ -64,6 +64,12 @@ struct ReadStep {
     origin: u32,
     /// The device refuses it, and it cannot be split further.
     is_refused: bool,
+    /// It was put together from parts that the device answered.
+    is_joined: bool,
+    /// The device answered it last time.
+    is_answered: Cell<bool>,
+    /// Of a read of the first plan that was split: polls until it is tried whole again.
+    until_retry: Cell<u16>,
 }
 
 /// Where a point lies in a read.
@@ -158,7 +164,7 @@ impl ModbusDevice {
             reads: Vec::new(),
             actions: Vec::new(),
             cuts: Vec::new(),
-            rejoined: 0,
+            joined: 0,
             next_object: Cell::new(None),
         };
         for group in groups {
@@ -224,6 +230,9 @@ impl ModbusDevice {
             slots: read.points.iter().map(slot).collect(),
             origin,
             is_refused: false,
+            is_joined: false,
+            is_answered: Cell::new(false),
+            until_retry: Cell::new(split::RETRY_POLLS),
         }
     }
 
@@ -272,9 +281,7 @@ impl Driver for ModbusDevice {
     }
 
     fn group_steps(&self, group: usize, steps: &mut Vec<StepId>) {
-        if let Some(planned) = self.groups.get(group) {
-            steps.extend_from_slice(planned);
-        }
+        self.planned_steps(group, steps);
     }
 
     fn shape(&self, step: StepId) -> StepShape {
@@ -319,7 +326,10 @@ impl Driver for ModbusDevice {
         let expect = Expect { transaction: tag, unit: self.unit, request: &request };
         let found = scan::find(self.framing, &expect, bytes, |pdu| match step {
             _ if pdu[0] & function::EXCEPTION != 0 => {}
-            StepRef::Read(read) => self.read_values(read, &pdu[2..], readings),
+            StepRef::Read(read) => {
+                read.is_answered.set(true);
+                self.read_values(read, &pdu[2..], readings);
+            }
             StepRef::Identify { .. } => self.read_identity(pdu, readings),
             StepRef::Write(_) => {}
         });

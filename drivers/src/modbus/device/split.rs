@@ -1,4 +1,7 @@
 //! Reads that a device refuses: split, remembered, and joined again around the point that was to blame.
+//!
+//! A device may refuse what it has, for example while it starts. So the whole read is tried again now and then, and
+//! its parts stay in the plan for the case that it is refused again.
 
 use gatehouse_core::{PointIx, StepId};
 
@@ -9,10 +12,60 @@ use crate::modbus::planner::Read;
 /// Illegal data address, illegal data value: what a device answers to a read across registers that it does not have,
 /// or of more registers than it gives.
 const SPLITTING: [u8; 2] = [2, 3];
-/// Most points around which reads are joined again; a device that refuses more has another map altogether.
-const MAX_REJOINED: u8 = 16;
+/// Most joins in a device's life. A device that refuses a joined read of what it answers in parts is left at the parts.
+const MAX_JOINED: u8 = 64;
+
+/// Polls after which a read that was split is tried whole again: one exception more in so many polls, at most.
+pub(super) const RETRY_POLLS: u16 = 256;
+
+impl ReadStep {
+    /// Counts a poll; true when the whole read is to be sent in place of its parts.
+    fn is_due_whole(&self) -> bool {
+        if self.is_answered.get() {
+            return true;
+        }
+        let left = self.until_retry.get();
+        self.until_retry.set(if left == 0 { RETRY_POLLS } else { left - 1 });
+        left == 0
+    }
+}
 
 impl ModbusDevice {
+    /// Appends the steps of a group: the parts of split reads, or in their place the whole where that is answered or
+    /// due to be tried.
+    pub(super) fn planned_steps(&self, group: usize, steps: &mut Vec<StepId>) {
+        let Some(planned) = self.groups.get(group) else { return };
+        let mut whole: Option<(u32, bool)> = None;
+        for &step in planned {
+            let Some(origin) = self.reads.get(step.0 as usize).map(|read| read.origin) else { continue };
+            if step.0 == origin {
+                steps.push(step);
+                continue;
+            }
+            if let Some((of, is_whole)) = whole
+                && of == origin
+            {
+                if !is_whole {
+                    steps.push(step);
+                }
+                continue;
+            }
+            let is_whole = self.reads.get(origin as usize).is_some_and(ReadStep::is_due_whole);
+            steps.push(if is_whole { StepId(origin) } else { step });
+            whole = Some((origin, is_whole));
+        }
+    }
+
+    /// Appends the parts that stand in the plan for a read that was split before; false if it was not.
+    fn parts(&self, step: StepId, parts: &mut Vec<StepId>) -> bool {
+        if self.groups.iter().any(|group| group.contains(&step)) {
+            return false;
+        }
+        let is_part = |id: &&StepId| self.reads.get(id.0 as usize).is_some_and(|read| read.origin == step.0);
+        parts.extend(self.groups.iter().flatten().filter(is_part));
+        true
+    }
+
     pub(super) fn split(&mut self, step: StepId, code: u8, instead: &mut Vec<StepId>) {
         if !SPLITTING.contains(&code) {
             return;
@@ -26,6 +79,14 @@ impl ModbusDevice {
             }),
         };
         let Some(read) = read else { return };
+        read.is_answered.set(false);
+        read.until_retry.set(RETRY_POLLS);
+        if !is_action && read.origin == step.0 && self.parts(step, instead) {
+            return;
+        }
+        if read.is_joined {
+            self.joined = MAX_JOINED;
+        }
         let (table, origin) = (read.table, read.origin);
         let Some((low, high)) = self.halves(read) else {
             if !is_action {
@@ -70,20 +131,22 @@ impl ModbusDevice {
         self.rules().read_all(&self.points, read.table, &points)
     }
 
-    /// Marks a read that cannot be split, and joins what was split on the way to it on either side.
+    /// Marks a read that cannot be split, and joins the parts on either side of it that the device answers. Those
+    /// before it in the same poll, those behind it at its next refusal.
     fn blame(&mut self, step: StepId) {
-        let Some(read) = self.reads.get_mut(step.0 as usize).filter(|read| !read.is_refused) else { return };
-        read.is_refused = true;
-        let (table, start, end) = (read.table, read.address, read.address.saturating_add(read.quantity));
-        let origin = read.origin;
-        if self.rejoined >= MAX_REJOINED {
-            return;
+        let Some(read) = self.reads.get_mut(step.0 as usize) else { return };
+        let (origin, table) = (read.origin, read.table);
+        let cuts = [read.address, read.address.saturating_add(read.quantity)];
+        let is_new = !std::mem::replace(&mut read.is_refused, true);
+        for cut in cuts {
+            if is_new && !self.cuts.contains(&(table, cut)) {
+                self.cuts.push((table, cut));
+            }
         }
-        self.rejoined += 1;
         for group in 0..self.groups.len() {
             let Some(at) = self.groups[group].iter().position(|planned| *planned == step) else { continue };
             let joins = |id: &StepId| {
-                self.reads.get(id.0 as usize).is_some_and(|read| read.origin == origin && !read.is_refused)
+                self.reads.get(id.0 as usize).is_some_and(|read| read.origin == origin && read.is_answered.get())
             };
             let after = self.groups[group][at + 1..].iter().take_while(|id| joins(id)).count();
             let before = self.groups[group][..at].iter().rev().take_while(|id| joins(id)).count();
@@ -91,18 +154,14 @@ impl ModbusDevice {
             self.join(group, at + 1..at + 1 + after);
             self.join(group, at - before..at);
         }
-        for cut in [start, end] {
-            if !self.cuts.contains(&(table, cut)) {
-                self.cuts.push((table, cut));
-            }
-        }
     }
 
     /// Puts one read in place of several neighbours.
     fn join(&mut self, group: usize, range: std::ops::Range<usize>) {
-        if range.len() < 2 {
+        if range.len() < 2 || self.joined >= MAX_JOINED {
             return;
         }
+        self.joined += 1;
         let parts: Vec<&ReadStep> =
             self.groups[group][range.clone()].iter().filter_map(|id| self.reads.get(id.0 as usize)).collect();
         let Some(&first) = parts.first() else { return };
@@ -110,7 +169,7 @@ impl ModbusDevice {
         let Some(read) = self.rules().read_all(&self.points, first.table, &points) else { return };
         let (table, start, end) = (read.table, read.address, read.address.saturating_add(read.quantity));
         let id = StepId(id_of(self.reads.len()));
-        let joined = self.read_step(read, first.origin);
+        let joined = ReadStep { is_joined: true, ..self.read_step(read, first.origin) };
         self.reads.push(joined);
         self.groups[group].splice(range, [id]);
         self.cuts.retain(|&(at, cut)| at != table || cut <= start || cut >= end);

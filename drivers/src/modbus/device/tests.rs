@@ -304,6 +304,7 @@ fn a_refused_read_is_split_at_once_down_to_the_point_to_blame_and_remembered() {
     let (readings, requests) = poll(&mut device, &[13], 125);
     check_poll(&device, &readings, &[13]);
     assert!(requests <= 13, "{requests}");
+    assert_eq!(poll(&mut device, &[13], 125).1, 5, "joined before it, still in parts behind it");
     for _ in 0..2 {
         let (readings, requests) = poll(&mut device, &[13], 125);
         check_poll(&device, &readings, &[13]);
@@ -320,7 +321,7 @@ fn a_refused_read_is_split_at_once_down_to_the_point_to_blame_and_remembered() {
 fn several_refused_points_leave_the_fewest_requests_in_the_end() {
     let mut device = device(Framing::Rtu, words(60));
     let refused = [7, 8, 40];
-    for _ in 0..4 {
+    for _ in 0..2 {
         let (readings, _) = poll(&mut device, &refused, 125);
         check_poll(&device, &readings, &refused);
     }
@@ -339,6 +340,17 @@ fn a_device_that_gives_fewer_registers_than_its_profile_says_settles() {
 }
 
 #[test]
+fn a_device_that_refuses_points_and_long_reads_settles_too() {
+    let mut device = device(Framing::Rtu, words(60));
+    for _ in 0..200 {
+        let (readings, _) = poll(&mut device, &[13], 20);
+        check_poll(&device, &readings, &[13]);
+    }
+    assert!(device.reads.len() < 100, "{}", device.reads.len());
+    assert!(poll(&mut device, &[13], 20).1 <= 8);
+}
+
+#[test]
 fn a_device_that_refuses_everything_costs_a_bounded_plan() {
     let mut device = device(Framing::Rtu, words(100));
     let refused: Vec<u16> = (0..100).collect();
@@ -349,6 +361,35 @@ fn a_device_that_refuses_everything_costs_a_bounded_plan() {
     assert_eq!(steps(&device).len(), 100);
     assert!(device.reads.len() < 100 * 6, "{}", device.reads.len());
     assert!(device.cuts.len() <= 200, "{}", device.cuts.len());
+}
+
+#[test]
+fn a_device_that_refused_only_while_it_started_is_read_whole_again() {
+    let mut device = device(Framing::Rtu, words(40));
+    let all: Vec<u16> = (0..40).collect();
+    poll(&mut device, &all, 125);
+    assert_eq!(poll(&mut device, &[], 125).1, 40);
+    for _ in 0..split::RETRY_POLLS {
+        poll(&mut device, &[], 125);
+    }
+    let (readings, requests) = poll(&mut device, &[], 125);
+    check_poll(&device, &readings, &[]);
+    assert_eq!(requests, 1);
+    // Refused once more, its parts are at hand.
+    let (readings, requests) = poll(&mut device, &[13], 125);
+    check_poll(&device, &readings, &[13]);
+    assert_eq!(requests, 41);
+    assert_eq!(poll(&mut device, &[13], 125).1, 3);
+}
+
+#[test]
+fn a_hole_is_tried_again_now_and_then_at_the_price_of_one_request() {
+    let mut device = device(Framing::Rtu, words(40));
+    poll(&mut device, &[13], 125);
+    poll(&mut device, &[13], 125);
+    let counts: Vec<usize> = (0..600).map(|_| poll(&mut device, &[13], 125).1).collect();
+    assert_eq!(counts.iter().filter(|&&count| count == 4).count(), 2);
+    assert!(counts.iter().all(|count| [3, 4].contains(count)), "{counts:?}");
 }
 
 #[test]
