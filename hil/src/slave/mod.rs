@@ -2,3 +2,9 @@
 
 pub mod answer;
 pub mod frame;
+pub mod identity;
+pub mod meter;
+pub mod model;
+mod quantity;
+pub mod relay;
+pub mod tcp;

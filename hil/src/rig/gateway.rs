@@ -1,0 +1,225 @@
+//! The real gateway as a child process, and what it says of itself over its socket.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use serde::Deserialize;
+
+use super::Child;
+
+/// How long the daemon may take to end cleanly.
+const STOP: Duration = Duration::from_secs(20);
+/// How long the API may take to answer.
+const ANSWER: Duration = Duration::from_secs(2);
+
+/// Builds the gateway with the cargo that runs us and gives the binary's path; `given` is taken as it is.
+///
+/// # Errors
+/// When the build fails or the binary is not there.
+pub fn binary(given: Option<PathBuf>) -> anyhow::Result<PathBuf> {
+    if let Some(path) = given {
+        return Ok(path);
+    }
+    let own = std::env::current_exe().context("cannot find the own program")?;
+    let folder = own.parent().context("the own program lies in no folder")?;
+    let path = folder.join("gatehouse");
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
+    if !manifest.exists() {
+        // An installed rig without the sources: the gateway lies beside it.
+        return if path.exists() {
+            Ok(path)
+        } else {
+            bail!("no gateway at {}: name one with --gateway", path.display())
+        };
+    }
+    let release = folder.file_name().is_some_and(|name| name == "release");
+    let mut command = Command::new(cargo);
+    command.args(["build", "--quiet", "-p", "gatehouse", "--manifest-path"]).arg(&manifest);
+    command.args(release.then_some("--release"));
+    command.arg("--target-dir").arg(folder.parent().unwrap_or(folder));
+    let mode = if release { "release" } else { "debug" };
+    eprintln!("building the gateway ({mode}; the first time takes a few minutes)");
+    let status = command.status().context("cannot run cargo")?;
+    if !status.success() || !path.exists() {
+        bail!("the gateway did not build: run `cargo build -p gatehouse` to see why");
+    }
+    Ok(path)
+}
+
+/// A running gateway.
+pub struct Gateway {
+    child: Child,
+    socket: PathBuf,
+}
+
+impl Gateway {
+    /// Starts `gatehouse run` with a site file whose API socket is `socket`; its log goes to `log`.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start(binary: &Path, config: &Path, socket: &Path, log: &Path) -> anyhow::Result<Self> {
+        let log = File::options().create(true).append(true).open(log).context("cannot write the gateway's log")?;
+        let mut command = Command::new(binary);
+        command.arg("run").arg("--config").arg(config).stdin(Stdio::null());
+        command.stdout(log.try_clone()?).stderr(log).env_remove("NOTIFY_SOCKET");
+        Ok(Gateway { child: Child::spawn(&mut command)?, socket: socket.to_owned() })
+    }
+
+    /// The process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Kills it as a power cut would end it.
+    pub fn kill(&mut self) {
+        self.child.kill();
+    }
+
+    /// Its status, if it has ended by itself.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.status()
+    }
+
+    /// Ends it with SIGTERM; `None` when it did not end in time.
+    pub fn stop(&mut self) -> Option<ExitStatus> {
+        self.child.terminate(STOP)
+    }
+
+    /// Asks `GET /api/v1/status`.
+    ///
+    /// # Errors
+    /// When the socket does not answer, or with something else.
+    pub fn status(&self) -> anyhow::Result<Status> {
+        serde_json::from_slice(&self.get("/api/v1/status")?).context("the status is not what was expected")
+    }
+
+    fn get(&self, path: &str) -> anyhow::Result<Vec<u8>> {
+        let mut stream = UnixStream::connect(&self.socket).context("the gateway's socket does not answer")?;
+        stream.set_read_timeout(Some(ANSWER))?;
+        stream.set_write_timeout(Some(ANSWER))?;
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: gatehouse\r\nConnection: close\r\n\r\n")?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer)?;
+        let head = answer.windows(4).position(|w| w == b"\r\n\r\n").context("the answer is no HTTP")?;
+        if !answer.starts_with(b"HTTP/1.1 200") {
+            bail!("{path} answered {}", String::from_utf8_lossy(&answer[..head.min(40)]));
+        }
+        Ok(answer.split_off(head + 4))
+    }
+}
+
+/// The parts of `GET /api/v1/status` that are shown.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct Status {
+    /// Buses in site order.
+    #[serde(default)]
+    pub buses: Vec<BusStatus>,
+    /// Devices in site order.
+    #[serde(default)]
+    pub devices: Vec<DeviceStatus>,
+    /// What is held.
+    #[serde(default)]
+    pub spool: SpoolStatus,
+    /// The link.
+    #[serde(default)]
+    pub uplink: Option<UplinkStatus>,
+    /// What is wrong right now.
+    #[serde(default)]
+    pub troubles: Vec<String>,
+}
+
+/// One bus.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct BusStatus {
+    /// Its id.
+    pub id: String,
+    /// Whether its port is open.
+    pub open: bool,
+    /// Busy share, percent.
+    pub load_percent: f64,
+    /// Requests sent.
+    pub transactions: u64,
+    /// Requests without an answer.
+    pub timeouts: u64,
+    /// Replies after their deadline.
+    pub late: u64,
+    /// Requests sent again.
+    pub retries: u64,
+    /// Replies that were not taken, by reason.
+    pub rejected: std::collections::BTreeMap<String, u64>,
+    /// Polls left out for want of time.
+    pub skipped: u64,
+}
+
+/// One device.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct DeviceStatus {
+    /// Its id.
+    pub id: String,
+    /// Its title.
+    pub title: String,
+    /// Its bus.
+    pub bus: String,
+    /// Its address.
+    pub unit: u8,
+    /// `online`, `offline` or `unknown`.
+    pub state: String,
+    /// Why it is offline.
+    pub reason: Option<String>,
+    /// Samples taken.
+    pub samples: u64,
+}
+
+/// What is held for the core.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct SpoolStatus {
+    /// The epoch of the numbers.
+    pub epoch: u64,
+    /// Bytes held.
+    pub bytes: u64,
+    /// Bytes allowed.
+    pub max_bytes: u64,
+    /// Lanes.
+    pub lanes: Vec<LaneStatus>,
+}
+
+/// One lane.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct LaneStatus {
+    /// Its name.
+    pub lane: String,
+    /// Records not yet acknowledged.
+    pub held: u64,
+    /// Newest number given.
+    pub newest: u64,
+    /// Records lost.
+    pub lost: u64,
+}
+
+/// The link to the core.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct UplinkStatus {
+    /// `connecting`, `up`, ...
+    pub state: String,
+    /// Seconds in this state.
+    pub since_s: f64,
+    /// The last error.
+    pub error: Option<String>,
+    /// Messages acknowledged.
+    pub acknowledged: u64,
+    /// Payload bytes sent.
+    pub bytes: u64,
+    /// Connections made.
+    pub connects: u64,
+}

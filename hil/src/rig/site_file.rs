@@ -1,0 +1,67 @@
+//! A site file, written piece by piece.
+
+use std::fmt::Write;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+/// A site file in the making, with its data in the folder of the run.
+pub struct SiteFile {
+    folder: PathBuf,
+    text: String,
+}
+
+impl SiteFile {
+    /// Begins a file for box `id`: data, tail and socket in `folder` and `memory`, no HTTP, this broker. `memory` is
+    /// best a folder on a tmpfs, as the tail is in service.
+    pub fn new(id: &str, folder: &Path, memory: &Path, broker: SocketAddr, uplink: &str) -> Self {
+        let text = format!(
+            "[site]\nid = {id:?}\ntitle = \"A simulated site\"\n\n[data]\ndir = {:?}\ntail = {:?}\n\n\
+             [http]\nlisten = \"off\"\n\n[api]\nsocket = {:?}\n\n\
+             [uplink]\nbrokers = [\"mqtt://{broker}\"]\nbackoff_first = \"200ms\"\nbackoff_last = \"1s\"\n{uplink}\n",
+            folder.join("data"),
+            memory.join("tail"),
+            folder.join("api.sock"),
+        );
+        SiteFile { folder: folder.to_owned(), text }
+    }
+
+    /// Adds a serial bus at 8 data bits without parity; `more` are further lines of its table.
+    pub fn serial_bus(&mut self, id: &str, path: &Path, baud: u32, more: &str) {
+        self.add(format_args!("\n[[bus]]\nid = {id:?}\nserial = {path:?}\nbaud = {baud}\n{more}"));
+    }
+
+    /// Adds a Modbus TCP bus.
+    pub fn tcp_bus(&mut self, id: &str, address: SocketAddr, more: &str) {
+        self.add(format_args!("\n[[bus]]\nid = {id:?}\ntcp = \"{address}\"\n{more}"));
+    }
+
+    /// Adds a device; `more` are further lines of its table.
+    pub fn device(&mut self, id: &str, bus: &str, unit: u8, interval: &str, more: &str) {
+        self.add(format_args!(
+            "\n[[device]]\nid = {id:?}\nbus = {bus:?}\nunit = {unit}\ninterval = {interval:?}\n{more}"
+        ));
+    }
+
+    fn add(&mut self, piece: std::fmt::Arguments<'_>) {
+        // Writing to a String cannot fail.
+        let _ = self.text.write_fmt(piece);
+        self.text.push('\n');
+    }
+
+    /// Where the daemon's socket will be.
+    pub fn socket(&self) -> PathBuf {
+        self.folder.join("api.sock")
+    }
+
+    /// Writes the file and gives its path.
+    ///
+    /// # Errors
+    /// When the folder cannot be written.
+    pub fn write(&self) -> anyhow::Result<PathBuf> {
+        let path = self.folder.join("site.toml");
+        std::fs::write(&path, &self.text).with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(path)
+    }
+}
