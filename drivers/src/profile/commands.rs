@@ -299,7 +299,7 @@ fn read_payload(keys: &mut Keys<'_, '_>, function: Option<u8>) -> Option<Payload
     let function = function?;
     let span = keys.span();
     let payload = match (read, words, time, value, on.zip(off), coils) {
-        (Some(most), None, None, None, None, None) if function <= 4 => Some(Payload::Read { most }),
+        (Some(most), None, None, None, None, None) => Some(Payload::Read { most }),
         (None, Some(words), None, None, None, None) => Some(Payload::Fixed(words)),
         (None, words, Some((unit_ms, least, most)), None, None, None) => {
             Some(Payload::Timed { words: words.unwrap_or_else(|| vec![0]), unit_ms, least, most })
@@ -308,10 +308,15 @@ fn read_payload(keys: &mut Keys<'_, '_>, function: Option<u8>) -> Option<Payload
             Some(Payload::Value { words: words.unwrap_or_else(|| vec![0]), least, most })
         }
         (None, None, None, None, Some((on, off)), None) => Some(Payload::Switch { on, off }),
-        (None, None, None, None, None, Some(count)) if function == 15 => Some(Payload::Coils { count, row }),
+        (None, None, None, None, None, Some(count)) => Some(Payload::Coils { count, row }),
         _ => None,
     };
-    let suits = match payload.as_ref()? {
+    let Some(payload) = payload else {
+        let message = format!("what function {function} is to send is not there, or its keys do not go together");
+        keys.error(Rule::Conflict, span, message, PAYLOAD_HELP);
+        return None;
+    };
+    let suits = match &payload {
         Payload::Read { .. } => function <= 4,
         Payload::Coils { .. } => function == 15,
         Payload::Switch { .. } => matches!(function, 5 | 6),
@@ -321,11 +326,10 @@ fn read_payload(keys: &mut Keys<'_, '_>, function: Option<u8>) -> Option<Payload
             _ => false,
         },
     };
-    if suits {
-        return payload;
+    if !suits {
+        keys.error(Rule::Conflict, span, format!("function {function} cannot send this"), PAYLOAD_HELP);
     }
-    keys.error(Rule::Conflict, span, format!("function {function} cannot send this"), PAYLOAD_HELP);
-    None
+    suits.then_some(payload)
 }
 
 fn read_words(keys: &mut Keys<'_, '_>) -> Option<Vec<u16>> {

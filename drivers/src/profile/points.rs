@@ -280,7 +280,7 @@ fn patterns(keys: &mut Keys<'_, '_>, point: &PointSpec, marks: &[Found<i128>]) -
     let mut found = Vec::new();
     for mark in marks {
         if !range.contains(&mark.value) {
-            let message = format!("the mark {:#X} has more bits than a {}", mark.value, type_name(point.data_type));
+            let message = format!("the mark {} has more bits than {}", mark.value, type_name(point.data_type));
             keys.error(Rule::BadValue, mark.span.clone(), message, format!("a {bits}-bit pattern is wanted"));
         } else if let Ok(pattern) = u64::try_from(mark.value.rem_euclid(1i128 << bits)) {
             found.push(pattern);
@@ -305,7 +305,12 @@ fn read_write(keys: &mut Keys<'_, '_>) -> Option<Write> {
     match value.get_ref() {
         DeValue::Boolean(true) => Some(Write::Usual),
         DeValue::Boolean(false) => Some(Write::Never),
-        _ => keys.choice("write", &WRITES).map(|found| Write::With(found.value)),
+        DeValue::String(_) => keys.choice("write", &WRITES).map(|found| Write::With(found.value)),
+        _ => {
+            let help = "true picks the function that suits the point; \"mask\", \"registers\", ... name one";
+            keys.error(Rule::WrongType, value.span(), "`write` is neither true, false nor a text", help);
+            None
+        }
     }
 }
 
@@ -330,7 +335,7 @@ fn check(keys: &mut Keys<'_, '_>, point: &PointSpec, usual: bool) {
         keys.error(Rule::Conflict, span, message, help);
     };
     if flags && point.data_type != DataType::Bool {
-        let message = format!("`{name}` is a {}: one bit, not {kind}", table_name(point.table));
+        let message = format!("`{name}` lies in the table {}: one bit, not {kind}", table_name(point.table));
         conflict(keys, "type", message, "leave `type` out, or read table = \"holding\" or \"input\"");
         return;
     }
@@ -346,7 +351,7 @@ fn check(keys: &mut Keys<'_, '_>, point: &PointSpec, usual: bool) {
             conflict(keys, "bit", message, "use type = \"u16\" or another integer type");
         }
         Some((low, count)) if u16::from(low) + u16::from(count) > width => {
-            let message = format!("`bit` reaches bit {}, a {kind} ends at bit {}", low + count - 1, width - 1);
+            let message = format!("`bit` reaches bit {}, {kind} ends at bit {}", low + count - 1, width - 1);
             conflict(keys, "bit", message, "");
         }
         Some((_, count)) if count > 1 && point.data_type == DataType::Bool => {
@@ -359,13 +364,14 @@ fn check(keys: &mut Keys<'_, '_>, point: &PointSpec, usual: bool) {
         _ => {}
     }
     if let Some((bit_name, bit)) = point.bits.iter().find(|(_, bit)| !integral || u16::from(*bit) >= width) {
-        conflict(keys, "bits", format!("`bits.{bit_name}` names bit {bit}, which a {kind} does not have"), "");
+        conflict(keys, "bits", format!("`bits.{bit_name}` names bit {bit}, which {kind} does not have"), "");
     }
     let plain = matches!(point.data_type, DataType::Bool | DataType::Bits16 | DataType::Text { .. });
     let one_bit = point.bit.is_some_and(|(_, count)| count == 1);
     if point.is_scaled() && (plain || one_bit) {
         let key = if keys.has("scale") { "scale" } else { "offset" };
-        conflict(keys, key, format!("`{name}` is no number: a {kind} has no scale or offset"), "");
+        let kind = if one_bit { "one bit" } else { kind };
+        conflict(keys, key, format!("`{name}` is {kind}, which has no scale or offset"), "");
     }
     if point.scale.mantissa == 0 {
         conflict(keys, "scale", format!("`scale` of `{name}` is 0: every value would be the same"), "");
@@ -382,7 +388,10 @@ fn check_write(keys: &mut Keys<'_, '_>, point: &PointSpec, usual: bool) {
     let table = table_name(point.table);
     match (point.write, point.table) {
         (None, _) if usual => {
-            refuse(format!("a {table} point cannot be written"), "Modbus writes coils and holding registers");
+            refuse(
+                format!("points of the table {table} cannot be written"),
+                "Modbus writes coils and holding registers",
+            );
         }
         (None, _)
         | (Some(WriteWith::SingleCoil | WriteWith::Coils), Table::Coil)
@@ -390,7 +399,7 @@ fn check_write(keys: &mut Keys<'_, '_>, point: &PointSpec, usual: bool) {
         (Some(WriteWith::SingleRegister), Table::Holding) => {
             if point.width() > 1 {
                 let kind = type_name(point.data_type);
-                refuse(format!("one register cannot hold a {kind}"), "use write = \"registers\"");
+                refuse(format!("one register cannot hold {kind}"), "use write = \"registers\"");
             }
         }
         (Some(WriteWith::Mask), Table::Holding) => {
@@ -400,7 +409,7 @@ fn check_write(keys: &mut Keys<'_, '_>, point: &PointSpec, usual: bool) {
         }
         (Some(with), _) => {
             refuse(
-                format!("a {table} point cannot be written with {}", with.as_str()),
+                format!("points of the table {table} cannot be written with {}", with.as_str()),
                 "write = true picks what suits",
             );
         }
