@@ -115,7 +115,7 @@ impl<'s> Broker<'s> {
         let mut command = program(name);
         command.args(["-V", "5", "-h", "127.0.0.1", "-p", &self.port.to_string()]);
         if self.security == Security::Certificates {
-            for (option, file) in [("--cafile", "ca.pem"), ("--cert", "box.pem"), ("--key", "box.key")] {
+            for (option, file) in [("--cafile", "ca.pem"), ("--cert", "receiver.pem"), ("--key", "receiver.key")] {
                 command.arg(option).arg(self.stage.file(file));
             }
         }

@@ -56,8 +56,9 @@ impl Stage {
         self.write("site.toml", &text)
     }
 
-    /// Makes an authority, a broker's certificate for 127.0.0.1 and a box's certificate, all in PEM: `ca.pem`,
-    /// `broker.pem` and `broker.key`, `box.pem` and `box.key`. The box's common name is `name`.
+    /// Makes an authority, a broker's certificate for 127.0.0.1, a box's and a receiver's, all in PEM: `ca.pem`,
+    /// `broker.pem` and `broker.key`, `box.pem` and `box.key`, `receiver.pem` and `receiver.key`. The box's common name is
+    /// `name`.
     pub fn certificates(&self, name: &str) {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, "test authority");
@@ -68,6 +69,7 @@ impl Stage {
         for (file, name, hosts, usage) in [
             ("broker", "test broker", vec!["127.0.0.1".to_owned()], ExtendedKeyUsagePurpose::ServerAuth),
             ("box", name, vec![], ExtendedKeyUsagePurpose::ClientAuth),
+            ("receiver", "receiver", vec![], ExtendedKeyUsagePurpose::ClientAuth),
         ] {
             let mut params = CertificateParams::new(hosts).unwrap();
             params.distinguished_name.push(DnType::CommonName, name);
