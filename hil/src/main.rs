@@ -1,2 +1,29 @@
-//! x
-fn main() {}
+//! `gatehouse-hil`: the simulated site as a command: the demo, the bench and the conformance runner.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use gatehouse_hil::{demo, vectors};
+
+/// The simulated site around the gateway.
+#[derive(Parser)]
+#[command(name = "gatehouse-hil", version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs a simulated site with the real gateway and shows what is polled and delivered.
+    Demo(demo::DemoArgs),
+    /// Runs golden vectors through the drivers.
+    Vectors(vectors::VectorsArgs),
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    match Cli::parse().command {
+        Command::Demo(args) => demo::run(args),
+        Command::Vectors(args) => vectors::run(args),
+    }
+}

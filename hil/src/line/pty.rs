@@ -102,10 +102,8 @@ fn run(mut master: File, mut wire: Wire, stop: &AtomicBool) {
         let now = now_ns();
         // What had come out by now was on the line before the bytes that are read now.
         wire.poll_transmit(now, &mut out);
-        if ready {
-            if let Ok(n @ 1..) = master.read(&mut bytes) {
-                wire.handle_bytes(now, &bytes[..n]);
-            }
+        if ready && let Ok(n @ 1..) = master.read(&mut bytes) {
+            wire.handle_bytes(now, &bytes[..n]);
         }
         if !out.is_empty() {
             // A full buffer means that nobody reads: as on a real pair, the bytes are gone.

@@ -55,7 +55,8 @@ pub fn binary(given: Option<PathBuf>) -> anyhow::Result<PathBuf> {
 /// A running gateway.
 pub struct Gateway {
     child: Child,
-    socket: PathBuf,
+    /// What it says of itself.
+    pub api: Api,
 }
 
 impl Gateway {
@@ -68,7 +69,7 @@ impl Gateway {
         let mut command = Command::new(binary);
         command.arg("run").arg("--config").arg(config).stdin(Stdio::null());
         command.stdout(log.try_clone()?).stderr(log).env_remove("NOTIFY_SOCKET");
-        Ok(Gateway { child: Child::spawn(&mut command)?, socket: socket.to_owned() })
+        Ok(Gateway { child: Child::spawn(&mut command)?, api: Api { socket: socket.to_owned() } })
     }
 
     /// The process id.
@@ -90,7 +91,15 @@ impl Gateway {
     pub fn stop(&mut self) -> Option<ExitStatus> {
         self.child.terminate(STOP)
     }
+}
 
+/// The gateway's API on its unix socket.
+#[derive(Debug, Clone)]
+pub struct Api {
+    socket: PathBuf,
+}
+
+impl Api {
     /// Asks `GET /api/v1/status`.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ mod site_file;
 
 pub use broker::{Broker, BrokerKind};
 pub use child::Child;
-pub use gateway::{BusStatus, DeviceStatus, Gateway, LaneStatus, SpoolStatus, Status, UplinkStatus, binary};
+pub use gateway::{Api, BusStatus, DeviceStatus, Gateway, LaneStatus, SpoolStatus, Status, UplinkStatus, binary};
 pub use proxy::{Link, Proxy, Traffic};
 pub use site_file::SiteFile;
 

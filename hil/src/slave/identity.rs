@@ -68,18 +68,24 @@ impl AnswerTimes {
     }
 }
 
+/// Addresses from the beginning of one cluster to the next: too far to be read across.
+pub const CLUSTER_STEP: u16 = 1000;
+
 /// A slave of float32 holding registers, each value an [`Origin`]; every request begins a generation.
+///
+/// Points lie in clusters, the first at address 0, each [`CLUSTER_STEP`] after the one before.
 pub struct Identity {
     device: u32,
+    clusters: u16,
     points: u16,
     generation: u32,
     times: Arc<AnswerTimes>,
 }
 
 impl Identity {
-    /// Device number `device` with `points` floats from address 0.
-    pub fn new(device: u32, points: u16, times: Arc<AnswerTimes>) -> Self {
-        Identity { device, points, generation: 0, times }
+    /// Device number `device` with `clusters` clusters of `points` floats.
+    pub fn new(device: u32, clusters: u16, points: u16, times: Arc<AnswerTimes>) -> Self {
+        Identity { device, clusters, points, generation: 0, times }
     }
 }
 
@@ -94,13 +100,14 @@ impl Memory for Identity {
     }
 
     fn word(&mut self, table: Words, address: u16) -> Result<u16, Exception> {
-        let point = address / 2;
-        if table != Words::Holding || point >= self.points {
+        let (cluster, point) = (address / CLUSTER_STEP, address % CLUSTER_STEP / 2);
+        if table != Words::Holding || cluster >= self.clusters || point >= self.points {
             return Err(ILLEGAL_ADDRESS);
         }
-        let origin = Origin { device: self.device, point: u32::from(point), generation: self.generation };
+        let point = u32::from(cluster * self.points + point);
+        let origin = Origin { device: self.device, point, generation: self.generation };
         let [a, b, c, d] = origin.to_f32().to_be_bytes();
-        Ok(if address % 2 == 0 { u16::from_be_bytes([a, b]) } else { u16::from_be_bytes([c, d]) })
+        Ok(if address.is_multiple_of(2) { u16::from_be_bytes([a, b]) } else { u16::from_be_bytes([c, d]) })
     }
 }
 

@@ -14,10 +14,13 @@ const KEPT_CHANGES: usize = 256;
 
 /// The coils of a board and when they changed, shared with who checks what was delivered.
 #[derive(Debug, Clone, Default)]
-pub struct Coils(Arc<Mutex<BTreeMap<u16, Vec<(i64, bool)>>>>);
+pub struct Coils(Arc<Mutex<Changes>>);
+
+/// By coil: when it changed, and to what.
+type Changes = BTreeMap<u16, Vec<(i64, bool)>>;
 
 impl Coils {
-    fn with<T>(&self, f: impl FnOnce(&mut BTreeMap<u16, Vec<(i64, bool)>>) -> T) -> T {
+    fn with<T>(&self, f: impl FnOnce(&mut Changes) -> T) -> T {
         f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 

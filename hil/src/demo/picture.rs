@@ -1,0 +1,208 @@
+//! The demo as a live picture of the site in the terminal.
+
+use std::time::Duration;
+
+use ratatui::Frame;
+use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::style::{Color, Style, Stylize};
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Block, Cell, Gauge, Paragraph, Row, Table};
+
+use super::script::Script;
+use super::site::{Device, LatestRecord, Role};
+use super::world::World;
+use crate::receive::Tally;
+use crate::rig::{Link, Status};
+use crate::sim_clock::wall_us;
+
+/// Time from one picture to the next.
+const FRAME: Duration = Duration::from_millis(250);
+const KEYS: &str = " c cut/mend the link   f freeze it   s silence the next device   a/b noise on line a/b   q quit ";
+
+/// Shows the picture until the time is over or `q` is pressed.
+pub(super) fn show(world: &mut World, run_for: Option<Duration>) -> anyhow::Result<()> {
+    let mut script = run_for.map(Script::new);
+    let mut terminal = ratatui::try_init()?;
+    let mut rate = Rate::default();
+    let result = loop {
+        if run_for.is_some_and(|length| world.began.elapsed() >= length) {
+            break Ok(());
+        }
+        if let Some(script) = &mut script {
+            script.play(world);
+        }
+        world.observe();
+        rate.step(world);
+        let (status, tally) = (world.status(), world.tally.with(|tally| tally.clone()));
+        if let Err(error) = terminal.draw(|frame| draw(frame, world, &status, &tally, rate.per_second)) {
+            break Err(error);
+        }
+        match event::poll(FRAME).and_then(|ready| if ready { event::read().map(Some) } else { Ok(None) }) {
+            Ok(Some(Event::Key(key))) if handle_key(world, key) => break Ok(()),
+            Ok(_) => {}
+            Err(error) => break Err(error),
+        }
+    };
+    ratatui::restore();
+    Ok(result?)
+}
+
+/// Acts on a key; true to quit.
+fn handle_key(world: &mut World, key: KeyEvent) -> bool {
+    if key.kind != KeyEventKind::Press {
+        return false;
+    }
+    let link = world.proxy.link();
+    match key.code {
+        KeyCode::Char('q') | KeyCode::Esc => return true,
+        KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => return true,
+        KeyCode::Char('c') => world.set_link(if link == Link::Up { Link::Cut } else { Link::Up }),
+        KeyCode::Char('f') => world.set_link(if link == Link::Frozen { Link::Up } else { Link::Frozen }),
+        KeyCode::Char('s') => {
+            let next = world.silenced.map_or(0, |at| at + 1);
+            world.silence((next < world.site.devices.len()).then_some(next));
+        }
+        KeyCode::Char('a') => world.set_noise(0, !world.is_noisy(0)),
+        KeyCode::Char('b') => world.set_noise(1, !world.is_noisy(1)),
+        _ => {}
+    }
+    false
+}
+
+/// Values per second over the last second or so.
+#[derive(Default)]
+struct Rate {
+    at: Duration,
+    values: u64,
+    per_second: f64,
+}
+
+impl Rate {
+    fn step(&mut self, world: &World) {
+        let now = world.began.elapsed();
+        let passed = (now - self.at).as_secs_f64();
+        if passed >= 1.0 {
+            let values = world.tally.with(|tally| tally.values);
+            #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+            let rate = (values - self.values) as f64 / passed;
+            (self.at, self.values, self.per_second) = (now, values, rate);
+        }
+    }
+}
+
+fn draw(frame: &mut Frame<'_>, world: &World, status: &Status, tally: &Tally, rate: f64) {
+    let [top, middle, bottom] =
+        Layout::vertical([Constraint::Length(1), Constraint::Fill(1), Constraint::Length(1)]).areas(frame.area());
+    let head = Line::from(vec![" Gatehouse ".bold().reversed(), " watch it: ".into(), world.watch_command().cyan()]);
+    frame.render_widget(head, top);
+    frame.render_widget(Line::from(KEYS).reversed(), bottom);
+    let [left, right] = Layout::horizontal([Constraint::Fill(1), Constraint::Length(44)]).areas(middle);
+    draw_devices(frame, left, world, status);
+    let buses = u16::try_from(status.buses.len()).unwrap_or(8);
+    let [load, link, events] =
+        Layout::vertical([Constraint::Length(buses + 2), Constraint::Length(13), Constraint::Fill(1)]).areas(right);
+    draw_buses(frame, load, status);
+    draw_delivery(frame, link, world, status, tally, rate);
+    draw_events(frame, events, world, status);
+}
+
+fn draw_devices(frame: &mut Frame<'_>, area: Rect, world: &World, status: &Status) {
+    let rows = world.site.devices.iter().map(|device| {
+        let state = status.devices.iter().find(|known| known.id == device.id).map_or("", |known| &known.state);
+        let colour = match state {
+            "online" => Color::Green,
+            "offline" => Color::Red,
+            _ => Color::DarkGray,
+        };
+        let latest = world.latest.with(|latest| latest.get(device.id).cloned()).unwrap_or_default();
+        let age =
+            if latest.at_us == 0 { String::new() } else { format!("{} s", (wall_us() - latest.at_us) / 1_000_000) };
+        Row::new([
+            Cell::from(device.title),
+            Cell::from(device.profile).dim(),
+            Cell::from(device.bus.as_str()).dim(),
+            Cell::from(Span::styled(state.to_owned(), Style::new().fg(colour))),
+            Cell::from(values(device, &latest)),
+            Cell::from(age),
+        ])
+    });
+    let widths = [
+        Constraint::Length(16),
+        Constraint::Length(20),
+        Constraint::Length(8),
+        Constraint::Length(7),
+        Constraint::Fill(1),
+        Constraint::Length(5),
+    ];
+    let header = Row::new(["device", "profile", "bus", "state", "delivered last", "age"]).bold();
+    let title = format!(" {} devices ", world.site.devices.len());
+    frame.render_widget(Table::new(rows, widths).header(header).block(Block::bordered().title(title)), area);
+}
+
+/// What tells most of a device, in one line.
+fn values(device: &Device, latest: &LatestRecord) -> String {
+    if latest.values.is_empty() {
+        return latest.missing.clone().unwrap_or_default();
+    }
+    if device.role != Role::Meter {
+        let of = |prefix: &str| -> String {
+            let points = latest.values.iter().filter(|(name, _)| name.starts_with(prefix));
+            points.map(|(_, value)| if value == "on" { '●' } else { '○' }).collect()
+        };
+        return format!("relays {}  inputs {}", of("relay") + &of("do"), of("input") + &of("di"));
+    }
+    let wanted = ["voltage", "current", "power", "import", "frequency", "temperature", "humidity"];
+    let shown = wanted.iter().filter_map(|wanted| latest.values.iter().find(|(name, _)| name.starts_with(wanted)));
+    let shown: Vec<String> = shown.map(|(name, value)| format!("{name} {value}")).take(4).collect();
+    shown.join("  ")
+}
+
+fn draw_buses(frame: &mut Frame<'_>, area: Rect, status: &Status) {
+    let block = Block::bordered().title(" buses ");
+    let inside = block.inner(area);
+    frame.render_widget(block, area);
+    let rows = Layout::vertical(vec![Constraint::Length(1); status.buses.len()]).split(inside);
+    for (bus, row) in status.buses.iter().zip(rows.iter()) {
+        let bad: u64 = bus.rejected.values().sum::<u64>() + bus.timeouts;
+        let label = format!("{} {:.0} %  {} requests, {bad} failed", bus.id, bus.load_percent, bus.transactions);
+        let colour = if !bus.open { Color::Red } else { Color::Blue };
+        let ratio = (bus.load_percent / 100.0).clamp(0.0, 1.0);
+        frame.render_widget(Gauge::default().ratio(ratio).label(label).gauge_style(Style::new().fg(colour)), *row);
+    }
+}
+
+fn draw_delivery(frame: &mut Frame<'_>, area: Rect, world: &World, status: &Status, tally: &Tally, rate: f64) {
+    let uplink = status.uplink.clone().unwrap_or_default();
+    let link = match world.proxy.link() {
+        Link::Up => Span::from(format!("link {}", uplink.state)).green(),
+        Link::Cut => "link CUT".red().bold(),
+        Link::Frozen => "link FROZEN".red().bold(),
+    };
+    let held: u64 = status.spool.lanes.iter().map(|lane| lane.held).sum();
+    let number = |name: &str, value: u64, bad: bool| {
+        let style = if bad { Style::new().fg(Color::Red).bold() } else { Style::new() };
+        Line::styled(format!("{name:<22}{value}"), style)
+    };
+    let lines = vec![
+        Line::from(vec![link, format!("   connected {} times", uplink.connects).into()]),
+        Line::from(uplink.error.unwrap_or_default()).dim(),
+        number("held for the core", held, false),
+        number("spool bytes", status.spool.bytes, false),
+        Line::from(format!("{:<22}{} ({rate:.0}/s)", "values delivered", tally.values)),
+        number("records", tally.records, false),
+        number("duplicates dropped", tally.duplicates, false),
+        number("lost", tally.ledger.lost(), tally.ledger.lost() > 0),
+        number("out of order", tally.out_of_order, tally.out_of_order > 0),
+        number("wrong values", tally.wrong + tally.unknown, tally.wrong + tally.unknown > 0),
+        Line::from(tally.first_trouble.clone().unwrap_or_default()).red(),
+    ];
+    frame.render_widget(Paragraph::new(lines).block(Block::bordered().title(" delivery ")), area);
+}
+
+fn draw_events(frame: &mut Frame<'_>, area: Rect, world: &World, status: &Status) {
+    let troubles = status.troubles.iter().map(|trouble| Line::from(trouble.clone()).yellow());
+    let events = world.events.iter().rev().map(|(at, text)| Line::from(format!("{:>4.0} s {text}", at.as_secs_f64())));
+    let lines: Vec<Line<'_>> = troubles.chain(events).collect();
+    frame.render_widget(Paragraph::new(lines).block(Block::bordered().title(" what happened ")), area);
+}
