@@ -50,12 +50,13 @@ fn every_committed_vector_passes() {
     let expected = [
         ("modbus-crc.json", 18),
         ("modbus-device-decode.json", 18),
+        ("modbus-faults.json", 101),
         ("modbus-formats.json", 18),
         ("modbus-relay-frames.json", 21),
         ("modbus.json", 52),
     ];
     assert_eq!(counts, expected);
-    assert_eq!(report.passed, 127);
+    assert_eq!(report.passed, 228);
 }
 
 #[test]
@@ -194,14 +195,14 @@ fn what_nothing_runs_counts_as_failed_with_every_entry() {
 fn only_narrows_by_schema_or_protocol() {
     let run = |names: &[&str]| run_folder(&committed(), None, &only(names)).unwrap();
     let files = |report: &Report| report.files.iter().map(|file| file.file.clone()).collect::<Vec<_>>();
-    assert_eq!(files(&run(&["modbus"])), ["modbus.json"]);
+    assert_eq!(files(&run(&["modbus"])), ["modbus-faults.json", "modbus.json"]);
     assert_eq!(
         files(&run(&["modbus-rtu relay boards", "crc-vectors/1"])),
         ["modbus-crc.json", "modbus-relay-frames.json"]
     );
     assert_eq!(files(&run(&["device-decode"])), ["modbus-device-decode.json"]);
     let partly = run(&["modbus", "sparkplug"]);
-    assert_eq!((files(&partly).len(), partly.unmatched), (1, only(&["sparkplug"])));
+    assert_eq!((files(&partly).len(), partly.unmatched), (2, only(&["sparkplug"])));
     let nothing = run_folder(&committed(), None, &only(&["sparkplug"])).unwrap_err().to_string();
     let kinds = "crc-vectors/1, device-decode/1, modbus, modbus-rtu relay boards, value-format/1";
     assert!(nothing.ends_with(&format!("is of sparkplug; there are: {kinds}")), "{nothing}");
@@ -238,4 +239,29 @@ fn a_register_map_that_cannot_be_used_is_named_with_its_point() {
     let none = folder(&[("other.json", "{}")]);
     let message = run_folder(&committed(), Some(none.path()), &[]).unwrap_err().to_string();
     assert!(message.ends_with("no file in the folder has the schema register-map/1"), "{message}");
+}
+
+/// Exit code, standard output and standard error of `gatehouse-hil vectors`.
+fn command(arguments: &[&str]) -> (Option<i32>, String, String) {
+    let program = env!("CARGO_BIN_EXE_gatehouse-hil");
+    let output = std::process::Command::new(program).arg("vectors").args(arguments).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn the_exit_code_says_whether_all_passed_any_failed_or_none_could_run() {
+    let (code, out, err) = command(&[committed().to_str().unwrap()]);
+    assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
+    assert!(out.ends_with("228 passed, 0 failed, in 6 files\n"), "{out}");
+
+    let failing = folder(&[("a.json", r#"{"schema": "new/1", "cases": [{}, {}]}"#)]);
+    let (code, out, _) = command(&[failing.path().to_str().unwrap(), "--json"]);
+    let report: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, &report["failed"], &report["passed"]), (Some(1), &json!(2), &json!(0)));
+    assert_eq!(report["files"][0]["failures"][0]["reason"], "nothing runs new/1");
+
+    let (code, out, err) = command(&["no/such/folder"]);
+    assert_eq!((code, out.as_str()), (Some(2), ""));
+    assert!(err.starts_with("error: cannot read the folder no/such/folder: "), "{err}");
 }

@@ -72,6 +72,9 @@ fn same_point(expected: &Value, points: &[PointSpec], readings: &[PointReading])
     let right = match (&expected["value"], value) {
         (Value::Null, Err(_)) => true,
         (Value::Bool(expected), Ok(Reading::Bool(on))) => on == expected,
+        (Value::String(expected), Ok(Reading::Bool(on))) => {
+            ["0", "1"][usize::from(*on)] == expected || on.to_string() == *expected
+        }
         (Value::String(expected), Ok(value)) => value.to_string() == *expected,
         (Value::Number(number), Ok(value)) => {
             near(number.as_f64(), value, expected["tolerance"].as_f64().unwrap_or(0.0))
