@@ -202,18 +202,14 @@ impl ModbusDevice {
 
     /// A step in words, for logs and traces.
     pub fn describe(&self, step: StepId) -> String {
-        match self.step(step) {
-            Some(StepRef::Read(read)) => {
-                let last = u32::from(read.address) + u32::from(read.quantity) - 1;
-                let table = read.table.as_str();
-                format!("unit {} read {table} {} to {last}, {} points", self.unit, read.address, read.slots.len())
-            }
-            Some(StepRef::Write(pdu)) => match pdu::Request::parse(pdu) {
-                Ok(request) => format!("unit {} {request:?}", self.unit),
-                Err(_) => format!("unit {} write {pdu:02x?}", self.unit),
-            },
-            Some(StepRef::Identify { object }) => format!("unit {} identify from object {object}", self.unit),
-            None => "a step that is no longer".to_owned(),
+        let Some(step) = self.step(step) else { return "a step that is no longer".to_owned() };
+        let points = match step {
+            StepRef::Read(read) => format!(", {} points", read.slots.len()),
+            StepRef::Write(_) | StepRef::Identify { .. } => String::new(),
+        };
+        match pdu::Request::parse(&step.pdu()) {
+            Ok(request) => format!("unit {} {request}{points}", self.unit),
+            Err(why) => format!("unit {} a request that is not sound: {why}", self.unit),
         }
     }
 

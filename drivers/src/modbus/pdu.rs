@@ -3,6 +3,8 @@
 mod coding;
 mod length;
 
+use std::fmt;
+
 use super::point::Table;
 pub(super) use length::{
     Length, expected_reply_bytes, identification_objects, matches_request, reply_length, request_length,
@@ -10,7 +12,7 @@ pub(super) use length::{
 
 /// Function codes (Modbus Application Protocol 1.1b3, 6).
 pub mod function {
-    #![allow(missing_docs)]
+    #![allow(missing_docs, reason = "the names say it")]
     pub const READ_COILS: u8 = 1;
     pub const READ_DISCRETE: u8 = 2;
     pub const READ_HOLDING: u8 = 3;
@@ -224,5 +226,35 @@ pub fn coil_state(value: u16) -> Option<bool> {
         COIL_ON => Some(true),
         COIL_OFF => Some(false),
         _ => None,
+    }
+}
+
+impl fmt::Display for Request {
+    /// Writes the request in words, as traces and logs have it: `read holding 0 to 13`, `write coil 172 = ff00`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let last = |first: u16, count: usize| usize::from(first) + count.saturating_sub(1);
+        match self {
+            Request::Read { table, address, quantity } => {
+                write!(f, "read {} {address} to {}", table.as_str(), last(*address, usize::from(*quantity)))
+            }
+            Request::WriteCoil { address, value } => write!(f, "write coil {address} = {value:04x}"),
+            Request::WriteRegister { address, value } => write!(f, "write holding {address} = {value:04x}"),
+            Request::WriteCoils { address, coils } => {
+                write!(f, "write coil {address} to {}", last(*address, coils.len()))
+            }
+            Request::WriteRegisters { address, registers } => {
+                write!(f, "write holding {address} to {} = {registers:04x?}", last(*address, registers.len()))
+            }
+            Request::MaskWrite { address, and_mask, or_mask } => {
+                write!(f, "write holding {address} and {and_mask:04x} or {or_mask:04x}")
+            }
+            Request::ReadWrite { read_address, read_quantity, write_address, registers } => {
+                let end = last(*write_address, registers.len());
+                write!(f, "write holding {write_address} to {end} = {registers:04x?}, then ")?;
+                let end = last(*read_address, usize::from(*read_quantity));
+                write!(f, "read holding {read_address} to {end}")
+            }
+            Request::Identify { read_code, object } => write!(f, "identify {read_code} from object {object}"),
+        }
     }
 }

@@ -337,6 +337,28 @@ fn a_device_that_gives_fewer_registers_than_its_profile_says_settles() {
     let (readings, requests) = poll(&mut device, &[], 20);
     check_poll(&device, &readings, &[]);
     assert_eq!(requests, 4);
+    assert_eq!(acted(&mut device, Action::Read(Vec::new())).len(), 4, "an action asks no more at once");
+}
+
+#[test]
+fn a_refused_read_of_an_action_is_split_there_and_the_plan_stays() {
+    let mut device = device(Framing::Rtu, words(4));
+    let planned = steps(&device);
+    let asked = acted(&mut device, Action::Read(Vec::new()));
+    let mut instead = Vec::new();
+    device.refused(asked[0], 2, &mut instead);
+    let points = |step| {
+        let mut points = Vec::new();
+        device.points(step, &mut points);
+        points
+    };
+    assert_eq!(
+        instead.iter().map(|&step| points(step)).collect::<Vec<_>>(),
+        [vec![PointIx(0), PointIx(1)], vec![PointIx(2), PointIx(3)]]
+    );
+    assert_eq!(steps(&device), planned);
+    device.end();
+    assert_eq!(acted(&mut device, Action::Read(Vec::new())).len(), 2);
 }
 
 #[test]
@@ -422,6 +444,7 @@ fn a_write_is_sent_once_and_read_back() {
     assert_eq!(receive(&device, write, &wire), (Some(Decoded::Reply { bytes: 8 }), vec![]));
     let reply = answer(Framing::Rtu, &request(&device, back), &[], 125);
     assert_eq!(receive(&device, back, &reply).1, right_readings(&device, back));
+    assert_eq!(device.describe(write), "unit 17 write coil 172 = ff00");
     assert_eq!(device.describe(back), "unit 17 read coil 172 to 172, 1 points");
     device.end();
     assert_eq!(device.shape(write).request_bytes, 0);
