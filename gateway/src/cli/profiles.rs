@@ -30,9 +30,9 @@ pub(crate) fn run(args: Args, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
     let mut library = Library::new();
     if let Some(folder) = &args.folder {
         let problems = gatehouse_config::add_folder(folder, &mut library)
-            .map_err(|why| Failure::new(exit::CONFIGURATION, format!("{}: {why}", folder.display())))?;
+            .map_err(|why| Failure::error(exit::CONFIGURATION, format!("{}: {why}", folder.display())))?;
         if !problems.is_empty() {
-            return Err(Failure::new(exit::CONFIGURATION, gatehouse_config::render(&problems)));
+            return Err(Failure::error(exit::CONFIGURATION, gatehouse_config::render(&problems)));
         }
     }
     let Some(name) = &args.name else {
@@ -42,7 +42,7 @@ pub(crate) fn run(args: Args, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
     let Some(profile) = library.find(name) else {
         let near = library.nearest(name).map(|near| format!(": did you mean {near}?")).unwrap_or_default();
         let message = format!("there is no profile {name:?}{near} `gatehouse profiles` lists all");
-        return Err(Failure::new(exit::USAGE, message));
+        return Err(Failure::error(exit::USAGE, message));
     };
     if args.json {
         print_json(out, &document(profile))?;

@@ -1,0 +1,217 @@
+//! The documents that the API hands out. Times are RFC 3339 in UTC; durations are seconds.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// `GET /api/v1/status`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Status {
+    /// The box's name towards the core.
+    #[serde(rename = "box")]
+    pub box_id: String,
+    /// The site's title.
+    pub title: String,
+    /// The daemon's version.
+    pub version: String,
+    /// Process id.
+    pub pid: u32,
+    /// Seconds since the daemon started.
+    pub uptime_s: f64,
+    /// The site file.
+    pub config: String,
+    /// The box's clock.
+    pub clock: Clock,
+    /// Buses, in the order of the site file.
+    pub buses: Vec<Bus>,
+    /// Devices without their values, in the order of the site file.
+    pub devices: Vec<DeviceBrief>,
+    /// What is held for the core.
+    pub spool: Spool,
+    /// The link to the core; absent without `[uplink]`.
+    pub uplink: Option<Uplink>,
+    /// What is wrong right now, each in one sentence.
+    pub troubles: Vec<String>,
+}
+
+/// The box's clock.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Clock {
+    /// What it says.
+    pub time: String,
+    /// `unset`, `free-running` or `synchronised`.
+    pub trust: String,
+    /// The kernel's boot id.
+    pub boot: String,
+}
+
+/// One bus.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Bus {
+    /// Its id.
+    pub id: String,
+    /// Its port, as the site file says it.
+    pub port: String,
+    /// True while the port is open.
+    pub open: bool,
+    /// Seconds in this state.
+    pub since_s: f64,
+    /// Why it is not open.
+    pub error: Option<String>,
+    /// Busy share of the line over the last minute, percent.
+    pub load_percent: f64,
+    /// Requests sent.
+    pub transactions: u64,
+    /// Requests that nothing answered in time.
+    pub timeouts: u64,
+    /// Replies that were not taken, by reason.
+    pub rejected: BTreeMap<String, u64>,
+    /// Replies that came after their deadline.
+    pub late: u64,
+    /// Requests sent again.
+    pub retries: u64,
+    /// Polls that were skipped for want of time.
+    pub skipped: u64,
+    /// Times that the port was opened.
+    pub opened: u64,
+}
+
+/// One device, without values.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DeviceBrief {
+    /// Its id.
+    pub id: String,
+    /// Its title.
+    pub title: String,
+    /// Its bus.
+    pub bus: String,
+    /// Unit address.
+    pub unit: u8,
+    /// `online`, `offline` or `unknown`.
+    pub state: String,
+    /// Seconds in this state.
+    pub since_s: f64,
+    /// Why it is offline.
+    pub reason: Option<String>,
+    /// Samples taken.
+    pub samples: u64,
+}
+
+/// `GET /api/v1/devices/{device}`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Device {
+    /// The device without its values.
+    pub device: DeviceBrief,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// Points with their latest readings.
+    pub points: Vec<Point>,
+}
+
+/// One point with its latest reading.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Point {
+    /// Its name.
+    pub name: String,
+    /// The value as text, with the meter's digits; absent when there is none.
+    pub value: Option<String>,
+    /// Why there is no value: `never_read`, or a reason such as `timeout`.
+    pub missing: Option<String>,
+    /// Its unit.
+    pub unit: String,
+    /// Seconds since the reading; absent when never read.
+    pub age_s: Option<f64>,
+    /// Names of the bits that are set, for bit fields.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub bits: Vec<String>,
+    /// True when it can be written.
+    pub writable: bool,
+    /// True when bills are made of it.
+    pub billing: bool,
+}
+
+/// `GET /api/v1/spool`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Spool {
+    /// Changes only when sequences could not be carried on.
+    pub epoch: u64,
+    /// Bytes held on disk and in the tail.
+    pub bytes: u64,
+    /// Bytes allowed.
+    pub max_bytes: u64,
+    /// Bytes free on the disk.
+    pub free_bytes: Option<u64>,
+    /// Lanes.
+    pub lanes: Vec<LaneDoc>,
+}
+
+/// One lane of the spool.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct LaneDoc {
+    /// Its name.
+    pub lane: String,
+    /// Records that the core has not acknowledged.
+    pub held: u64,
+    /// When the oldest of them was taken.
+    pub oldest: Option<String>,
+    /// Newest number given.
+    pub newest: u64,
+    /// Records lost since the daemon started, all told in gap records.
+    pub lost: u64,
+}
+
+/// The link to the core.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Uplink {
+    /// `connecting`, `up`, `waiting`, ...
+    pub state: String,
+    /// The broker in use or tried last.
+    pub broker: String,
+    /// Seconds in this state.
+    pub since_s: f64,
+    /// The last error.
+    pub error: Option<String>,
+    /// Messages sent.
+    pub messages: u64,
+    /// Messages acknowledged.
+    pub acknowledged: u64,
+    /// Payload bytes sent.
+    pub bytes: u64,
+    /// Messages in flight.
+    pub in_flight: u64,
+    /// Connections made.
+    pub connects: u64,
+}
+
+/// `GET /health`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Health {
+    /// False when the box cannot do its job: a bus without its port, or a store that does not store.
+    pub healthy: bool,
+    /// What is wrong right now, each in one sentence.
+    pub troubles: Vec<String>,
+}
+
+/// `POST .../read`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ReadAnswer {
+    /// The device.
+    pub device: String,
+    /// What was read, in the order of the device's points.
+    pub points: Vec<Point>,
+}
+
+/// `POST .../write`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct WriteAnswer {
+    /// The device.
+    pub device: String,
+    /// The point.
+    pub point: String,
+    /// `verified`, `acknowledged`, `failed`, `refused`, `expired` or `unknown`.
+    pub outcome: String,
+    /// More about it.
+    pub detail: Option<String>,
+    /// What the point read afterwards.
+    pub read_back: Option<String>,
+}

@@ -1,0 +1,117 @@
+//! The daemon's HTTP face: `/api/v1` on the unix socket, `/metrics` and `/health` on a loopback port.
+//!
+//! Handlers know nothing of the daemon's state: each turns a request into an [`Ask`], sends it to the daemon's loop and
+//! waits for the answer. The socket's peer gives the role: root, the daemon's own user and the configured operators may
+//! write and reload, everybody else may look.
+
+pub mod client;
+pub mod doc;
+pub mod server;
+
+use tokio::sync::{mpsc, oneshot};
+
+/// Requests that may wait for the daemon's loop.
+pub const ASK_QUEUE: usize = 64;
+
+/// What a client wants of the daemon.
+#[derive(Debug)]
+pub enum Request {
+    /// [`doc::Status`].
+    Status,
+    /// [`doc::Device`]s with their latest values; all, or one.
+    Devices(Option<String>),
+    /// Reads points now; empty: all.
+    Read {
+        /// Device id.
+        device: String,
+        /// Point names.
+        points: Vec<String>,
+    },
+    /// Writes a point, reads it back.
+    Write {
+        /// Device id.
+        device: String,
+        /// Point name.
+        point: String,
+        /// The value as text.
+        value: String,
+        /// Who asks, for the audit trail.
+        issuer: String,
+    },
+    /// [`doc::Spool`].
+    Spool,
+    /// Loads the site file anew.
+    Reload {
+        /// Who asks, for the audit trail.
+        issuer: String,
+    },
+    /// Prometheus text.
+    Metrics,
+    /// [`doc::Health`].
+    Health,
+}
+
+/// An answer: a JSON document, or text for metrics.
+#[derive(Debug)]
+pub enum Answer {
+    /// A JSON document.
+    Json(serde_json::Value),
+    /// Prometheus text.
+    Text(String),
+}
+
+/// Why a request was not granted.
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct Refusal {
+    /// HTTP status.
+    pub status: u16,
+    /// Stable code: `unknown_device`, `read_only`, `busy`, `configuration`, ...
+    pub code: String,
+    /// What happened and what to do.
+    pub message: String,
+}
+
+impl Refusal {
+    /// A refusal with this status, code and message.
+    pub fn new(status: u16, code: &str, message: impl Into<String>) -> Self {
+        Refusal { status, code: code.to_owned(), message: message.into() }
+    }
+}
+
+/// A request on its way to the daemon's loop.
+#[derive(Debug)]
+pub struct Ask {
+    /// What is wanted.
+    pub request: Request,
+    /// Where the answer goes.
+    pub reply: oneshot::Sender<Result<Answer, Refusal>>,
+}
+
+/// The handlers' end of the way to the daemon's loop.
+#[derive(Debug, Clone)]
+pub struct Desk(mpsc::Sender<Ask>);
+
+impl Desk {
+    /// A desk and the end that the daemon's loop reads.
+    pub fn new() -> (Desk, mpsc::Receiver<Ask>) {
+        let (sender, receiver) = mpsc::channel(ASK_QUEUE);
+        (Desk(sender), receiver)
+    }
+
+    /// Asks and waits for the answer.
+    ///
+    /// # Errors
+    /// The daemon's refusal, or `busy` and `stopping`.
+    pub async fn ask(&self, request: Request) -> Result<Answer, Refusal> {
+        let stopping = || Refusal::new(503, "stopping", "the daemon is stopping");
+        let (reply, answer) = oneshot::channel();
+        self.0.try_send(Ask { request, reply }).map_err(|e| match e {
+            mpsc::error::TrySendError::Full(_) => {
+                Refusal::new(503, "busy", "too many requests at once: try again in a moment")
+            }
+            mpsc::error::TrySendError::Closed(_) => stopping(),
+        })?;
+        answer.await.map_err(|_| stopping())?
+    }
+}

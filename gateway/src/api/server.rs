@@ -1,0 +1,197 @@
+//! The two HTTP servers.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::Path;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::connect_info::{ConnectInfo, Connected};
+use axum::extract::{Path as UrlPath, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::serve::IncomingStream;
+use tokio::net::{TcpListener, UnixListener};
+
+use super::{Answer, Desk, Refusal, Request};
+
+/// The user at the other end of the socket.
+#[derive(Debug, Clone, Copy)]
+struct Peer {
+    uid: Option<u32>,
+}
+
+impl Connected<IncomingStream<'_, UnixListener>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
+        Peer { uid: stream.io().peer_cred().ok().map(|cred| cred.uid()) }
+    }
+}
+
+#[derive(Clone)]
+struct Api {
+    desk: Desk,
+    operators: Arc<[u32]>,
+}
+
+impl Api {
+    /// Who the peer is, if it may change things.
+    fn operator(&self, peer: Peer) -> Result<String, Refusal> {
+        let own = rustix::process::geteuid().as_raw();
+        match peer.uid {
+            Some(uid) if uid == 0 || uid == own || self.operators.contains(&uid) => Ok(format!("uid:{uid}")),
+            Some(uid) => Err(Refusal::new(
+                403,
+                "not_permitted",
+                format!("user {uid} may look but not change: use root, or list the user in [api] operators"),
+            )),
+            None => Err(Refusal::new(403, "not_permitted", "the socket does not tell which user asks")),
+        }
+    }
+}
+
+/// Opens the API's socket. A socket that a killed daemon left behind is replaced; one that answers is not.
+///
+/// # Errors
+/// With the path, and what to do about it.
+pub fn bind_socket(path: &Path) -> io::Result<UnixListener> {
+    let at = |e: io::Error| io::Error::new(e.kind(), format!("API socket {}: {e}", path.display()));
+    if let Some(dir) = path.parent() {
+        std::fs::create_dir_all(dir).map_err(at)?;
+    }
+    if let Ok(meta) = std::fs::symlink_metadata(path) {
+        if !meta.file_type().is_socket() {
+            return Err(at(io::Error::new(io::ErrorKind::AlreadyExists, "there is a file that is not a socket")));
+        }
+        if std::os::unix::net::UnixStream::connect(path).is_ok() {
+            return Err(at(io::Error::new(io::ErrorKind::AddrInUse, "another gatehouse answers there")));
+        }
+        std::fs::remove_file(path).map_err(at)?;
+    }
+    let listener = UnixListener::bind(path).map_err(at)?;
+    // Anyone may connect; the peer's user decides what it may do.
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666)).map_err(at)?;
+    Ok(listener)
+}
+
+/// Serves `/api/v1` until the runtime ends.
+pub async fn serve_api(listener: UnixListener, desk: Desk, operators: Vec<u32>) {
+    let api = Api { desk, operators: operators.into() };
+    let routes = Router::new()
+        .route("/api/v1/status", get(|State(api): State<Api>| async move { answer(&api.desk, Request::Status).await }))
+        .route("/api/v1/spool", get(|State(api): State<Api>| async move { answer(&api.desk, Request::Spool).await }))
+        .route(
+            "/api/v1/devices",
+            get(|State(api): State<Api>| async move { answer(&api.desk, Request::Devices(None)).await }),
+        )
+        .route("/api/v1/devices/{device}", get(device))
+        .route("/api/v1/devices/{device}/read", post(read))
+        .route("/api/v1/devices/{device}/write", post(write))
+        .route("/api/v1/reload", post(reload))
+        .fallback(|| async { refuse(&Refusal::new(404, "unknown_path", "no such path under /api/v1")) })
+        .with_state(api);
+    let service = routes.into_make_service_with_connect_info::<Peer>();
+    if let Err(e) = axum::serve(listener, service).await {
+        tracing::error!(error = %e, "the API server ended");
+    }
+}
+
+/// Serves `/metrics` and `/health` until the runtime ends.
+pub async fn serve_http(listener: TcpListener, desk: Desk) {
+    let routes = Router::new()
+        .route("/metrics", get(|State(desk): State<Desk>| async move { answer(&desk, Request::Metrics).await }))
+        .route("/health", get(|State(desk): State<Desk>| async move { answer(&desk, Request::Health).await }))
+        .with_state(desk);
+    if let Err(e) = axum::serve(listener, routes).await {
+        tracing::error!(error = %e, "the metrics server ended");
+    }
+}
+
+/// Opens the loopback port of `/metrics` and `/health`.
+///
+/// # Errors
+/// With the address and what to do about it.
+pub async fn bind_http(addr: SocketAddr) -> io::Result<TcpListener> {
+    TcpListener::bind(addr).await.map_err(|e| {
+        io::Error::new(e.kind(), format!("[http] listen = \"{addr}\": {e}: choose another port, or remove the section"))
+    })
+}
+
+async fn device(State(api): State<Api>, UrlPath(device): UrlPath<String>) -> Response {
+    answer(&api.desk, Request::Devices(Some(device))).await
+}
+
+/// Body of a read request.
+#[derive(serde::Deserialize, serde::Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReadBody {
+    /// Point names; empty: all.
+    #[serde(default)]
+    pub points: Vec<String>,
+}
+
+/// Body of a write request.
+#[derive(serde::Deserialize, serde::Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct WriteBody {
+    /// Point name.
+    pub point: String,
+    /// The value as text: `on`, `12.5`, ...
+    pub value: String,
+}
+
+async fn read(State(api): State<Api>, UrlPath(device): UrlPath<String>, body: Bytes) -> Response {
+    match parse::<ReadBody>(&body) {
+        Ok(body) => answer(&api.desk, Request::Read { device, points: body.points }).await,
+        Err(refusal) => refuse(&refusal),
+    }
+}
+
+async fn write(
+    State(api): State<Api>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    UrlPath(device): UrlPath<String>,
+    body: Bytes,
+) -> Response {
+    let request = api.operator(peer).and_then(|issuer| {
+        let body = parse::<WriteBody>(&body)?;
+        Ok(Request::Write { device, point: body.point, value: body.value, issuer })
+    });
+    match request {
+        Ok(request) => answer(&api.desk, request).await,
+        Err(refusal) => refuse(&refusal),
+    }
+}
+
+async fn reload(State(api): State<Api>, ConnectInfo(peer): ConnectInfo<Peer>) -> Response {
+    match api.operator(peer) {
+        Ok(issuer) => answer(&api.desk, Request::Reload { issuer }).await,
+        Err(refusal) => refuse(&refusal),
+    }
+}
+
+fn parse<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
+    serde_json::from_slice(body).map_err(|e| Refusal::new(400, "bad_body", format!("the request's body: {e}")))
+}
+
+async fn answer(desk: &Desk, request: Request) -> Response {
+    match desk.ask(request).await {
+        Ok(Answer::Json(value)) => {
+            // A box that is not well answers /health with 503, so that probes need not read the document.
+            let unwell = value.get("healthy") == Some(&serde_json::Value::Bool(false));
+            let status = if unwell { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+            (status, axum::Json(value)).into_response()
+        }
+        Ok(Answer::Text(text)) => {
+            ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
+        }
+        Err(refusal) => refuse(&refusal),
+    }
+}
+
+fn refuse(refusal: &Refusal) -> Response {
+    let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    (status, axum::Json(refusal)).into_response()
+}

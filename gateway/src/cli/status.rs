@@ -1,0 +1,146 @@
+//! `gatehouse status`, `spool` and `reload`: what a running daemon says of itself.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use super::{Where, block_on, human_age, human_bytes, print_json, table};
+use crate::api::{client, doc};
+
+/// Arguments of `gatehouse status`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct StatusArgs {
+    #[command(flatten)]
+    at: Where,
+    /// Prints the document of `GET /api/v1/status`.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Arguments of `gatehouse spool`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct SpoolArgs {
+    #[command(flatten)]
+    at: Where,
+    /// Prints the document of `GET /api/v1/spool`.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Arguments of `gatehouse reload`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ReloadArgs {
+    #[command(flatten)]
+    at: Where,
+    /// Prints the answer as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Shows buses, devices, spool and link.
+pub(crate) fn status(args: &StatusArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
+    let answer = block_on(async { Ok(client::call(&args.at.socket()?, "/api/v1/status", None).await?) })?;
+    if args.json {
+        print_json(out, &answer)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let status: doc::Status = serde_json::from_value(answer)?;
+    writeln!(
+        out,
+        "{} {}  gatehouse {}, up {}",
+        status.box_id,
+        status.title,
+        status.version,
+        human_age(status.uptime_s)
+    )?;
+    writeln!(out, "clock {} ({})\n", status.clock.time, status.clock.trust)?;
+    write_buses(&status, out)?;
+    write_devices(&status, out)?;
+    if let Some(link) = &status.uplink {
+        let error = link.error.as_deref().map(|e| format!("; last trouble: {e}")).unwrap_or_default();
+        writeln!(out, "link {} for {}: {}{error}", link.state, human_age(link.since_s), link.broker)?;
+    }
+    write_spool(&status.spool, out)?;
+    for trouble in &status.troubles {
+        writeln!(out, "! {trouble}")?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn write_buses(status: &doc::Status, out: &mut dyn Write) -> anyhow::Result<()> {
+    let mut buses = table(&["BUS", "PORT", "STATE", "LOAD", "REQUESTS", "TIMEOUTS", "REJECTED", "LATE", "SKIPPED"]);
+    for bus in &status.buses {
+        let state =
+            if bus.open { "open".to_owned() } else { bus.error.clone().unwrap_or_else(|| "opening".to_owned()) };
+        buses.add_row([
+            bus.id.clone(),
+            bus.port.clone(),
+            state,
+            format!("{:.0} %", bus.load_percent),
+            bus.transactions.to_string(),
+            bus.timeouts.to_string(),
+            bus.rejected.values().sum::<u64>().to_string(),
+            bus.late.to_string(),
+            bus.skipped.to_string(),
+        ]);
+    }
+    writeln!(out, "{buses}\n")?;
+    Ok(())
+}
+
+fn write_devices(status: &doc::Status, out: &mut dyn Write) -> anyhow::Result<()> {
+    let mut devices = table(&["DEVICE", "BUS", "UNIT", "STATE", "FOR", "SAMPLES", "TITLE"]);
+    for device in &status.devices {
+        let why = device.reason.as_deref().map(|r| format!(" ({r})")).unwrap_or_default();
+        devices.add_row([
+            device.id.clone(),
+            device.bus.clone(),
+            device.unit.to_string(),
+            format!("{}{why}", device.state),
+            human_age(device.since_s),
+            device.samples.to_string(),
+            device.title.clone(),
+        ]);
+    }
+    writeln!(out, "{devices}\n")?;
+    Ok(())
+}
+
+/// Shows what is held.
+pub(crate) fn spool(args: &SpoolArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
+    let answer = block_on(async { Ok(client::call(&args.at.socket()?, "/api/v1/spool", None).await?) })?;
+    if args.json {
+        print_json(out, &answer)?;
+    } else {
+        write_spool(&serde_json::from_value(answer)?, out)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn write_spool(spool: &doc::Spool, out: &mut dyn Write) -> anyhow::Result<()> {
+    let free = spool.free_bytes.map(|b| format!(", {} free on the disk", human_bytes(b))).unwrap_or_default();
+    writeln!(out, "spool {} of {} used{free}", human_bytes(spool.bytes), human_bytes(spool.max_bytes))?;
+    let mut lanes = table(&["LANE", "HELD", "OLDEST", "NEWEST", "LOST"]);
+    for lane in &spool.lanes {
+        lanes.add_row([
+            lane.lane.clone(),
+            lane.held.to_string(),
+            lane.oldest.clone().unwrap_or_else(|| "-".to_owned()),
+            lane.newest.to_string(),
+            lane.lost.to_string(),
+        ]);
+    }
+    writeln!(out, "{lanes}")?;
+    Ok(())
+}
+
+/// Makes the daemon load its site file anew.
+pub(crate) fn reload(args: &ReloadArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
+    let body = Some(serde_json::json!({}));
+    let answer = block_on(async { Ok(client::call(&args.at.socket()?, "/api/v1/reload", body).await?) })?;
+    if args.json {
+        print_json(out, &answer)?;
+    } else {
+        writeln!(out, "{}", answer.get("message").and_then(|m| m.as_str()).unwrap_or("reloaded"))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}

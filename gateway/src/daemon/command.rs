@@ -1,0 +1,98 @@
+//! Commands from people: what the line reports of them, in the documents of the API.
+
+use std::time::Duration;
+
+use gatehouse_config::Device;
+use gatehouse_core::driver::{Action, ActionError};
+use gatehouse_core::{Mono, NoData, PointIx, Reading, Value};
+use gatehouse_drivers::line::{CommandRefusal, CommandResult};
+
+use super::device::{parse_value, point_by_name, point_doc};
+use crate::api::{Refusal, doc};
+
+/// How long a person's command may wait for its turn.
+pub const COMMAND_TTL: Duration = Duration::from_secs(10);
+
+/// The action that writes `text` to a point.
+///
+/// # Errors
+/// A refusal that says what would do.
+pub fn write_action(device: &Device, point: &str, text: &str) -> Result<(PointIx, Action), Refusal> {
+    let ix = point_by_name(device, point)?;
+    let config = device.points.get(usize::from(ix.0));
+    let spec = config.map(|p| &p.spec).filter(|spec| spec.write.is_some());
+    let spec = spec.ok_or_else(|| {
+        Refusal::new(409, "read_only", format!("{} {point} cannot be written: its profile says read-only", device.id))
+    })?;
+    Ok((ix, Action::Write(ix, parse_value(spec.kind(), text)?)))
+}
+
+/// The answer to a read.
+///
+/// # Errors
+/// A refusal when the command never reached the device.
+pub fn read_answer(
+    device: &Device,
+    at: Mono,
+    asked: &[PointIx],
+    result: CommandResult,
+) -> Result<doc::ReadAnswer, Refusal> {
+    let every: Vec<PointIx> = (0u16..).map(PointIx).take(device.points.len()).collect();
+    let asked = if asked.is_empty() { &every } else { asked };
+    let readings: Vec<(PointIx, Result<Value, NoData>)> = match result {
+        CommandResult::Read(readings) => readings.into_iter().map(|r| (r.point, r.value)).collect(),
+        CommandResult::Failed(why) | CommandResult::Unknown(why, _) => asked.iter().map(|ix| (*ix, Err(why))).collect(),
+        other => return Err(not_done(&other)),
+    };
+    let points = readings.into_iter().filter_map(|(ix, value)| point_doc(device, ix, Some(&Reading { at, value }), at));
+    Ok(doc::ReadAnswer { device: device.id.to_string(), points: points.collect() })
+}
+
+/// The answer to a write.
+pub fn write_answer(device: &Device, point: &str, result: CommandResult) -> doc::WriteAnswer {
+    let read = |back: &Option<Result<Value, NoData>>| back.as_ref().and_then(|r| r.as_ref().ok()).map(Value::to_string);
+    let (outcome, detail, read_back) = match &result {
+        CommandResult::Verified(value) => ("verified", None, Some(value.to_string())),
+        CommandResult::Acknowledged(None) => {
+            ("acknowledged", Some("the device confirmed it; the point cannot be read back".to_owned()), None)
+        }
+        CommandResult::Acknowledged(Some(Ok(value))) => (
+            "failed",
+            Some("the device confirmed the write, but reads another value".to_owned()),
+            Some(value.to_string()),
+        ),
+        CommandResult::Acknowledged(Some(Err(why))) => {
+            ("acknowledged", Some(format!("the device confirmed it; reading back gave: {why}")), None)
+        }
+        CommandResult::Sent => ("acknowledged", Some("sent to all; nobody answers a broadcast".to_owned()), None),
+        CommandResult::Failed(why) => ("failed", Some(why.to_string()), None),
+        CommandResult::Unknown(why, back) => {
+            ("unknown", Some(format!("sent once, not confirmed ({why}): look before you try again")), read(back))
+        }
+        CommandResult::Expired => ("expired", Some(not_done(&result).message), None),
+        CommandResult::Refused(_) | CommandResult::Read(_) => ("refused", Some(not_done(&result).message), None),
+    };
+    doc::WriteAnswer {
+        device: device.id.to_string(),
+        point: point.to_owned(),
+        outcome: outcome.to_owned(),
+        detail,
+        read_back,
+    }
+}
+
+fn not_done(result: &CommandResult) -> Refusal {
+    match result {
+        CommandResult::Expired => {
+            Refusal::new(504, "expired", format!("the bus had no turn for it within {} s", COMMAND_TTL.as_secs()))
+        }
+        CommandResult::Refused(CommandRefusal::QueueFull) => {
+            Refusal::new(503, "busy", CommandRefusal::QueueFull.to_string())
+        }
+        CommandResult::Refused(CommandRefusal::Action(error @ ActionError::Unrepresentable { .. })) => {
+            Refusal::new(400, "bad_value", error.to_string())
+        }
+        CommandResult::Refused(refusal) => Refusal::new(409, "refused", refusal.to_string()),
+        _ => Refusal::new(500, "unexpected", "the command ended in a way that it cannot"),
+    }
+}

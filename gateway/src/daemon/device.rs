@@ -1,0 +1,213 @@
+//! One configured device at run time: its latest readings, its state, and which readings become records.
+
+use std::sync::Arc;
+
+use gatehouse_config::Device;
+use gatehouse_core::{Decimal, Kind, Mono, Name, NoData, PointIx, PointReading, Reading, Schema, Value};
+use gatehouse_rules::report::Reporter;
+
+use crate::api::{Refusal, doc};
+
+/// A device at run time.
+#[derive(Debug)]
+pub struct DeviceRuntime {
+    /// What the site file says of it.
+    pub config: Device,
+    /// The id of its bus.
+    pub bus: Name,
+    /// What its stored values mean.
+    pub schema: Arc<Schema>,
+    /// Samples taken.
+    pub samples: u64,
+    state: Option<(bool, Mono, Option<NoData>)>,
+    reporter: Reporter,
+    latest: Vec<Option<Reading>>,
+    plain: bool,
+}
+
+impl DeviceRuntime {
+    /// A device of which nothing is known yet.
+    pub fn new(config: Device, bus: Name) -> Self {
+        let schema = config.schema();
+        let policies: Vec<_> = config.points.iter().map(|p| p.report).collect();
+        let plain = config.points.iter().all(|p| !p.billing && p.report == gatehouse_rules::report::Policy::Always);
+        let latest = config.points.iter().map(|_| None).collect();
+        DeviceRuntime { config, bus, schema, samples: 0, state: None, reporter: Reporter::new(policies), latest, plain }
+    }
+
+    /// Takes over what is known from the same device before a reload, point by point.
+    pub fn inherit(&mut self, old: &DeviceRuntime) {
+        self.samples = old.samples;
+        self.state = old.state;
+        for (ix, point) in self.config.points.iter().enumerate() {
+            let before = old.config.points.iter().position(|p| p.spec == point.spec);
+            if let (Some(slot), Some(reading)) = (self.latest.get_mut(ix), before.and_then(|ix| old.latest.get(ix))) {
+                slot.clone_from(reading);
+            }
+        }
+    }
+
+    /// Notes the readings and sorts those that become records into `telemetry` and `billing`.
+    ///
+    /// Gives true when all of them are telemetry and to be recorded, and nothing was sorted.
+    pub fn take(
+        &mut self,
+        at: Mono,
+        readings: &[PointReading],
+        telemetry: &mut Vec<PointReading>,
+        billing: &mut Vec<PointReading>,
+    ) -> bool {
+        self.samples += 1;
+        for reading in readings {
+            if let Some(slot) = self.latest.get_mut(usize::from(reading.point.0)) {
+                *slot = Some(Reading { at, value: reading.value.clone() });
+            }
+        }
+        if self.plain {
+            return true;
+        }
+        for reading in readings {
+            let is_bill = self.config.points.get(usize::from(reading.point.0)).is_some_and(|p| p.billing);
+            if is_bill {
+                billing.push(reading.clone());
+            } else if self.reporter.admit(at, reading) {
+                telemetry.push(reading.clone());
+            }
+        }
+        false
+    }
+
+    /// Notes that the device answers again, or no longer.
+    pub fn set_state(&mut self, at: Mono, online: bool, reason: Option<NoData>) {
+        self.state = Some((online, at, reason));
+    }
+
+    /// The document without values.
+    pub fn brief(&self, now: Mono, started: Mono) -> doc::DeviceBrief {
+        let (state, since, reason) = match self.state {
+            None => ("unknown", started, None),
+            Some((true, since, _)) => ("online", since, None),
+            Some((false, since, reason)) => ("offline", since, reason),
+        };
+        doc::DeviceBrief {
+            id: self.config.id.to_string(),
+            title: self.config.title.clone(),
+            bus: self.bus.to_string(),
+            unit: self.config.unit,
+            state: state.to_owned(),
+            since_s: now.since(since).as_secs_f64(),
+            reason: reason.map(|r| r.to_string()),
+            samples: self.samples,
+        }
+    }
+
+    /// True while the device is known to be silent.
+    pub fn is_offline(&self) -> bool {
+        matches!(self.state, Some((false, ..)))
+    }
+
+    /// The document with the latest values.
+    pub fn document(&self, now: Mono, started: Mono) -> doc::Device {
+        let points = (0u16..).map(PointIx).zip(&self.latest);
+        doc::Device {
+            device: self.brief(now, started),
+            labels: self.config.labels.clone(),
+            points: points.filter_map(|(ix, latest)| point_doc(&self.config, ix, latest.as_ref(), now)).collect(),
+        }
+    }
+}
+
+/// The document of one point with this reading.
+pub fn point_doc(device: &Device, ix: PointIx, reading: Option<&Reading>, now: Mono) -> Option<doc::Point> {
+    let point = device.points.get(usize::from(ix.0))?;
+    let value = reading.and_then(|r| r.value.as_ref().ok());
+    let missing = match reading.map(|r| &r.value) {
+        None => Some("never_read".to_owned()),
+        Some(Ok(_)) => None,
+        Some(Err(reason)) => Some(reason.to_string()),
+    };
+    Some(doc::Point {
+        name: point.spec.name.to_string(),
+        value: value.map(Value::to_string),
+        missing,
+        unit: point.spec.unit.clone(),
+        age_s: reading.map(|r| now.since(r.at).as_secs_f64()),
+        bits: value.map(|v| set_bits(&point.spec.bits, v)).unwrap_or_default(),
+        writable: point.spec.write.is_some(),
+        billing: point.billing,
+    })
+}
+
+fn set_bits(names: &[(String, u8)], value: &Value) -> Vec<String> {
+    let Value::Decimal(word) = value else { return Vec::new() };
+    let is_set = |bit: u8| word.mantissa >> bit & 1 == 1;
+    names.iter().filter(|(_, bit)| is_set(*bit)).map(|(name, _)| name.clone()).collect()
+}
+
+/// The points of a device by name; all when none is named.
+///
+/// # Errors
+/// A refusal that names the nearest point.
+pub fn points_by_name(device: &Device, names: &[String]) -> Result<Vec<PointIx>, Refusal> {
+    names.iter().map(|name| point_by_name(device, name)).collect()
+}
+
+/// The point with this name.
+///
+/// # Errors
+/// A refusal that names the nearest point.
+pub fn point_by_name(device: &Device, name: &str) -> Result<PointIx, Refusal> {
+    device.point_by_name(name).map(|(ix, _)| ix).ok_or_else(|| {
+        let hint = nearest(name, device.points.iter().map(|p| p.spec.name.as_str()));
+        Refusal::new(404, "unknown_point", format!("device {} has no point {name:?}{hint}", device.id))
+    })
+}
+
+/// A hint like `: did you mean "voltage_l1"?`, or nothing.
+pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
+    let near = known.map(|k| (strsim::jaro_winkler(name, k), k)).filter(|(likeness, _)| *likeness > 0.7);
+    let best = near.max_by(|a, b| a.0.total_cmp(&b.0));
+    best.map(|(_, k)| format!(": did you mean {k:?}?")).unwrap_or_default()
+}
+
+/// Reads a value for a point of this kind from what a person typed.
+///
+/// # Errors
+/// A refusal that says what would do.
+pub fn parse_value(kind: Kind, text: &str) -> Result<Value, Refusal> {
+    let text = text.trim();
+    match kind {
+        Kind::Bool => match text.to_ascii_lowercase().as_str() {
+            "1" | "on" | "true" => Ok(Value::Bool(true)),
+            "0" | "off" | "false" => Ok(Value::Bool(false)),
+            _ => Err(Refusal::new(400, "bad_value", format!("{text:?} is not a switch position: use on or off"))),
+        },
+        Kind::Text => Ok(Value::Text(text.into())),
+        Kind::Decimal { .. } | Kind::FreeDecimal | Kind::F32 | Kind::F64 => Decimal::parse(text)
+            .map(Value::Decimal)
+            .map_err(|e| Refusal::new(400, "bad_value", format!("{text:?}: {e}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_person_may_type_switch_positions_and_decimals() {
+        assert_eq!(parse_value(Kind::Bool, "ON").unwrap(), Value::Bool(true));
+        assert_eq!(parse_value(Kind::Bool, "0").unwrap(), Value::Bool(false));
+        let decimal = Value::Decimal(Decimal { mantissa: 125, exponent: -1 });
+        assert_eq!(parse_value(Kind::F32, " 12.5 ").unwrap(), decimal);
+        let refusal = parse_value(Kind::Bool, "open").unwrap_err();
+        assert_eq!(refusal.message, "\"open\" is not a switch position: use on or off");
+        assert_eq!(parse_value(Kind::F32, "12,5").unwrap_err().code, "bad_value");
+    }
+
+    #[test]
+    fn a_misspelt_name_gets_the_nearest_one() {
+        let known = ["voltage_l1", "current_l1", "import_energy"];
+        assert_eq!(nearest("voltagel1", known.into_iter()), ": did you mean \"voltage_l1\"?");
+        assert_eq!(nearest("zzz", known.into_iter()), "");
+    }
+}

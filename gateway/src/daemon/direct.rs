@@ -1,0 +1,93 @@
+//! Reading and writing without a daemon: the command opens the port itself, for one device and one command.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use gatehouse_config::{Bus, Device, Site};
+use gatehouse_core::driver::Action;
+use gatehouse_core::{DeviceIx, Mono, PointReading};
+use gatehouse_drivers::line::{Command, CommandResult, Output};
+use tokio::sync::oneshot;
+
+use super::bus::{self, Sink};
+use super::clock::Clock;
+use super::command::{read_answer, write_action, write_answer};
+use super::device::nearest;
+use super::lines;
+use crate::api::doc;
+use crate::cli::{Failure, exit};
+
+/// How long the port may take to open.
+const OPEN: Duration = Duration::from_secs(6);
+/// How long the one command may take.
+const TTL: Duration = Duration::from_secs(15);
+
+/// The device with this id and its bus.
+///
+/// # Errors
+/// With the nearest id.
+pub fn find<'a>(site: &'a Site, id: &str) -> anyhow::Result<(&'a Bus, &'a Device)> {
+    let found = site.device_by_id(id).and_then(|(_, d)| site.buses.get(d.bus).map(|bus| (bus, d)));
+    found.ok_or_else(|| {
+        let hint = nearest(id, site.devices.iter().map(|d| d.id.as_str()));
+        Failure::error(exit::USAGE, format!("the site has no device {id:?}{hint}"))
+    })
+}
+
+/// Reads points of a device.
+///
+/// # Errors
+/// When the port cannot be opened, or the device cannot be asked.
+pub async fn read(site: &Site, device: &Device, action: Action) -> anyhow::Result<doc::ReadAnswer> {
+    let (bus, _) = find(site, &device.id)?;
+    let asked = if let Action::Read(points) = &action { points.clone() } else { Vec::new() };
+    let (at, result) = run(bus, device, action).await?;
+    read_answer(device, at, &asked, result).map_err(|r| Failure::error(exit::DEVICE, r.message))
+}
+
+/// Writes a point of a device and reads it back.
+///
+/// # Errors
+/// When the port cannot be opened, or the value cannot be written to the point.
+pub async fn write(site: &Site, device: &str, point: &str, value: &str) -> anyhow::Result<doc::WriteAnswer> {
+    let (bus, device) = find(site, device)?;
+    let (_, action) = write_action(device, point, value).map_err(|r| Failure::error(exit::USAGE, r.message))?;
+    let (_, result) = run(bus, device, action).await?;
+    Ok(write_answer(device, point, result))
+}
+
+async fn run(bus: &Bus, device: &Device, action: Action) -> anyhow::Result<(Mono, CommandResult)> {
+    let clock = Rc::new(Clock::open());
+    let (sender, done) = oneshot::channel();
+    let sink = Rc::new(One(RefCell::new(Some(sender))));
+    let line = lines::quiet_line(bus, device, clock.mono().0, clock.mono());
+    let handle = bus::spawn(bus.port.clone(), line, sink, clock.clone(), &bus.id)?;
+    let opened = async {
+        while !handle.port.borrow().open {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    if tokio::time::timeout(OPEN, opened).await.is_err() {
+        let why = handle.port.borrow().error.clone().unwrap_or_else(|| "it does not open".to_owned());
+        return Err(Failure::error(exit::DEVICE, format!("bus {}: {}: {why}", bus.id, bus.port)));
+    }
+    let command = Command { id: 0, device: DeviceIx(0), action, expires: clock.mono() + TTL };
+    let _ = handle.send(command);
+    let silent = || Failure::error(exit::DEVICE, format!("device {}: no result within {} s", device.id, TTL.as_secs()));
+    tokio::time::timeout(TTL, done).await.map_err(|_| silent())?.map_err(|_| silent())
+}
+
+/// Takes the one result.
+struct One(RefCell<Option<oneshot::Sender<(Mono, CommandResult)>>>);
+
+impl Sink for One {
+    fn output(&self, output: Output) -> Option<Vec<PointReading>> {
+        if let Output::CommandDone { at, result, .. } = output
+            && let Some(sender) = self.0.borrow_mut().take()
+        {
+            let _ = sender.send((at, result));
+        }
+        None
+    }
+}

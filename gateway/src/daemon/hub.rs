@@ -1,0 +1,215 @@
+//! Where a line's output becomes records: latest values, report by exception, the store, the uplink.
+//!
+//! The hub is the one place that a sample passes on its way from a bus to the core. It never waits.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use gatehouse_core::{DeviceIx, Event, Lane, Mono, NoData, PointReading, Schema};
+use gatehouse_drivers::line::{CommandResult, Output};
+use gatehouse_store::{Batch, Store, StoreError};
+use gatehouse_uplink::UplinkHandle;
+use serde_json::json;
+use tokio::sync::{Notify, oneshot};
+
+use super::bus::Sink;
+use super::clock::Clock;
+use super::device::DeviceRuntime;
+
+/// Who waits for a command's result.
+type Waiting = oneshot::Sender<(Mono, CommandResult)>;
+
+/// The state that all buses share.
+pub struct Hub {
+    /// The clocks.
+    pub clock: Rc<Clock>,
+    /// The store.
+    pub store: Rc<RefCell<Store>>,
+    uplink: RefCell<Option<UplinkHandle>>,
+    devices: RefCell<Vec<Option<DeviceRuntime>>>,
+    waiting: RefCell<BTreeMap<u64, Waiting>>,
+    next_command: Cell<u64>,
+    sorted: RefCell<[Vec<PointReading>; 2]>,
+    refused: Cell<u64>,
+    store_failing: Cell<bool>,
+    store_wake: Arc<Notify>,
+    store_armed: Cell<Mono>,
+}
+
+impl Hub {
+    /// A hub without devices. `store_wake` tells the main loop that the store has something to do or to say.
+    pub fn new(clock: Rc<Clock>, store: Rc<RefCell<Store>>, store_wake: Arc<Notify>) -> Self {
+        Hub {
+            clock,
+            store,
+            uplink: RefCell::new(None),
+            devices: RefCell::new(Vec::new()),
+            waiting: RefCell::new(BTreeMap::new()),
+            next_command: Cell::new(1),
+            sorted: RefCell::new([Vec::new(), Vec::new()]),
+            refused: Cell::new(0),
+            store_failing: Cell::new(false),
+            store_wake,
+            store_armed: Cell::new(Mono(0)),
+        }
+    }
+
+    /// Tells the hub whom to wake for new records.
+    pub fn set_uplink(&self, uplink: Option<UplinkHandle>) {
+        *self.uplink.borrow_mut() = uplink;
+    }
+
+    /// Adds a device; its index is never given to another one, so that a late output cannot reach a stranger.
+    pub fn add(&self, device: DeviceRuntime) -> DeviceIx {
+        let mut devices = self.devices.borrow_mut();
+        devices.push(Some(device));
+        DeviceIx(u32::try_from(devices.len() - 1).unwrap_or(u32::MAX))
+    }
+
+    /// Removes a device.
+    pub fn remove(&self, ix: DeviceIx) -> Option<DeviceRuntime> {
+        slot(&mut self.devices.borrow_mut(), ix)?.take()
+    }
+
+    /// Looks at a device.
+    pub fn with<T>(&self, ix: DeviceIx, look: impl FnOnce(&mut DeviceRuntime) -> T) -> Option<T> {
+        slot(&mut self.devices.borrow_mut(), ix)?.as_mut().map(look)
+    }
+
+    /// Samples that the store refused.
+    pub fn refused(&self) -> u64 {
+        self.refused.get()
+    }
+
+    /// A fresh command id, and where its result will come.
+    pub fn expect_command(&self) -> (u64, oneshot::Receiver<(Mono, CommandResult)>) {
+        let id = self.next_command.replace(self.next_command.get() + 1);
+        let (sender, receiver) = oneshot::channel();
+        self.waiting.borrow_mut().insert(id, sender);
+        (id, receiver)
+    }
+
+    /// Forgets a command that was never sent.
+    pub fn forget_command(&self, id: u64) {
+        self.waiting.borrow_mut().remove(&id);
+    }
+
+    /// Puts an event into the audit lane.
+    pub fn audit(&self, kind: &'static str, fields: &serde_json::Value) {
+        let event = Event { kind, json: fields.to_string().into() };
+        let batch = Batch { state: Vec::new(), events: vec![(Lane::Audit, self.clock.now(), event)] };
+        let committed = self.store.borrow_mut().commit(batch);
+        if let Err(e) = committed {
+            self.store_failed(&e);
+        }
+    }
+
+    /// Wakes the uplink for what the store made ready.
+    pub fn sendable(&self, lane: Lane) {
+        if let Some(uplink) = &*self.uplink.borrow() {
+            uplink.stored(lane);
+        }
+    }
+
+    fn sample(&self, ix: DeviceIx, at: Mono, readings: &[PointReading]) {
+        let mut devices = self.devices.borrow_mut();
+        let Some(Some(device)) = slot(&mut devices, ix) else { return };
+        let mut sorted = self.sorted.borrow_mut();
+        let [telemetry, billing] = &mut *sorted;
+        let plain = device.take(at, readings, telemetry, billing);
+        if plain {
+            self.append(Lane::Telemetry, at, &device.schema, readings);
+        } else {
+            self.append(Lane::Telemetry, at, &device.schema, telemetry);
+            self.append(Lane::Billing, at, &device.schema, billing);
+        }
+        telemetry.clear();
+        billing.clear();
+    }
+
+    fn append(&self, lane: Lane, at: Mono, schema: &Arc<Schema>, readings: &[PointReading]) {
+        if readings.is_empty() {
+            return;
+        }
+        let stamp = self.clock.stamp(at);
+        let mut store = self.store.borrow_mut();
+        let appended = store.append_sample(lane, stamp, schema, readings);
+        if store.poll_timeout().is_some_and(|due| due < self.store_armed.get()) {
+            self.store_wake.notify_one();
+        }
+        drop(store);
+        match appended {
+            // Billing readings are announced by the store once they are durable.
+            Ok(_) if lane == Lane::Telemetry => self.sendable(lane),
+            Ok(_) => {}
+            Err(e) => {
+                self.refused.set(self.refused.get() + 1);
+                self.store_failed(&e);
+            }
+        }
+    }
+
+    fn store_failed(&self, error: &StoreError) {
+        if !self.store_failing.replace(true) {
+            tracing::error!(error = %error, "the store takes no more records; they are lost until it does");
+        }
+    }
+
+    /// When the store wants to be woken; the caller promises to wake it then.
+    pub fn arm_store(&self) -> Option<Mono> {
+        let due = self.store.borrow().poll_timeout();
+        self.store_armed.set(due.unwrap_or(Mono(u64::MAX)));
+        due
+    }
+
+    /// Called once the store has recovered.
+    pub fn store_recovered(&self) {
+        self.store_failing.set(false);
+    }
+
+    fn device_state(&self, ix: DeviceIx, at: Mono, online: bool, reason: Option<NoData>) {
+        let Some(name) = self.with(ix, |device| {
+            device.set_state(at, online, reason);
+            device.config.id.clone()
+        }) else {
+            return;
+        };
+        let why = reason.map(|r| r.to_string());
+        if online {
+            tracing::info!(device = %name, "device answers");
+        } else {
+            tracing::warn!(device = %name, reason = why.as_deref().unwrap_or("-"), "device does not answer, probing it slowly");
+        }
+        self.audit("device_state", &json!({ "device": name.as_str(), "online": online, "reason": why }));
+    }
+}
+
+fn slot(devices: &mut [Option<DeviceRuntime>], ix: DeviceIx) -> Option<&mut Option<DeviceRuntime>> {
+    devices.get_mut(usize::try_from(ix.0).ok()?)
+}
+
+impl Sink for Hub {
+    fn output(&self, output: Output) -> Option<Vec<PointReading>> {
+        match output {
+            Output::Sample { device, at, readings, .. } => {
+                self.sample(device, at, &readings);
+                Some(readings)
+            }
+            Output::DeviceState { device, at, online, reason } => {
+                self.device_state(device, at, online, reason);
+                None
+            }
+            Output::CommandDone { id, at, result } => {
+                let waiting = self.waiting.borrow_mut().remove(&id);
+                if let Some(waiting) = waiting {
+                    // Whoever asked may have gone; the outcome is in the audit trail all the same.
+                    let _ = waiting.send((at, result));
+                }
+                None
+            }
+            Output::ClosePort { .. } => None,
+        }
+    }
+}

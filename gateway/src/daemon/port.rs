@@ -1,0 +1,173 @@
+//! Ports: a serial adapter or a socket, opened by what the site file says and behind one face.
+
+use std::io;
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use gatehouse_config::{Parity, PortKind, SerialSource};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_serial::SerialStream;
+
+/// How long a connection may take to come about.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the kernel may take to accept one request; a request is at most 512 bytes.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// An open port.
+#[derive(Debug)]
+pub enum Port {
+    /// A serial adapter.
+    Serial(SerialStream),
+    /// A socket.
+    Tcp(TcpStream),
+}
+
+impl Port {
+    /// Opens what the bus is connected to.
+    ///
+    /// # Errors
+    /// With a message that names the port and what to look at.
+    pub async fn open(kind: &PortKind) -> io::Result<Port> {
+        match kind {
+            PortKind::Serial { source, baud, data_bits, parity, stop_bits } => {
+                let path = find(source)?;
+                open_serial(&path, *baud, *data_bits, *parity, *stop_bits).map(Port::Serial)
+            }
+            PortKind::Tcp { host, port } => {
+                let connect = TcpStream::connect((host.as_str(), *port));
+                let stream = tokio::time::timeout(CONNECT_TIMEOUT, connect)
+                    .await
+                    .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "no answer to the connection request"))??;
+                stream.set_nodelay(true)?;
+                Ok(Port::Tcp(stream))
+            }
+        }
+    }
+
+    /// Reads what has come; 0 bytes mean that the other side is gone.
+    pub fn poll_read(&mut self, cx: &mut Context<'_>, bytes: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut buf = ReadBuf::new(bytes);
+        ready!(match self {
+            Port::Serial(stream) => Pin::new(stream).poll_read(cx, &mut buf),
+            Port::Tcp(stream) => Pin::new(stream).poll_read(cx, &mut buf),
+        })?;
+        Poll::Ready(Ok(buf.filled().len()))
+    }
+
+    /// Hands all bytes to the kernel.
+    ///
+    /// # Errors
+    /// When the port is gone or takes nothing for seconds.
+    pub async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let mut done = 0;
+        // Nearly always the kernel takes all at once, and no timer is needed.
+        let first = std::future::poll_fn(|cx| {
+            Poll::Ready(match self {
+                Port::Serial(stream) => Pin::new(stream).poll_write(cx, bytes),
+                Port::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
+            })
+        });
+        if let Poll::Ready(n) = first.await {
+            done = n?;
+        }
+        if done == bytes.len() {
+            return Ok(());
+        }
+        let rest = bytes.get(done..).unwrap_or_default();
+        let write = async {
+            match self {
+                Port::Serial(stream) => stream.write_all(rest).await,
+                Port::Tcp(stream) => stream.write_all(rest).await,
+            }
+        };
+        tokio::time::timeout(WRITE_TIMEOUT, write)
+            .await
+            .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the port takes no bytes"))?
+    }
+}
+
+fn open_serial(path: &Path, baud: u32, data_bits: u8, parity: Parity, stop_bits: u8) -> io::Result<SerialStream> {
+    let builder = tokio_serial::new(path.to_string_lossy(), baud)
+        .data_bits(if data_bits == 7 { tokio_serial::DataBits::Seven } else { tokio_serial::DataBits::Eight })
+        .stop_bits(if stop_bits == 2 { tokio_serial::StopBits::Two } else { tokio_serial::StopBits::One })
+        .parity(match parity {
+            Parity::None => tokio_serial::Parity::None,
+            Parity::Even => tokio_serial::Parity::Even,
+            Parity::Odd => tokio_serial::Parity::Odd,
+        });
+    let stream = SerialStream::open(&builder).map_err(|e| io::Error::other(explain(path, &e)))?;
+    ask_low_latency(&stream);
+    Ok(stream)
+}
+
+/// Asks the driver to hand on bytes at once: FTDI adapters hold them back for 16 ms otherwise. Ports that know no such
+/// setting refuse, which does no harm.
+fn ask_low_latency(stream: &SerialStream) {
+    /// `ASYNC_LOW_LATENCY` of linux/tty_flags.h.
+    const LOW_LATENCY: libc::c_int = 1 << 13;
+    /// `struct serial_struct` of linux/serial.h; only `flags` is touched.
+    #[repr(C)]
+    struct SerialStruct {
+        head: [libc::c_int; 4],
+        flags: libc::c_int,
+        rest: [u64; 16],
+    }
+    let mut serial = SerialStruct { head: [0; 4], flags: 0, rest: [0; 16] };
+    let fd = stream.as_raw_fd();
+    // SAFETY: the kernel reads and writes at most its own struct (72 bytes on 64 bit), and ours is larger.
+    unsafe {
+        if libc::ioctl(fd, libc::TIOCGSERIAL, &raw mut serial) == 0 {
+            serial.flags |= LOW_LATENCY;
+            libc::ioctl(fd, libc::TIOCSSERIAL, &raw const serial);
+        }
+    }
+}
+
+fn explain(path: &Path, error: &tokio_serial::Error) -> String {
+    let path = path.display();
+    match error.kind {
+        tokio_serial::ErrorKind::NoDevice | tokio_serial::ErrorKind::Io(io::ErrorKind::NotFound) => {
+            format!("{path}: no such port: is the adapter plugged in?")
+        }
+        tokio_serial::ErrorKind::Io(io::ErrorKind::PermissionDenied) => {
+            format!("{path}: no permission: the user that runs gatehouse must be in the group of the port (dialout)")
+        }
+        _ => format!("{path}: {error}"),
+    }
+}
+
+/// The device file of a source: a path as it stands, or the adapter with these USB ids wherever it is now.
+fn find(source: &SerialSource) -> io::Result<PathBuf> {
+    match source {
+        SerialSource::Path(path) => Ok(path.clone()),
+        SerialSource::Usb { vendor, product, serial } => {
+            let wanted = |tty: &Path| {
+                let Some(usb) = usb_device(tty) else { return false };
+                let is = |file: &str, text: &str| {
+                    std::fs::read_to_string(usb.join(file)).is_ok_and(|s| s.trim().eq_ignore_ascii_case(text))
+                };
+                is("idVendor", &format!("{vendor:04x}"))
+                    && is("idProduct", &format!("{product:04x}"))
+                    && serial.as_ref().is_none_or(|serial| is("serial", serial))
+            };
+            let mut ttys: Vec<PathBuf> = std::fs::read_dir("/sys/class/tty")?.flatten().map(|e| e.path()).collect();
+            ttys.sort();
+            let found = ttys.iter().find(|tty| wanted(tty)).and_then(|tty| tty.file_name());
+            found.map(|name| Path::new("/dev").join(name)).ok_or_else(|| {
+                let serial = serial.as_ref().map(|s| format!(":{s}")).unwrap_or_default();
+                let text = format!("usb {vendor:04x}:{product:04x}{serial}: no such adapter: is it plugged in?");
+                io::Error::new(io::ErrorKind::NotFound, text)
+            })
+        }
+    }
+}
+
+/// The USB device that a tty belongs to: the nearest parent in sysfs that has a vendor id.
+fn usb_device(tty: &Path) -> Option<PathBuf> {
+    let device = tty.join("device").canonicalize().ok()?;
+    device.ancestors().find(|dir| dir.join("idVendor").is_file()).map(Path::to_path_buf)
+}

@@ -1,0 +1,319 @@
+//! Answers to people: the documents of the API, commands on their way to a bus and back.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use gatehouse_config::{Device, Site};
+use gatehouse_core::driver::Action;
+use gatehouse_core::{DeviceIx, Kind, Mono, Wall};
+use gatehouse_drivers::line::{Command, CommandResult};
+use gatehouse_store::{LaneStatus, TroubleKind};
+use gatehouse_uplink::{DeviceEntry, InventorySource, LinkState, PointEntry, SiteEntry};
+use serde_json::json;
+
+use super::command::{COMMAND_TTL, read_answer, write_action, write_answer};
+use super::device::{nearest, points_by_name};
+use super::metrics;
+use super::run::Daemon;
+use crate::api::{Answer, Ask, Refusal, Request, doc};
+
+/// A lost link is worth a word only after this; the box keeps everything meanwhile.
+const LINK_GRACE: Duration = Duration::from_secs(60);
+
+impl Daemon {
+    /// Answers a request; reads and writes are answered once the bus is done with them.
+    pub fn answer(&mut self, ask: Ask) {
+        let Ask { request, reply } = ask;
+        let answer = match request {
+            Request::Status => document(&self.status()),
+            Request::Spool => document(&self.spool()),
+            Request::Health => document(&self.health()),
+            Request::Metrics => Ok(Answer::Text(metrics::text(self))),
+            Request::Devices(None) => document(&self.devices()),
+            Request::Devices(Some(id)) => self.device(&id).and_then(|d| document(&d)),
+            Request::Reload { issuer } => {
+                self.reload(&issuer).map(|message| Answer::Json(json!({ "message": message })))
+            }
+            Request::Read { device, points } => return self.read(&device, &points, reply),
+            Request::Write { device, point, value, issuer } => {
+                return self.write(&device, &point, &value, issuer, reply);
+            }
+        };
+        // A client that has gone needs no answer.
+        let _ = reply.send(answer);
+    }
+
+    fn read(&self, id: &str, names: &[String], reply: Reply) {
+        let begun = self.locate(id).and_then(|(bus, ix, config)| {
+            let points = points_by_name(&config, names)?;
+            let done = self.send(bus, ix, Action::Read(points.clone()))?;
+            Ok((config, points, done))
+        });
+        let (config, points, done) = match begun {
+            Ok(begun) => begun,
+            Err(refusal) => return drop(reply.send(Err(refusal))),
+        };
+        tokio::task::spawn_local(async move {
+            let answer = match done.await {
+                Ok((at, result)) => read_answer(&config, at, &points, result).and_then(|a| document(&a)),
+                Err(_) => Err(stopped()),
+            };
+            let _ = reply.send(answer);
+        });
+    }
+
+    fn write(&self, id: &str, point: &str, value: &str, issuer: String, reply: Reply) {
+        let begun = self.locate(id).and_then(|(bus, ix, config)| {
+            let (_, action) = write_action(&config, point, value)?;
+            let done = self.send(bus, ix, action)?;
+            Ok((config, done))
+        });
+        let (config, done) = match begun {
+            Ok(begun) => begun,
+            Err(refusal) => {
+                let fields = json!({
+                    "device": id, "point": point, "value": value, "issuer": issuer,
+                    "outcome": "refused", "detail": refusal.message,
+                });
+                self.hub.audit("command", &fields);
+                return drop(reply.send(Err(refusal)));
+            }
+        };
+        let (hub, point, value) = (self.hub.clone(), point.to_owned(), value.to_owned());
+        tokio::task::spawn_local(async move {
+            let answer = match done.await {
+                Ok((_, result)) => Ok(write_answer(&config, &point, result)),
+                Err(_) => Err(stopped()),
+            };
+            if let Ok(answer) = &answer {
+                let fields = json!({
+                    "device": answer.device, "point": point, "value": value, "issuer": issuer,
+                    "outcome": answer.outcome, "detail": answer.detail, "read_back": answer.read_back,
+                });
+                hub.audit("command", &fields);
+            }
+            let _ = reply.send(answer.and_then(|a| document(&a)));
+        });
+    }
+
+    fn send(&self, bus: usize, device: DeviceIx, action: Action) -> Result<Done, Refusal> {
+        let handle = self.buses.get(bus).map(|b| &b.handle).ok_or_else(stopped)?;
+        let (id, done) = self.hub.expect_command();
+        let expires = self.hub.clock.mono() + COMMAND_TTL;
+        handle.send(Command { id, device, action, expires }).map_err(|_| {
+            self.hub.forget_command(id);
+            Refusal::new(503, "busy", "too many commands wait on this bus already: try again in a moment")
+        })?;
+        Ok(done)
+    }
+
+    /// The device's bus, its index there and what the site file says of it.
+    fn locate(&self, id: &str) -> Result<(usize, DeviceIx, Device), Refusal> {
+        let all = self.buses.iter().enumerate().flat_map(|(bus, b)| b.devices.iter().map(move |ix| (bus, *ix)));
+        for (bus, ix) in all {
+            let config = self.hub.with(ix, |d| (d.config.id == *id).then(|| d.config.clone())).flatten();
+            if let Some(config) = config {
+                return Ok((bus, ix, config));
+            }
+        }
+        let hint = nearest(id, self.site.devices.iter().map(|d| d.id.as_str()));
+        Err(Refusal::new(404, "unknown_device", format!("the site has no device {id:?}{hint}")))
+    }
+
+    fn device(&self, id: &str) -> Result<doc::Device, Refusal> {
+        let (_, ix, _) = self.locate(id)?;
+        let now = self.hub.clock.mono();
+        self.hub.with(ix, |d| d.document(now, self.started)).ok_or_else(stopped)
+    }
+
+    fn devices(&self) -> Vec<doc::Device> {
+        let now = self.hub.clock.mono();
+        self.indexes().filter_map(|ix| self.hub.with(ix, |d| d.document(now, self.started))).collect()
+    }
+
+    fn indexes(&self) -> impl Iterator<Item = DeviceIx> {
+        self.buses.iter().flat_map(|bus| bus.devices.iter().copied())
+    }
+
+    /// The whole picture.
+    pub fn status(&self) -> doc::Status {
+        let stamp = self.hub.clock.now();
+        doc::Status {
+            box_id: self.site.id.to_string(),
+            title: self.site.title.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            uptime_s: stamp.mono.since(self.started).as_secs_f64(),
+            config: self.path.display().to_string(),
+            clock: doc::Clock {
+                time: rfc3339(stamp.wall),
+                trust: stamp.trust.as_str().to_owned(),
+                boot: stamp.boot.to_string(),
+            },
+            buses: self.site.buses.iter().zip(&self.buses).map(|(c, b)| bus_doc(c, b, stamp.mono)).collect(),
+            devices: self.indexes().filter_map(|ix| self.hub.with(ix, |d| d.brief(stamp.mono, self.started))).collect(),
+            spool: self.spool(),
+            uplink: self.uplink.as_ref().map(|u| uplink_doc(&u.status(), stamp.mono)),
+            troubles: self.troubles(),
+        }
+    }
+
+    /// What is held.
+    pub fn spool(&self) -> doc::Spool {
+        let status = self.hub.store.borrow().status();
+        doc::Spool {
+            epoch: status.epoch,
+            bytes: status.spool_bytes + status.tail_bytes + status.journal_bytes,
+            max_bytes: status.max_bytes,
+            free_bytes: status.free_bytes,
+            lanes: status.lanes.iter().map(lane_doc).collect(),
+        }
+    }
+
+    fn health(&self) -> doc::Health {
+        let store = self.hub.store.borrow().status();
+        let passing = |kind| matches!(kind, TroubleKind::Damaged | TroubleKind::Bounded);
+        let stores = store.troubles.iter().all(|t| passing(t.kind));
+        let ports = self.buses.iter().all(|bus| bus.handle.port.borrow().open);
+        doc::Health { healthy: stores && ports, troubles: self.troubles() }
+    }
+
+    /// What is wrong right now, each in one sentence.
+    pub fn troubles(&self) -> Vec<String> {
+        let now = self.hub.clock.mono();
+        let mut troubles = Vec::new();
+        for (config, bus) in self.site.buses.iter().zip(&self.buses) {
+            let port = bus.handle.port.borrow();
+            if let Some(error) = &port.error {
+                troubles.push(format!("bus {}: {error}", config.id));
+            }
+        }
+        for ix in self.indexes() {
+            let offline = self.hub.with(ix, |d| d.is_offline().then(|| d.brief(now, self.started))).flatten();
+            if let Some(device) = offline {
+                let why = device.reason.unwrap_or_default();
+                troubles.push(format!("device {} on bus {} does not answer ({why})", device.id, device.bus));
+            }
+        }
+        troubles.extend(self.hub.store.borrow().status().troubles.into_iter().map(|t| t.text));
+        if let Some(link) = self.uplink.as_ref().map(|u| u.status()) {
+            let down = link.state != LinkState::Up && now.since(link.since) >= LINK_GRACE;
+            if let (true, Some(fault)) = (down, &link.last_error) {
+                troubles.push(format!("link to {}: {fault}", link.broker));
+            }
+            for (lane, reason) in &link.held {
+                troubles.push(format!("the broker holds up the lane {lane} (reason {reason:#04x})"));
+            }
+        }
+        troubles
+    }
+}
+
+type Reply = tokio::sync::oneshot::Sender<Result<Answer, Refusal>>;
+type Done = tokio::sync::oneshot::Receiver<(Mono, CommandResult)>;
+
+fn stopped() -> Refusal {
+    Refusal::new(503, "stopping", "the bus is being stopped or reloaded: try again in a moment")
+}
+
+fn document(value: &impl serde::Serialize) -> Result<Answer, Refusal> {
+    serde_json::to_value(value).map(Answer::Json).map_err(|e| Refusal::new(500, "unexpected", e.to_string()))
+}
+
+/// A time as RFC 3339 in UTC, with milliseconds.
+pub fn rfc3339(wall: Wall) -> String {
+    let time = jiff::Timestamp::from_microsecond(wall.0).unwrap_or_default();
+    format!("{time:.3}")
+}
+
+fn bus_doc(config: &gatehouse_config::Bus, bus: &super::run::BusRuntime, now: Mono) -> doc::Bus {
+    let line = bus.handle.line.borrow();
+    let (stats, port) = (line.stats(), bus.handle.port.borrow());
+    let rejected: BTreeMap<String, u64> =
+        stats.rejects().filter(|(_, n)| *n > 0).map(|(why, n)| (metrics::reject_name(why).to_owned(), n)).collect();
+    doc::Bus {
+        id: config.id.to_string(),
+        port: config.port.to_string(),
+        open: port.open,
+        since_s: now.since(port.since).as_secs_f64(),
+        error: port.error.clone(),
+        load_percent: bus.load(now) * 100.0,
+        transactions: stats.transactions,
+        timeouts: stats.timeouts,
+        rejected,
+        late: stats.late_replies,
+        retries: stats.retries,
+        skipped: stats.skipped_slots,
+        opened: port.opened,
+    }
+}
+
+fn lane_doc(lane: &LaneStatus) -> doc::LaneDoc {
+    doc::LaneDoc {
+        lane: lane.lane.as_str().to_owned(),
+        held: lane.held,
+        oldest: lane.oldest.map(|(wall, _)| rfc3339(wall)),
+        newest: lane.newest,
+        lost: lane.lost,
+    }
+}
+
+fn uplink_doc(status: &gatehouse_uplink::UplinkStatus, now: Mono) -> doc::Uplink {
+    let n = &status.counters;
+    doc::Uplink {
+        state: status.state.as_str().to_owned(),
+        broker: status.broker.clone(),
+        since_s: now.since(status.since).as_secs_f64(),
+        error: status.last_error.as_ref().map(ToString::to_string),
+        messages: n.messages,
+        acknowledged: n.acked,
+        bytes: n.bytes_sent,
+        in_flight: u64::from(status.in_flight),
+        connects: n.connects,
+    }
+}
+
+/// What the core is told about the site: made when it is sent, held nowhere.
+pub struct SiteInventory(pub Rc<Site>);
+
+impl InventorySource for SiteInventory {
+    fn site(&self) -> SiteEntry {
+        SiteEntry {
+            title: self.0.title.clone(),
+            timezone: self.0.timezone.clone(),
+            labels: self.0.labels.clone(),
+            software: format!("gatehouse {}", env!("CARGO_PKG_VERSION")),
+        }
+    }
+
+    fn device(&self, ix: usize) -> Option<DeviceEntry> {
+        self.0.devices.get(ix).map(|device| device_entry(&self.0, device))
+    }
+}
+
+fn device_entry(site: &Site, device: &Device) -> DeviceEntry {
+    let point = |point: &gatehouse_config::PointConfig| PointEntry {
+        point: point.spec.name.to_string(),
+        title: String::new(),
+        unit: point.spec.unit.clone(),
+        kind: match point.spec.kind() {
+            Kind::Bool => "bool",
+            Kind::Decimal { .. } | Kind::FreeDecimal => "decimal",
+            Kind::F32 | Kind::F64 => "float",
+            Kind::Text => "text",
+        }
+        .to_owned(),
+        billing: point.billing,
+        interval_ms: u64::try_from(point.interval.as_millis()).ok(),
+        bits: point.spec.bits.iter().map(|(name, bit)| (*bit, name.clone())).collect(),
+    };
+    DeviceEntry {
+        device: device.id.to_string(),
+        title: device.title.clone(),
+        profile: device.profile.as_ref().map(ToString::to_string).unwrap_or_default(),
+        bus: site.buses.get(device.bus).map(|bus| bus.id.to_string()).unwrap_or_default(),
+        labels: device.labels.clone(),
+        points: device.points.iter().map(point).collect(),
+    }
+}

@@ -1,0 +1,358 @@
+//! Start, main loop and stop.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use gatehouse_config::Site;
+use gatehouse_core::{DeviceIx, Lane, Mono};
+use gatehouse_store::{LastStop, OpenReport, Store, StoreEvent};
+use gatehouse_uplink::{UplinkEvent, UplinkHandle};
+use sd_notify::NotifyState;
+use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Notify, mpsc};
+use tokio::time::Instant;
+
+use super::bus::{self, BusHandle};
+use super::clock::Clock;
+use super::device::DeviceRuntime;
+use super::hub::Hub;
+use super::outbox::StoreOutbox;
+use super::report::SiteInventory;
+use super::{lines, systemd};
+use crate::api::{Ask, Desk, server};
+use crate::cli::{Failure, exit};
+
+/// How often clocks, loads and the watchdog are looked at.
+const TICK: Duration = Duration::from_secs(2);
+/// How long a stop waits for what is on its way to the core.
+pub const DRAIN: Duration = Duration::from_secs(5);
+/// Bus load is measured over this time.
+const LOAD_WINDOW: Duration = Duration::from_secs(60);
+
+/// A bus at run time.
+pub struct BusRuntime {
+    /// The task.
+    pub handle: BusHandle,
+    /// Its devices, in the order of the site file.
+    pub devices: Vec<DeviceIx>,
+    busy: VecDeque<(Mono, Duration)>,
+}
+
+impl BusRuntime {
+    /// Busy share of the line over the last minute, 0 to 1.
+    pub fn load(&self, now: Mono) -> f64 {
+        let busy = self.handle.line.borrow().stats().busy;
+        let Some((since, before)) = self.busy.front() else { return 0.0 };
+        let passed = now.since(*since).as_secs_f64();
+        if passed <= 0.0 { 0.0 } else { (busy.saturating_sub(*before).as_secs_f64() / passed).min(1.0) }
+    }
+
+    fn tick(&mut self, now: Mono) {
+        let busy = self.handle.line.borrow().stats().busy;
+        self.busy.push_back((now, busy));
+        while self.busy.front().is_some_and(|(at, _)| now.since(*at) > LOAD_WINDOW) {
+            self.busy.pop_front();
+        }
+    }
+}
+
+/// The running daemon.
+pub struct Daemon {
+    /// The site file.
+    pub path: PathBuf,
+    /// What it said when it was last loaded.
+    pub site: Rc<Site>,
+    /// Shared state of the buses.
+    pub hub: Rc<Hub>,
+    /// Buses, in the order of the site file.
+    pub buses: Vec<BusRuntime>,
+    /// The link, if there is one.
+    pub uplink: Option<UplinkHandle>,
+    /// When the daemon started.
+    pub started: Mono,
+    /// Whether the link was up when last heard of.
+    pub link_up: bool,
+}
+
+/// Runs the daemon until a signal ends it.
+///
+/// # Errors
+/// [`Failure`] with the exit code for what could not be started.
+pub fn run(path: &Path) -> anyhow::Result<()> {
+    let site = crate::cli::load_site(path)?;
+    // One thread: everything shares state without locks. Names of brokers and devices resolve on helper threads.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(4).build()?;
+    let local = tokio::task::LocalSet::new();
+    let result = local.block_on(&runtime, async move {
+        let (mut daemon, inputs) = start(path, site).await?;
+        daemon.turn(inputs).await
+    });
+    // A resolver that hangs must not hold up the exit.
+    runtime.shutdown_background();
+    result
+}
+
+/// What the main loop listens to.
+struct Inputs {
+    asks: mpsc::Receiver<Ask>,
+    store_wake: Arc<Notify>,
+}
+
+async fn start(path: &Path, site: Site) -> anyhow::Result<(Daemon, Inputs)> {
+    let clock = Rc::new(Clock::open());
+    let started = clock.mono();
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), site = %site.id, config = %path.display(), "starting");
+    // People's doors first: a socket in use means another daemon, before anything is touched.
+    let socket = server::bind_socket(&site.api.socket).map_err(|e| Failure::error(exit::UNEXPECTED, e.to_string()))?;
+    let http = match site.http {
+        Some(addr) => {
+            Some(server::bind_http(addr).await.map_err(|e| Failure::error(exit::CONFIGURATION, e.to_string()))?)
+        }
+        None => None,
+    };
+    let store_wake = Arc::new(Notify::new());
+    let waker = store_wake.clone();
+    let (store, opened) = Store::open(site.store.clone(), clock.now(), Arc::new(move || waker.notify_one()))
+        .map_err(|e| Failure::error(exit::STORE, e.to_string()))?;
+    let store = Rc::new(RefCell::new(store));
+    let hub = Rc::new(Hub::new(clock, store, store_wake.clone()));
+    tell_opened(&hub, &opened);
+
+    let mut daemon = Daemon {
+        path: path.to_owned(),
+        site: Rc::new(site),
+        hub,
+        buses: Vec::new(),
+        uplink: None,
+        started,
+        link_up: false,
+    };
+    daemon.look_at_clock();
+    daemon.start_uplink();
+    for position in 0..daemon.site.buses.len() {
+        let bus = daemon.start_bus(position)?;
+        daemon.buses.push(bus);
+    }
+    let (desk, asks) = Desk::new();
+    tokio::spawn(server::serve_api(socket, desk.clone(), daemon.site.api.operators.clone()));
+    if let Some(listener) = http {
+        tokio::spawn(server::serve_http(listener, desk));
+    }
+    daemon
+        .hub
+        .audit("started", &json!({ "version": env!("CARGO_PKG_VERSION"), "last_stop": last_stop(opened.last_stop) }));
+    systemd::notify(&[NotifyState::Ready]);
+    tracing::info!(buses = daemon.buses.len(), devices = daemon.site.devices.len(), "running");
+    Ok((daemon, Inputs { asks, store_wake }))
+}
+
+fn last_stop(stop: LastStop) -> &'static str {
+    match stop {
+        LastStop::First => "first",
+        LastStop::Clean => "clean",
+        LastStop::Killed => "killed",
+        LastStop::PowerCut => "power_cut",
+    }
+}
+
+fn tell_opened(hub: &Hub, opened: &OpenReport) {
+    if let Some(aside) = &opened.journal_set_aside {
+        tracing::error!(aside = %aside.display(), "the journal could not be opened and was put aside; a fresh one goes on");
+    }
+    for file in &opened.quarantined {
+        tracing::error!(file = %file.display(), "damaged records were put aside");
+    }
+    for file in &opened.foreign {
+        tracing::warn!(file = %file.display(), "a file in the data folder is not the store's; it is left alone");
+    }
+    for (lane, first, last, why) in &opened.gaps {
+        tracing::warn!(lane = %lane, first, last, reason = why, "a gap record accounts for missing numbers");
+    }
+    if opened.new_epoch && opened.last_stop != LastStop::First {
+        tracing::error!("every copy of the sequence was lost: a new epoch begins");
+        hub.audit("new_epoch", &json!({}));
+    }
+}
+
+impl Daemon {
+    /// Starts the task of the bus at this position, with fresh devices.
+    pub fn start_bus(&self, position: usize) -> anyhow::Result<BusRuntime> {
+        let bus = self.site.buses.get(position).context("no such bus")?;
+        let now = self.hub.clock.mono();
+        let here: Vec<_> = self.site.devices_on(position).map(|(_, device)| device).collect();
+        let added = here.iter().map(|d| self.hub.add(DeviceRuntime::new((*d).clone(), bus.id.clone())));
+        let devices: Vec<DeviceIx> = added.collect();
+        let seed = fastrand::u64(..);
+        let line = lines::line(bus, devices.iter().copied().zip(here.iter().copied()), seed, now);
+        let handle = bus::spawn(bus.port.clone(), line, self.hub.clone(), self.hub.clock.clone(), &bus.id)?;
+        let mut runtime = BusRuntime { handle, devices, busy: VecDeque::new() };
+        runtime.tick(now);
+        Ok(runtime)
+    }
+
+    /// Starts the link to the core, if the site file names one.
+    pub fn start_uplink(&mut self) {
+        self.uplink = self.site.uplink.clone().map(|settings| {
+            let outbox = Rc::new(RefCell::new(StoreOutbox(self.hub.store.clone())));
+            let clock = self.hub.clock.clone();
+            let inventory = Rc::new(SiteInventory(self.site.clone()));
+            gatehouse_uplink::spawn_local(settings, outbox, inventory, Rc::new(move || clock.now()))
+        });
+        self.hub.set_uplink(self.uplink.clone());
+    }
+
+    async fn turn(&mut self, mut inputs: Inputs) -> anyhow::Result<()> {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut hangup = signal(SignalKind::hangup())?;
+        let mut tick = tokio::time::interval(systemd::watchdog_interval().map_or(TICK, |w| w.min(TICK)));
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let store_due = self.store_due();
+            tokio::select! {
+                Some(ask) = inputs.asks.recv() => self.answer(ask),
+                () = inputs.store_wake.notified() => {}
+                () = tokio::time::sleep_until(store_due) => {
+                    let now = self.hub.clock.mono();
+                    self.hub.store.borrow_mut().handle_timeout(now);
+                }
+                event = next_event(self.uplink.as_ref()) => self.on_uplink(event),
+                _ = tick.tick() => self.on_tick(),
+                _ = hangup.recv() => self.on_hangup(),
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+            }
+            self.drain_store();
+        }
+        self.stop().await
+    }
+
+    /// When the store wants to be woken; far away when it does not.
+    fn store_due(&self) -> Instant {
+        let now = self.hub.clock.mono();
+        let wait = self.hub.arm_store().map_or(Duration::from_secs(3600), |due| now.until(due));
+        Instant::now() + wait
+    }
+
+    fn drain_store(&mut self) {
+        loop {
+            let event = self.hub.store.borrow_mut().poll_event();
+            match event {
+                None => return,
+                Some(StoreEvent::Sendable { lane, .. }) => self.hub.sendable(lane),
+                Some(StoreEvent::Committed(_)) => {}
+                Some(StoreEvent::Trouble(trouble)) => {
+                    tracing::error!(kind = trouble.kind.as_str(), "{}", trouble.text);
+                    self.hub.audit("store_trouble", &json!({ "kind": trouble.kind.as_str(), "text": trouble.text }));
+                }
+                Some(StoreEvent::Recovered(kind)) => {
+                    tracing::info!(kind = kind.as_str(), "the store has recovered");
+                    self.hub.store_recovered();
+                }
+            }
+        }
+    }
+
+    fn on_tick(&mut self) {
+        let now = self.hub.clock.mono();
+        for bus in &mut self.buses {
+            bus.tick(now);
+        }
+        self.look_at_clock();
+        systemd::notify(&[NotifyState::Watchdog]);
+    }
+
+    /// Stores and tells a changed relation of the clocks, so that earlier stamps can be mended.
+    fn look_at_clock(&mut self) {
+        let Some(change) = self.hub.clock.poll_change() else { return };
+        let trust = change.stamp.trust;
+        let offset = gatehouse_store::ClockOffset { boot: change.stamp.boot, offset_us: change.offset_us, trust };
+        let kept = self.hub.store.borrow_mut().put_clock_offset(offset);
+        if let Err(e) = kept {
+            tracing::error!(error = %e, "the clock's offset could not be stored; it is tried again at the next change");
+        }
+        tracing::info!(trust = trust.as_str(), before = change.before.as_str(), step_us = change.step_us, "clock");
+        let fields = json!({
+            "trust": trust.as_str(), "before": change.before.as_str(), "step_us": change.step_us,
+            "boot": change.stamp.boot.to_string(), "offset_us": change.offset_us,
+        });
+        self.hub.audit("clock", &fields);
+    }
+
+    fn on_uplink(&mut self, event: UplinkEvent) {
+        let now = self.hub.clock.mono();
+        match event {
+            UplinkEvent::LinkUp { broker } => {
+                self.link_up = true;
+                self.hub.store.borrow_mut().handle_link(now, true);
+                self.hub.audit("link", &json!({ "up": true, "broker": broker }));
+            }
+            UplinkEvent::LinkDown { broker, fault } => {
+                self.hub.store.borrow_mut().handle_link(now, false);
+                if std::mem::take(&mut self.link_up) {
+                    self.hub.audit("link", &json!({ "up": false, "broker": broker, "fault": fault.code() }));
+                }
+            }
+            UplinkEvent::TimeOffer { wall, authentic, received, .. } => {
+                let wanted = self.site.clock.core_time != gatehouse_config::CoreTime::Never;
+                if wanted && authentic {
+                    let late = i64::try_from(now.since(received).as_micros()).unwrap_or(0);
+                    self.hub.clock.offer(gatehouse_core::Wall(wall.0 + late));
+                    self.look_at_clock();
+                }
+            }
+            UplinkEvent::LaneBlocked { lane, reason, message } => {
+                tracing::error!(lane = %lane, reason, "{message}");
+                self.hub.audit("lane_blocked", &json!({ "lane": lane.as_str(), "reason": reason }));
+            }
+            UplinkEvent::LaneFreed { lane } => tracing::info!(lane = %lane, "the lane moves again"),
+            UplinkEvent::RecordRefused { lane, seq, message } => {
+                tracing::error!(lane = %lane, seq, "{message}");
+                self.hub.sendable(lane);
+            }
+            UplinkEvent::BudgetExhausted { bytes } => {
+                tracing::warn!(bytes, "the day's telemetry budget is used up; telemetry waits in the spool");
+            }
+        }
+    }
+
+    fn on_hangup(&mut self) {
+        systemd::notify(&[NotifyState::Reloading]);
+        if let Err(refusal) = self.reload("signal") {
+            tracing::error!("the changed site file is not used: {}", refusal.message);
+        }
+        systemd::notify(&[NotifyState::Ready]);
+    }
+
+    async fn stop(&mut self) -> anyhow::Result<()> {
+        systemd::notify(&[NotifyState::Stopping]);
+        tracing::info!("stopping");
+        self.buses.clear();
+        self.hub.audit("stopping", &json!({}));
+        self.drain_store();
+        if let Some(uplink) = &self.uplink {
+            uplink.drain(DRAIN).await;
+        }
+        let now = self.hub.clock.mono();
+        self.hub.store.borrow_mut().shutdown(now).map_err(|e| Failure::error(exit::STORE, e.to_string()))?;
+        let _ = std::fs::remove_file(&self.site.api.socket);
+        let held: u64 =
+            Lane::ALL.iter().map(|lane| u64::from(self.hub.store.borrow().next_unacked(*lane, 0).is_some())).sum();
+        tracing::info!(lanes_holding = held, "stopped");
+        Ok(())
+    }
+}
+
+/// The link's next event; never ready without a link.
+async fn next_event(uplink: Option<&UplinkHandle>) -> UplinkEvent {
+    match uplink {
+        Some(uplink) => uplink.next_event().await,
+        None => std::future::pending().await,
+    }
+}
