@@ -187,15 +187,18 @@ fn json_files(folder: &Path) -> Result<Vec<PathBuf>, VectorsError> {
 /// What the suites work with.
 struct Bench {
     profiles: Library,
-    maps: Vec<Profile>,
+    maps: Vec<maps::DeviceMap>,
 }
 
 impl Bench {
     /// The register map of that name, or else the built-in profile.
     fn profile(&self, name: &str) -> Result<&Profile, String> {
-        let map = self.maps.iter().find(|profile| profile.name == *name);
-        map.or_else(|| self.profiles.find(name).map(|profile| &**profile))
-            .ok_or_else(|| format!("there is no register map or profile of {name}"))
+        if let Some(found) = self.maps.iter().find(|map| map.device == name) {
+            return found.map.as_ref().map_err(Clone::clone);
+        }
+        let profile =
+            self.profiles.find(name).ok_or_else(|| format!("there is no register map or profile of {name}"))?;
+        Ok(profile)
     }
 }
 

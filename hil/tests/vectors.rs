@@ -231,11 +231,17 @@ fn register_maps_take_the_place_of_the_built_in_profiles() {
 }
 
 #[test]
-fn a_register_map_that_cannot_be_used_is_named_with_its_point() {
+fn a_register_map_that_cannot_be_used_fails_the_vectors_of_its_device() {
     let map = fs::read_to_string(maps().join("xy-md02.json")).unwrap().replace("\"i16\"", "\"i17\"");
     let broken = folder(&[("xy-md02.json", &map)]);
-    let message = run_folder(&committed(), Some(broken.path()), &[]).unwrap_err().to_string();
-    assert!(message.ends_with("cannot be used: point \"temperature\": nothing decodes the type i17"), "{message}");
+    let report = run_folder(&committed(), Some(broken.path()), &only(&["device-decode"])).unwrap();
+    assert_eq!((report.passed, report.failed), (17, 1));
+    let reason = &report.files[0].failures[0].reason;
+    assert!(reason.ends_with("cannot be used: point \"temperature\": nothing decodes the type i17"), "{reason}");
+}
+
+#[test]
+fn a_folder_without_register_maps_is_refused() {
     let none = folder(&[("other.json", "{}")]);
     let message = run_folder(&committed(), Some(none.path()), &[]).unwrap_err().to_string();
     assert!(message.ends_with("no file in the folder has the schema register-map/1"), "{message}");

@@ -223,10 +223,9 @@ impl Profile {
         self.commands.iter().find(|command| command.name == *name)
     }
 
-    /// The command that a request's PDU is: one that says every word, before one that leaves a word to the caller.
+    /// The first command that a request's PDU is.
     pub fn call_of(&self, pdu: &[u8]) -> Option<(&Command, Call)> {
-        let calls = || self.commands.iter().filter_map(|command| Some((command, command.call_of(pdu)?)));
-        calls().find(|(_, call)| call.argument == Argument::None).or_else(|| calls().next())
+        self.commands.iter().find_map(|command| Some((command, command.call_of(pdu)?)))
     }
 }
 

@@ -10,15 +10,25 @@ use serde_json::Value;
 use super::formats::{data_type, order};
 use super::{VectorsError, json_files};
 
-/// Every register map of a folder.
-pub(super) fn read_folder(folder: &Path) -> Result<Vec<Profile>, VectorsError> {
+/// A register map, or why it cannot be used.
+pub(super) struct DeviceMap {
+    /// The device that it is of.
+    pub(super) device: String,
+    pub(super) map: Result<Profile, String>,
+}
+
+/// Every register map of a folder. One that cannot be used fails the vectors of its device.
+pub(super) fn read_folder(folder: &Path) -> Result<Vec<DeviceMap>, VectorsError> {
     let mut maps = Vec::new();
     for path in json_files(folder)? {
         let failed = |why: String| VectorsError::Map { file: path.clone(), why };
         let text = std::fs::read_to_string(&path).map_err(|why| failed(why.to_string()))?;
         let json: Value = serde_json::from_str(&text).map_err(|why| failed(format!("not JSON: {why}")))?;
         if json["schema"] == "register-map/1" {
-            maps.push(read_map(&json).map_err(failed)?);
+            let device = json["id"].as_str().ok_or_else(|| failed("`id` is missing".to_owned()))?.to_owned();
+            let map =
+                read_map(&json).map_err(|why| format!("the register map {} cannot be used: {why}", path.display()));
+            maps.push(DeviceMap { device, map });
         }
     }
     if maps.is_empty() {
