@@ -227,35 +227,37 @@ impl Rules<'_> {
 
     /// The window of one read of a run of items, if one read may have them all.
     fn read(&self, table: Table, run: &[Item]) -> Option<(u16, u16)> {
-        let start = run.first()?.start;
-        let mut end = run.first()?.end;
-        for item in &run[1..] {
-            if item.start > end + u32::from(self.limits.max_gap) {
+        self.reads_from(table, run).nth(run.len().checked_sub(1)?)
+    }
+
+    /// The windows of reads of the first item, the first two, the first three and so on, while one read may have them
+    /// all: each rule that a run breaks is broken by every longer one.
+    fn reads_from(&self, table: Table, items: &[Item]) -> impl Iterator<Item = (u16, u16)> {
+        let first = items.first().map_or(0, |item| item.start);
+        let mut end = first;
+        items.iter().enumerate().map_while(move |(at, item)| {
+            if at > 0 && item.start > end + u32::from(self.limits.max_gap) {
                 return None;
             }
             end = end.max(item.end);
-        }
-        if run.len() > 1 && self.is_cut(table, start, end) {
-            return None;
-        }
-        let (start, end) = self.window(table, start, end);
-        let fits = end - start <= u32::from(self.most(table)) && self.hole(table, start, end).is_none();
-        fits.then_some((u16::try_from(start).ok()?, u16::try_from(end - start).ok()?))
+            if at > 0 && self.is_cut(table, first, end) {
+                return None;
+            }
+            let (start, end) = self.window(table, first, end);
+            let fits = end - start <= u32::from(self.most(table)) && self.hole(table, start, end).is_none();
+            fits.then_some((u16::try_from(start).ok()?, u16::try_from(end - start).ok()?))
+        })
     }
 
     /// Appends the cheapest reads of one table's items, which are sorted and each readable alone.
     fn cheapest(&self, table: Table, items: &[Item], reads: &mut Vec<Read>) {
-        // best[n]: cost of the first n items, and where their last run begins. Ties take the longer last run.
-        let mut best = vec![(0u64, 0usize); items.len() + 1];
-        for n in 1..=items.len() {
-            best[n] = (u64::MAX, n - 1);
-            for from in (0..n).rev() {
-                if items[n - 1].start - items[from].start > u32::from(self.most(table)) {
-                    break;
-                }
-                let Some((_, quantity)) = self.read(table, &items[from..n]) else { continue };
+        // best[n]: cost of the first n items, and where their last run begins. Ties keep the longer last run.
+        let mut best = vec![(u64::MAX, 0usize); items.len() + 1];
+        best[0].0 = 0;
+        for from in 0..items.len() {
+            for (n, (_, quantity)) in (from + 1..).zip(self.reads_from(table, &items[from..])) {
                 let cost = best[from].0.saturating_add(self.cost.read_ns(self.framing, table, quantity));
-                if cost <= best[n].0 {
+                if cost < best[n].0 {
                     best[n] = (cost, from);
                 }
             }

@@ -139,8 +139,7 @@ fn rtu<T>(expect: &Expect, bytes: &[u8], see: impl FnOnce(&[u8]) -> T) -> Found<
     if let At::Sound(bytes) = echo {
         return Found::Skip { bytes, why: WireError::LocalEcho };
     }
-    // Unit 0 never answers: a leading 00 is the glitch of a driver that turns on.
-    let other = if bytes[0] == 0 { At::Nothing } else { rtu_at(bytes, pdu::reply_length(&bytes[1..])) };
+    let other = rtu_at(bytes, pdu::reply_length(&bytes[1..]));
     if let At::Sound(len) = other {
         return judge(expect, bytes[0], &bytes[1..len - 2], len, see);
     }

@@ -318,6 +318,20 @@ fn a_refused_read_is_split_at_once_down_to_the_point_to_blame_and_remembered() {
 }
 
 #[test]
+fn the_flags_of_one_register_are_never_asked_apart() {
+    let flag = |low| PointSpec { bit: Some((low, 1)), ..spec(Table::Holding, 9, DataType::U16, None) };
+    let mut specs: Vec<PointSpec> = (0..5).map(flag).collect();
+    specs.extend(words(9));
+    let mut device = device(Framing::Rtu, specs);
+    for requests in [5, 2] {
+        let (readings, sent) = poll(&mut device, &[9], 125);
+        assert_eq!(readings.iter().filter(|r| r.value == Err(NoData::Exception(2))).count(), 5);
+        assert_eq!(readings.len(), 14);
+        assert_eq!(sent, requests);
+    }
+}
+
+#[test]
 fn several_refused_points_leave_the_fewest_requests_in_the_end() {
     let mut device = device(Framing::Rtu, words(60));
     let refused = [7, 8, 40];

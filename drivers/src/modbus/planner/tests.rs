@@ -94,6 +94,13 @@ fn tables_are_read_apart_and_bit_fields_of_one_register_together() {
     assert_eq!(points, [(Table::Coil, 1, ix(&[4])), (Table::Holding, 2, ix(&[1, 2, 3])), (Table::Input, 1, ix(&[0]))]);
 }
 
+#[test]
+fn as_many_coils_as_one_read_gives_are_one_request() {
+    let specs: Vec<PointSpec> = (0..2001).map(|address| point(Table::Coil, address, 1)).collect();
+    assert_eq!(windows(&specs, &Limits::default(), SLOW).len(), 2);
+    assert_eq!(windows(&specs[1..], &Limits::default(), SLOW), [(1, 2000)]);
+}
+
 /// The time of the cheapest of all ways to share the points out over requests, consecutive or not.
 fn brute_force(rules: &Rules, items: &[Item]) -> Option<u64> {
     fn place(rules: &Rules, items: &[Item], sets: &mut Vec<Vec<Item>>) -> Option<u64> {
