@@ -195,3 +195,48 @@ fn refuse(refusal: &Refusal) -> Response {
     let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     (status, axum::Json(refusal)).into_response()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_socket_left_by_a_killed_daemon_is_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("api.sock");
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        assert!(path.exists(), "a dropped listener leaves its file");
+        bind_socket(&path).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_answers_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("api.sock");
+        let _other = bind_socket(&path).unwrap();
+        let error = bind_socket(&path).unwrap_err();
+        assert_eq!(error.to_string(), format!("API socket {}: another gatehouse answers there", path.display()));
+    }
+
+    #[tokio::test]
+    async fn a_file_in_the_socket_s_place_is_not_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("api.sock");
+        std::fs::write(&path, "notes").unwrap();
+        assert!(bind_socket(&path).unwrap_err().to_string().ends_with("there is a file that is not a socket"));
+        assert_eq!(std::fs::read(&path).unwrap(), b"notes");
+    }
+
+    #[test]
+    fn only_root_the_daemon_s_user_and_operators_may_change_things() {
+        let (desk, _asks) = Desk::new();
+        let api = Api { desk, operators: [1234].into() };
+        let own = rustix::process::geteuid().as_raw();
+        for uid in [0, own, 1234] {
+            assert_eq!(api.operator(Peer { uid: Some(uid) }).unwrap(), format!("uid:{uid}"));
+        }
+        let refusal = api.operator(Peer { uid: Some(4321) }).unwrap_err();
+        assert_eq!((refusal.status, refusal.code.as_str()), (403, "not_permitted"));
+        assert_eq!(api.operator(Peer { uid: None }).unwrap_err().status, 403);
+    }
+}

@@ -213,3 +213,87 @@ impl Sink for Hub {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use gatehouse_core::{Body, PointIx, Value};
+    use gatehouse_drivers::profile::Library;
+
+    use super::*;
+
+    const SITE: &str = r#"
+[site]
+id = "box"
+timezone = "UTC"
+[[bus]]
+id = "plant"
+tcp = "127.0.0.1:502"
+[[device]]
+id = "meter"
+bus = "plant"
+unit = 1
+profile = "acrel-adl400"
+interval = "1s"
+points = ["import_energy", "voltage_l1"]
+billing = ["import_energy"]
+"#;
+
+    fn hub(dir: &Path) -> (Hub, DeviceIx) {
+        let clock = Rc::new(Clock::open());
+        let settings = gatehouse_store::Settings::new(dir.join("data"), dir.join("tail"));
+        let (store, _) = Store::open(settings, clock.now(), Arc::new(|| {})).unwrap();
+        let hub = Hub::new(clock, Rc::new(RefCell::new(store)), Arc::new(Notify::new()));
+        let site = gatehouse_config::check("site.toml", SITE, dir, &Library::new()).unwrap().site;
+        let device = DeviceRuntime::new(site.devices[0].clone(), site.buses[0].id.clone());
+        let ix = hub.add(device);
+        (hub, ix)
+    }
+
+    fn sample(device: DeviceIx, at: Mono) -> Output {
+        let value = |digits| Ok(Value::Decimal(gatehouse_core::Decimal { mantissa: digits, exponent: -2 }));
+        let readings = vec![
+            PointReading { point: PointIx(0), value: value(1_234_567) },
+            PointReading { point: PointIx(1), value: Err(NoData::Timeout) },
+        ];
+        Output::Sample { device, group: 0, at, readings }
+    }
+
+    #[test]
+    fn billing_points_travel_apart_from_telemetry() {
+        let dir = tempfile::tempdir().unwrap();
+        let (hub, ix) = hub(dir.path());
+        let billing = hub.with(ix, |d| d.config.points.iter().position(|p| p.billing)).flatten();
+        assert!(hub.output(sample(ix, hub.clock.mono())).is_some(), "the buffer comes back");
+        let mut seen = Vec::new();
+        let mut store = hub.store.borrow_mut();
+        for lane in [Lane::Telemetry, Lane::Billing] {
+            while lane == Lane::Billing && store.newest(lane) == 0 {
+                std::thread::yield_now();
+                let _ = store.poll_event();
+            }
+            store
+                .read(lane, 0, &mut |record| {
+                    let Body::Sample { readings, .. } = &record.body else { return std::ops::ControlFlow::Break(()) };
+                    seen.push((lane, readings.iter().map(|r| usize::from(r.point.0)).collect::<Vec<_>>()));
+                    std::ops::ControlFlow::Continue(())
+                })
+                .unwrap();
+        }
+        let other = 1 - billing.unwrap();
+        assert_eq!(seen, [(Lane::Telemetry, vec![other]), (Lane::Billing, vec![billing.unwrap()])]);
+    }
+
+    #[test]
+    fn a_late_sample_of_a_removed_device_reaches_nobody() {
+        let dir = tempfile::tempdir().unwrap();
+        let (hub, old) = hub(dir.path());
+        let removed = hub.remove(old).unwrap();
+        let new = hub.add(removed);
+        assert_ne!(old, new, "an index is never given twice");
+        hub.output(sample(old, hub.clock.mono()));
+        assert_eq!(hub.with(new, |d| d.samples), Some(0));
+        assert_eq!(hub.store.borrow().newest(Lane::Telemetry), 0);
+    }
+}

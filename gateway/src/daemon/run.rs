@@ -10,8 +10,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use gatehouse_config::Site;
 use gatehouse_core::{DeviceIx, Lane, Mono};
-use gatehouse_store::{LastStop, OpenReport, Store, StoreEvent};
-use gatehouse_uplink::{UplinkEvent, UplinkHandle};
+use gatehouse_store::{Batch, LastStop, OpenReport, Store, StoreEvent};
+use gatehouse_uplink::{BudgetUse, UplinkEvent, UplinkHandle};
 use sd_notify::NotifyState;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
@@ -32,6 +32,10 @@ use crate::cli::{Failure, exit};
 const TICK: Duration = Duration::from_secs(2);
 /// How long a stop waits for what is on its way to the core.
 pub const DRAIN: Duration = Duration::from_secs(5);
+/// How often the day's use of the telemetry budget is kept: a crash forgets at most this much of it.
+const KEEP_BUDGET: Duration = Duration::from_secs(1800);
+/// Where it is kept.
+const BUDGET_KEY: &[u8] = b"uplink/budget";
 /// Bus load is measured over this time.
 const LOAD_WINDOW: Duration = Duration::from_secs(60);
 
@@ -78,6 +82,7 @@ pub struct Daemon {
     pub started: Mono,
     /// Whether the link was up when last heard of.
     pub link_up: bool,
+    budget_kept: (Mono, BudgetUse),
 }
 
 /// Runs the daemon until a signal ends it.
@@ -132,6 +137,7 @@ async fn start(path: &Path, site: Site) -> anyhow::Result<(Daemon, Inputs)> {
         uplink: None,
         started,
         link_up: false,
+        budget_kept: (started, BudgetUse::default()),
     };
     daemon.look_at_clock();
     daemon.start_uplink();
@@ -205,6 +211,26 @@ impl Daemon {
             gatehouse_uplink::spawn_local(settings, outbox, inventory, Rc::new(move || clock.now()))
         });
         self.hub.set_uplink(self.uplink.clone());
+        let kept = self.hub.store.borrow().state(BUDGET_KEY);
+        if let (Some(uplink), Some(used)) = (&self.uplink, kept.and_then(|text| decode_budget(&text))) {
+            uplink.restore_budget(used);
+        }
+    }
+
+    /// Keeps the day's use of the telemetry budget, if there is a budget and it was used.
+    fn keep_budget(&mut self, now: Mono) {
+        let limited = self.site.uplink.as_ref().is_some_and(|u| u.daily_telemetry_bytes.is_some());
+        let Some(used) = self.uplink.as_ref().filter(|_| limited).map(|u| u.status().budget) else { return };
+        if used == self.budget_kept.1 {
+            return;
+        }
+        self.budget_kept = (now, used);
+        let value = format!("{} {}", used.day, used.bytes).into_bytes();
+        let batch = Batch { state: vec![(BUDGET_KEY.into(), Some(value.into()))], events: Vec::new() };
+        let committed = self.hub.store.borrow_mut().commit(batch);
+        if let Err(e) = committed {
+            tracing::error!(error = %e, "the day's use of the telemetry budget could not be kept");
+        }
     }
 
     async fn turn(&mut self, mut inputs: Inputs) -> anyhow::Result<()> {
@@ -265,6 +291,9 @@ impl Daemon {
             bus.tick(now);
         }
         self.look_at_clock();
+        if now.since(self.budget_kept.0) >= KEEP_BUDGET {
+            self.keep_budget(now);
+        }
         systemd::notify(&[NotifyState::Watchdog]);
     }
 
@@ -340,6 +369,7 @@ impl Daemon {
             uplink.drain(DRAIN).await;
         }
         let now = self.hub.clock.mono();
+        self.keep_budget(now);
         self.hub.store.borrow_mut().shutdown(now).map_err(|e| Failure::error(exit::STORE, e.to_string()))?;
         let _ = std::fs::remove_file(&self.site.api.socket);
         let held: u64 =
@@ -355,4 +385,10 @@ async fn next_event(uplink: Option<&UplinkHandle>) -> UplinkEvent {
         Some(uplink) => uplink.next_event().await,
         None => std::future::pending().await,
     }
+}
+
+/// Reads back what [`Daemon::keep_budget`] wrote; anything else is as if nothing had been kept.
+fn decode_budget(value: &[u8]) -> Option<BudgetUse> {
+    let (day, bytes) = std::str::from_utf8(value).ok()?.split_once(' ')?;
+    Some(BudgetUse { day: day.parse().ok()?, bytes: bytes.parse().ok()? })
 }
