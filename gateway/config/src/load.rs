@@ -45,7 +45,7 @@ pub fn load(path: &Path, library: &Library) -> Result<Loaded, Problems> {
 fn text_of(path: &Path) -> Result<String, (String, String)> {
     let file = path.display();
     let help = "name the site file with --config; a first one is in docs/examples/first-site.toml";
-    let failed = |why: &std::io::Error| (format!("{file} cannot be read: {why}"), help.to_owned());
+    let failed = |why: &std::io::Error| (format!("{file} cannot be read: {}", read::reason(why)), help.to_owned());
     let meta = std::fs::metadata(path).map_err(|why| failed(&why))?;
     if meta.is_dir() {
         return Err((format!("{file} is a folder, not a site file"), help.to_owned()));
@@ -93,7 +93,7 @@ fn profiles(sink: &mut Sink, root: &DeTable<'_>, base: &Path, library: &mut Libr
     let Some(value) = site.and_then(|site| site.get("profiles")) else { return Vec::new() };
     let Some(folder) = value.get_ref().as_str() else { return Vec::new() };
     add_folder(&base.join(folder), library).unwrap_or_else(|why| {
-        let message = format!("`profiles`: {} cannot be read: {why}", base.join(folder).display());
+        let message = format!("`profiles`: {} cannot be read: {}", base.join(folder).display(), read::reason(&why));
         sink.error(code::FILE_ABSENT, value.span(), message, "a folder with one .toml per profile");
         Vec::new()
     })

@@ -95,7 +95,7 @@ impl std::error::Error for Problems {}
 
 /// Renders problems for people: message, code, file, line and column, the marked line and what to do.
 pub fn render(problems: &[Problem]) -> String {
-    let handler = GraphicalReportHandler::new_themed(GraphicalTheme::unicode_nocolor()).with_width(100);
+    let handler = GraphicalReportHandler::new_themed(GraphicalTheme::unicode_nocolor()).with_wrap_lines(false);
     let mut text = String::new();
     for problem in problems {
         if handler.render_report(&mut text, problem).is_err() {

@@ -1,8 +1,10 @@
 //! The bytes of the link: real payloads of typical values, packets, TLS and TCP around them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use gatehouse_core::{Body, Decimal, Kind, Lane, PointIx, PointReading, Record, Stamp, Trust, Value, Wall};
+use fastrand::Rng;
+use gatehouse_core::{Body, Decimal, Kind, Lane, PointIx, PointReading, Record, Schema, Stamp, Trust, Value, Wall};
 use gatehouse_rules::report::Policy;
 use gatehouse_uplink::payload::PayloadWriter;
 use gatehouse_uplink::{Settings, Version};
@@ -21,8 +23,10 @@ const TLS_RECORD: f64 = 22.0;
 const PUBACK: f64 = 4.0;
 const PING: f64 = 2.0;
 /// A message of records is closed at this size, and at this many records.
-const MESSAGE_BYTES: f64 = 32_768.0;
+const MESSAGE_BYTES: usize = 32_768;
 const MESSAGE_RECORDS: f64 = 256.0;
+/// Records that are written to learn the mean message.
+const SAMPLED_RECORDS: usize = 1_000;
 /// A sequence number and an epoch of a box that has run for some months.
 const SEQ: u64 = 12_345_678;
 const EPOCH: u64 = 1_760_000_000;
@@ -91,84 +95,129 @@ struct Traffic {
     bytes: f64,
 }
 
-/// Records that a poll group makes in one lane.
-struct Source {
-    record: Record,
+/// A poll group and what it records in one lane.
+struct Source<'a> {
+    device: &'a Device,
+    schema: Arc<Schema>,
+    /// Its points in the lane, each with the share of its readings that is recorded.
+    points: Vec<(PointIx, f64)>,
+    /// Records a second.
     per_second: f64,
 }
 
 fn lane_traffic(site: &Site, settings: &Settings, lane: Lane, assumptions: Assumptions) -> Traffic {
-    let mut sources = Vec::new();
-    for device in &site.devices {
-        for group in &device.groups {
-            sources.extend(source(device, group, lane, assumptions));
-        }
-    }
+    let groups = site.devices.iter().flat_map(|device| device.groups.iter().map(move |group| (device, group)));
+    let sources: Vec<Source<'_>> =
+        groups.filter_map(|(device, group)| source(device, group, lane, assumptions)).collect();
     let rate: f64 = sources.iter().map(|source| source.per_second).sum();
     if rate <= 0.0 {
         return Traffic::default();
     }
-    let single: f64 = sources.iter().map(|s| s.per_second * message_bytes(settings, lane, &[&s.record])).sum();
-    let single = single / rate;
     // The window opens with a record; those that come before it closes travel along.
     let wanted = (1.0 + rate * settings.batch_window.as_secs_f64()).min(MESSAGE_RECORDS);
-    let (per_message, payload) = batch(settings, lane, &sources, wanted, single);
+    let sampled = Sampler { settings, lane, sources: &sources, rate, rng: Rng::with_seed(1) }.run(wanted);
     let topic = format!("{}/v1/{}/{lane}/live", settings.prefix, settings.box_id).len();
-    let messages = rate / per_message;
-    let bytes = messages * on_the_link(settings, topic, payload);
-    Traffic { records: rate, messages, payload: messages * payload, bytes }
+    let messages = rate / sampled.records;
+    let bytes = messages * on_the_link(settings, topic, sampled.payload);
+    Traffic { records: rate, messages, payload: messages * sampled.payload, bytes }
 }
 
-/// How many records a message really takes, and its payload.
-fn batch(settings: &Settings, lane: Lane, sources: &[Source], wanted: f64, single: f64) -> (f64, f64) {
-    if wanted < 2.0 {
-        // Between one and two records a message: in proportion.
-        let pair = payload_of(settings, lane, sources, 2);
-        return (wanted, single + (wanted - 1.0) * (pair - single));
-    }
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 2 and 256")]
-    let mut count = wanted.round() as usize;
-    let plain = Settings { compress: false, ..settings.clone() };
-    while count > 2 && payload_of(&plain, lane, sources, count) > MESSAGE_BYTES {
-        count -= count.div_ceil(8);
-    }
-    #[expect(clippy::cast_precision_loss, reason = "at most 256")]
-    let records = count as f64;
-    (records, payload_of(settings, lane, sources, count))
+/// Writes messages as the uplink would, with values that differ as those of meters do.
+struct Sampler<'a> {
+    settings: &'a Settings,
+    lane: Lane,
+    sources: &'a [Source<'a>],
+    rate: f64,
+    rng: Rng,
 }
 
-/// The payload of `count` records, taken from the sources as often as they speak.
-fn payload_of(settings: &Settings, lane: Lane, sources: &[Source], count: usize) -> f64 {
-    let total: f64 = sources.iter().map(|source| source.per_second).sum();
-    let mut due: Vec<f64> = sources.iter().map(|_| 0.0).collect();
-    let mut records = Vec::with_capacity(count);
-    while records.len() < count {
-        for (source, due) in sources.iter().zip(&mut due) {
-            *due += source.per_second / total;
+/// The mean message.
+struct Mean {
+    records: f64,
+    payload: f64,
+}
+
+impl Sampler<'_> {
+    fn run(mut self, wanted: f64) -> Mean {
+        let (mut due, mut records, mut payload, mut messages) = (0.0, 0usize, 0usize, 0usize);
+        let mut owed: Vec<f64> =
+            self.sources.iter().map(|source| source.per_second / self.rate * self.rng.f64()).collect();
+        while records < SAMPLED_RECORDS {
+            due += wanted;
+            let mut message = Message::begin(self.settings, self.lane);
+            while due >= 1.0 && message.out.len() < MESSAGE_BYTES {
+                due -= 1.0;
+                let record = self.record(&mut owed);
+                message.add(&record);
+            }
+            records += message.records;
+            payload += message.end();
+            messages += 1;
         }
-        let Some(most) = (0..due.len()).max_by(|a, b| due[*a].total_cmp(&due[*b])) else { break };
-        due[most] -= 1.0;
-        records.push(&sources[most].record);
+        let messages = length(messages);
+        Mean { records: length(records) / messages, payload: length(payload) / messages }
     }
-    message_bytes(settings, lane, &records)
+
+    /// The next record, of the source that is most overdue.
+    fn record(&mut self, owed: &mut [f64]) -> Record {
+        let mut most = 0;
+        for (at, source) in self.sources.iter().enumerate() {
+            owed[at] += source.per_second / self.rate;
+            if owed[at] > owed[most] {
+                most = at;
+            }
+        }
+        owed[most] -= 1.0;
+        let source = &self.sources[most];
+        let mut readings = Vec::new();
+        for _ in 0..1000 {
+            let chosen = source.points.iter().filter(|(_, share)| self.rng.f64() < *share);
+            let chosen: Vec<PointIx> = chosen.map(|(ix, _)| *ix).collect();
+            if chosen.is_empty() {
+                continue;
+            }
+            for ix in chosen {
+                let point = source.device.points.get(usize::from(ix.0));
+                let value = point.map(|point| typical(point.spec.kind(), &point.spec.unit, &mut self.rng));
+                readings.extend(value.map(|value| PointReading { point: ix, value: Ok(value) }));
+            }
+            break;
+        }
+        let body = Body::Sample { schema: source.schema.clone(), readings };
+        Record { lane: self.lane, seq: SEQ, stamp: Stamp { wall: WALL, ..Stamp::default() }, body }
+    }
 }
 
-/// The payload of a message with these records, by the real encoder.
-fn message_bytes(settings: &Settings, lane: Lane, records: &[&Record]) -> f64 {
-    let mut writer = PayloadWriter::new(&settings.box_id, settings.compress);
-    let (mut out, mut spare) = (Vec::new(), Vec::new());
-    writer.begin(&mut out, EPOCH, lane, SEQ);
-    for (at, record) in records.iter().enumerate() {
-        if at > 0 {
-            writer.next(&mut out);
-        }
-        let offset = u64::try_from(at).unwrap_or_default();
-        let record = Record { seq: SEQ + offset, ..(*record).clone() };
-        let step = i64::try_from(at).unwrap_or_default() * 317_000;
-        writer.record(&mut out, &record, (Wall(WALL.0 + step), Trust::Synchronised));
+/// A message under the real encoder.
+struct Message {
+    writer: PayloadWriter,
+    out: Vec<u8>,
+    records: usize,
+}
+
+impl Message {
+    fn begin(settings: &Settings, lane: Lane) -> Self {
+        let writer = PayloadWriter::new(&settings.box_id, settings.compress);
+        let mut out = Vec::new();
+        writer.begin(&mut out, EPOCH, lane, SEQ);
+        Message { writer, out, records: 0 }
     }
-    writer.end(&mut out, &mut spare);
-    length(out.len())
+
+    fn add(&mut self, record: &Record) {
+        if self.records > 0 {
+            self.writer.next(&mut self.out);
+        }
+        let later = u64::try_from(self.records).unwrap_or_default();
+        let at = Wall(WALL.0 + i64::try_from(later).unwrap_or_default() * 317_000);
+        self.writer.record(&mut self.out, &Record { seq: SEQ + later, ..record.clone() }, (at, Trust::Synchronised));
+        self.records += 1;
+    }
+
+    /// Its bytes.
+    fn end(mut self) -> usize {
+        self.writer.end(&mut self.out, &mut Vec::new());
+        self.out.len()
+    }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "lengths of messages")]
@@ -201,45 +250,15 @@ fn on_the_link(settings: &Settings, topic: usize, payload: f64) -> f64 {
     up + down + SEGMENT
 }
 
-/// The records that one poll group makes in a lane; `None` when it makes none there.
-fn source(device: &Device, group: &Group, lane: Lane, assumptions: Assumptions) -> Option<Source> {
-    let interval = group.interval.as_secs_f64();
-    let mut silent = 1.0;
-    let mut readings: Vec<(f64, PointReading)> = Vec::new();
-    for ix in &group.points {
-        let point = device.points.get(usize::from(ix.0))?;
-        if point.billing != (lane == Lane::Billing) {
-            continue;
-        }
-        let share = recorded(&point.report, group.interval, assumptions);
-        silent *= 1.0 - share;
-        readings
-            .push((share, PointReading { point: *ix, value: Ok(typical(point.spec.kind(), &point.spec.unit, *ix)) }));
-    }
-    let speaks = 1.0 - silent;
-    if readings.is_empty() || speaks <= 0.0 || interval <= 0.0 {
-        return None;
-    }
-    let expected: f64 = readings.iter().map(|(share, _)| share).sum::<f64>() / speaks;
-    let readings = choose(readings, expected);
-    let body = Body::Sample { schema: device.schema(), readings };
-    let record = Record { lane, seq: SEQ, stamp: Stamp { wall: WALL, ..Stamp::default() }, body };
-    Some(Source { record, per_second: speaks / interval })
-}
-
-/// Those readings that make up the expected number, spread over the points by their shares.
-fn choose(readings: Vec<(f64, PointReading)>, expected: f64) -> Vec<PointReading> {
-    let total: f64 = readings.iter().map(|(share, _)| share).sum();
-    let mut chosen = Vec::new();
-    let mut due = 0.5;
-    for (share, reading) in readings {
-        due += expected * share / total;
-        if due >= 1.0 {
-            due -= 1.0;
-            chosen.push(reading);
-        }
-    }
-    chosen
+/// What one poll group records in a lane; `None` when it records nothing there.
+fn source<'a>(device: &'a Device, group: &Group, lane: Lane, assumptions: Assumptions) -> Option<Source<'a>> {
+    let points = group.points.iter().filter_map(|ix| Some((*ix, device.points.get(usize::from(ix.0))?)));
+    let points = points.filter(|(_, point)| point.billing == (lane == Lane::Billing));
+    let points: Vec<_> = points.map(|(ix, point)| (ix, recorded(&point.report, group.interval, assumptions))).collect();
+    let speaks = 1.0 - points.iter().map(|(_, share)| 1.0 - share).product::<f64>();
+    let per_second = speaks / group.interval.as_secs_f64().max(1e-3);
+    let silent = points.is_empty() || speaks <= 0.0;
+    (!silent).then(|| Source { device, schema: device.schema(), points, per_second })
 }
 
 /// The share of a point's readings that becomes records: those that moved, and the heartbeats of those that did not.
@@ -261,29 +280,35 @@ fn recorded(policy: &Policy, interval: Duration, assumptions: Assumptions) -> f6
 }
 
 /// A value as such points usually have it.
-fn typical(kind: Kind, unit: &str, ix: PointIx) -> Value {
-    // Digits that differ from point to point, so that compression is not flattered.
-    let noise = (u32::from(ix.0) * 7919 + 1237) % 1000;
-    let whole: u32 = match unit {
-        "V" => 231,
-        "A" => 12,
-        "W" | "VA" | "var" => 2345,
-        "Hz" => 50,
-        "kWh" | "kvarh" | "Wh" | "m3" => 48_123,
-        "" => 0,
-        _ => 23,
+fn typical(kind: Kind, unit: &str, rng: &mut Rng) -> Value {
+    let (least, span) = match unit {
+        "V" => (226.0, 10.0),
+        "A" => (0.2, 30.0),
+        "W" | "VA" | "var" => (20.0, 4000.0),
+        "kW" | "kVA" | "kvar" => (0.02, 4.0),
+        "Hz" => (49.9, 0.2),
+        "kWh" | "kvarh" | "m3" | "m³" => (1_000.0, 90_000.0),
+        "Wh" => (1_000_000.0, 90_000_000.0),
+        "" => (0.0, 1.0),
+        _ => (15.0, 20.0),
     };
-    let milli = i128::from(whole) * 1000 + i128::from(noise);
-    let real = f64::from(whole) + f64::from(noise) / 1000.0;
+    let real: f64 = least + span * rng.f64();
     match kind {
-        Kind::Bool => Value::Bool(noise % 2 == 0),
+        Kind::Bool => Value::Bool(rng.bool()),
         Kind::Text => Value::Text("A1B2C3D4".into()),
         #[expect(clippy::cast_possible_truncation, reason = "a float32 is what the point has")]
         Kind::F32 => Value::F32(real as f32),
         Kind::F64 => Value::F64(real),
-        Kind::FreeDecimal => Value::Decimal(Decimal { mantissa: milli, exponent: -3 }),
-        Kind::Decimal { exponent } => Value::Decimal(Decimal { mantissa: digits(milli, exponent), exponent }),
+        Kind::FreeDecimal => Value::Decimal(Decimal { mantissa: thousandths(real), exponent: -3 }),
+        Kind::Decimal { exponent } => {
+            Value::Decimal(Decimal { mantissa: digits(thousandths(real), exponent), exponent })
+        }
     }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "a number below 10^11")]
+fn thousandths(real: f64) -> i128 {
+    (real * 1000.0) as i128
 }
 
 /// The mantissa that `milli` thousandths have at an exponent.

@@ -158,6 +158,9 @@ pub(super) fn data(
     if let Some(most) = size(&mut keys, "max_size", 16 * MB..=1_000_000 * MB) {
         settings.max_bytes = most.value;
     }
+    if let Some(most) = keys.integer("max_events", 16..=10_000_000) {
+        settings.max_events = u64::try_from(most.value).unwrap_or(settings.max_events);
+    }
     if let Some(window) = duration(&mut keys, "commit_window", Duration::ZERO..=minute) {
         settings.commit_window = window.value;
     }

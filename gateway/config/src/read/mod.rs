@@ -12,7 +12,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use gatehouse_core::Name;
-use gatehouse_drivers::profile::keys::{Found, Keys};
+use gatehouse_drivers::profile::keys::{Found, Keys, did_you_mean};
 use gatehouse_drivers::profile::{Library, Rule};
 use toml::de::DeTable;
 
@@ -65,7 +65,7 @@ impl Context<'_> {
 const READ_HELP: &str = "it must be there and readable for the user `gatehouse` when the daemon starts";
 
 /// An input or output error without its number.
-fn reason(why: &std::io::Error) -> String {
+pub(crate) fn reason(why: &std::io::Error) -> String {
     match why.kind() {
         std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
         std::io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
@@ -201,6 +201,12 @@ fn unknown_tables(context: &mut Context<'_>, mut keys: Keys<'_, '_>, root: &DeTa
             context.sink.error(code::WRONG_TYPE, value.span(), message, format!("write [{table}], once"));
         }
     }
-    keys.deny_others(&TABLES);
+    for (key, _) in root {
+        let name = key.get_ref().as_ref();
+        if !TABLES.contains(&name) {
+            let message = format!("a site file has no table `{name}`");
+            context.sink.error(code::UNKNOWN_KEY, key.span(), message, did_you_mean(name, &TABLES));
+        }
+    }
     context.sink.take(keys.errors);
 }

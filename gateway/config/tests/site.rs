@@ -1,0 +1,158 @@
+//! What a site file means: groups, reports, differences and forecasts.
+
+use std::path::Path;
+use std::time::Duration;
+
+use gatehouse_config::forecast::{self, Assumptions};
+use gatehouse_config::{Site, check};
+use gatehouse_drivers::profile::Library;
+use gatehouse_rules::report::Policy;
+
+const FULL: &str = include_str!("../../../docs/examples/full.toml");
+
+fn site(text: &str) -> Site {
+    match check("site.toml", text, Path::new(""), &Library::new()) {
+        Ok(loaded) => loaded.site,
+        Err(problems) => panic!("{problems}"),
+    }
+}
+
+fn changed(from: &str, to: &str) -> Site {
+    assert!(FULL.contains(from), "{from} is in the example");
+    site(&FULL.replacen(from, to, 1))
+}
+
+#[test]
+fn points_of_one_interval_are_polled_together() {
+    let site = site(FULL);
+    let (_, meter) = site.device_by_id("meter-101").unwrap();
+    let groups: Vec<_> = meter.groups.iter().map(|group| (group.interval.as_secs(), group.points.len())).collect();
+    assert_eq!(groups, [(60, 4), (10, 1)]);
+    let (_, pump) = site.device_by_id("booster-pump").unwrap();
+    let (_, pressure) = pump.point_by_name("outlet_pressure").unwrap();
+    assert_eq!(pressure.interval, Duration::from_secs(5));
+    assert_eq!(pressure.title, "Pressure after the pump");
+}
+
+#[test]
+fn a_point_reports_by_its_own_word_then_its_unit_then_the_site() {
+    let site = site(FULL);
+    let report =
+        |device: &str, point: &str| site.device_by_id(device).unwrap().1.point_by_name(point).unwrap().1.report;
+    let band = |band, seconds| Policy::DeadBand { band, heartbeat: Duration::from_secs(seconds) };
+    assert_eq!(report("meter-101", "power"), band(50.0, 300));
+    assert_eq!(report("meter-102", "power"), band(20.0, 900));
+    assert_eq!(report("meter-102", "import_energy"), Policy::Always);
+    assert_eq!(report("booster-pump", "state"), Policy::OnChange { heartbeat: Duration::from_secs(900) });
+}
+
+#[test]
+fn the_same_file_changes_nothing() {
+    let diff = site(FULL).diff(&site(FULL));
+    assert!(diff.is_empty(), "{diff:?}");
+    assert_eq!(diff.unchanged, [(0, 0), (1, 1), (2, 2)]);
+}
+
+#[test]
+fn a_label_stops_no_bus() {
+    let diff = site(FULL).diff(&changed("room = \"101\"", "room = \"101a\""));
+    assert_eq!((diff.unchanged.len(), diff.inventory, diff.reports), (3, true, false));
+}
+
+#[test]
+fn an_interval_restarts_its_own_bus_alone() {
+    let diff = site(FULL).diff(&changed("interval = \"30s\"", "interval = \"20s\""));
+    assert_eq!((diff.unchanged, diff.changed), (vec![(0, 0), (2, 2)], vec![(1, 1)]));
+}
+
+#[test]
+fn a_new_bus_in_front_leaves_the_others_alone() {
+    let more = "[[bus]]\nid = \"new\"\ntcp = \"10.1.1.1\"\n\n[[device]]\nid = \"new\"\nbus = \"new\"\nprofile = \"xy-md02\"\n\n";
+    let at = FULL.find("# An RS-485 pair on a USB").unwrap();
+    let text = format!("{}{more}{}", &FULL[..at], &FULL[at..]);
+    let diff = site(FULL).diff(&site(&text));
+    assert_eq!((diff.unchanged, diff.added, diff.removed), (vec![(0, 1), (1, 2), (2, 3)], vec![0], vec![]));
+    let back = site(&text).diff(&site(FULL));
+    assert_eq!((back.added, back.removed), (vec![], vec![0]));
+}
+
+#[test]
+fn settings_that_need_a_restart_are_named() {
+    let diff = site(FULL).diff(&changed("max_size = \"512MB\"", "max_size = \"256MB\""));
+    assert_eq!(diff.restart, ["data"]);
+    let diff = site(FULL).diff(&changed("batch_window = \"30s\"", "batch_window = \"10s\""));
+    assert!(diff.uplink && diff.restart.is_empty());
+}
+
+const LINE: &str = r#"
+[site]
+id = "one"
+[[bus]]
+id = "a"
+rtu_over_tcp = "127.0.0.1:1"
+baud = 9600
+turnaround = "20ms"
+[[device]]
+id = "m"
+unit = 1
+interval = "1s"
+[[device.point]]
+name = "p"
+table = "holding"
+address = 0
+type = "f32"
+"#;
+
+#[test]
+fn the_load_of_a_line_is_its_wire_time() {
+    // 8 + 9 characters of 10 bits at 9600 baud, two silences of 3.5 characters, 20 ms turnaround:
+    // 17.708 ms + 7.292 ms + 20 ms = 45.0 ms a second.
+    let forecast = forecast::bus(&site(LINE), 0, 0).unwrap();
+    assert!((forecast.load - 0.045).abs() < 1e-5, "{}", forecast.load);
+    assert_eq!(forecast.devices[0].requests.len(), 1);
+}
+
+#[test]
+fn a_dead_device_takes_at_most_its_probes() {
+    let forecast = forecast::bus(&site(LINE), 0, 1).unwrap();
+    // One probe of about 1 s every 5 minutes instead of the polls.
+    assert!((0.003..0.005).contains(&forecast.load_with_dead), "{}", forecast.load_with_dead);
+    assert!(forecast.hold_up > Duration::from_secs(6), "3 polls of 2 attempts of 1 s: {:?}", forecast.hold_up);
+}
+
+fn hundred_meters(uplink: &str) -> String {
+    let mut text = format!(
+        "[site]\nid = \"block\"\n[report]\ndefault = \"on-change\"\nheartbeat = \"1h\"\n\
+         deadband = {{ V = \"2\", A = \"0.5\", W = \"100\", Hz = \"0.1\" }}\n\
+         [uplink]\nbrokers = [\"mqtts://core.example\"]\n{uplink}\n[[bus]]\nid = \"a\"\ntcp = \"127.0.0.1\"\n"
+    );
+    for unit in 1..=100 {
+        text.push_str(&format!(
+            "[[device]]\nid = \"meter-{unit}\"\nbus = \"a\"\nunit = {unit}\nprofile = \"acrel-adl400\"\ninterval = \"1m\"\n\
+             points = [\"import_energy\", \"voltage_l1\", \"voltage_l2\", \"voltage_l3\", \"current_l1\", \
+             \"current_l2\", \"current_l3\", \"power\", \"frequency\"]\n"
+        ));
+    }
+    text
+}
+
+#[test]
+fn a_hundred_devices_a_minute_fit_into_a_hundred_megabytes_a_month() {
+    let text = hundred_meters("batch_window = \"1m\"\ncompress = true");
+    let link = forecast::link(&site(&text), Assumptions::default()).unwrap();
+    println!("{link:?}");
+    assert!(link.bytes < 100e6, "{} MB", link.bytes / 1e6);
+    let plain = forecast::link(&site(&hundred_meters("")), Assumptions::default()).unwrap();
+    println!("{plain:?}");
+    assert!(plain.bytes > 3.0 * link.bytes, "batches and compression are what makes it fit");
+}
+
+#[test]
+fn a_link_that_is_idle_costs_its_pings() {
+    let text =
+        format!("{LINE}report = \"on-change\"\n[uplink]\nbrokers = [\"mqtts://core.example\"]\nkeep_alive = \"1m\"\n");
+    let text = text.replace("interval = \"1s\"", "interval = \"1h\"");
+    let link = forecast::link(&site(&text), Assumptions { moves: 0.0 }).unwrap();
+    // 43,200 pings of 2 x (2 + 22 + 52) + 52 bytes, and few messages.
+    assert!((8.8e6..9.6e6).contains(&link.bytes), "{}", link.bytes);
+}
