@@ -1,9 +1,11 @@
 //! Device profiles: what is known of a device model, as data.
 
+mod command_keys;
 mod commands;
 pub mod keys;
 mod library;
 mod parse;
+mod point_rules;
 mod points;
 
 use gatehouse_core::Name;

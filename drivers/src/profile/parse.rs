@@ -6,7 +6,7 @@ use std::ops::Range;
 use gatehouse_core::Name;
 use toml::de::DeTable;
 
-use super::commands::parse_command;
+use super::command_keys::parse_command;
 use super::keys::{KeyError, Keys, Rule, line_and_column};
 use super::points::{TABLES, parse_point};
 use super::{Defaults, Limits, Profile};

@@ -6,6 +6,7 @@ use gatehouse_core::{Decimal, Name};
 use toml::de::{DeTable, DeValue};
 
 use super::keys::{Found, KeyError, Keys, Rule, integer};
+use super::point_rules::check;
 use crate::modbus::point::{DataType, Order, PointSpec, Table, WriteWith};
 
 /// The keys of a point, as profiles and site files write them.
@@ -68,14 +69,6 @@ impl WriteWith {
     pub fn as_str(self) -> &'static str {
         name_in(&WRITES, |write| *write == self)
     }
-}
-
-fn table_name(table: Table) -> &'static str {
-    name_in(&TABLES, |known| *known == table)
-}
-
-fn type_name(data_type: DataType) -> &'static str {
-    name_in(&TYPES, |kind| std::mem::discriminant(kind) == std::mem::discriminant(&data_type))
 }
 
 fn name_in<T>(names: &[(&'static str, T)], same: impl Fn(&T) -> bool) -> &'static str {
@@ -205,7 +198,7 @@ fn read_type(keys: &mut Keys<'_, '_>, base: Option<&PointSpec>, table: Option<Ta
         }
         (DataType::Text { .. }, None) => {}
         (_, Some(found)) => {
-            let message = format!("`registers` goes with type = \"text\", this point is {}", type_name(known));
+            let message = format!("`registers` goes with type = \"text\", this point is {}", known.as_str());
             keys.error(Rule::Conflict, found.span, message, "the other types know how many registers they take");
         }
         (_, None) => {}
@@ -280,7 +273,7 @@ fn patterns(keys: &mut Keys<'_, '_>, point: &PointSpec, marks: &[Found<i128>]) -
     let mut found = Vec::new();
     for mark in marks {
         if !range.contains(&mark.value) {
-            let message = format!("the mark {} has more bits than {}", mark.value, type_name(point.data_type));
+            let message = format!("the mark {} has more bits than {}", mark.value, point.data_type.as_str());
             keys.error(Rule::BadValue, mark.span.clone(), message, format!("a {bits}-bit pattern is wanted"));
         } else if let Ok(pattern) = u64::try_from(mark.value.rem_euclid(1i128 << bits)) {
             found.push(pattern);
@@ -322,102 +315,5 @@ fn usual_write(point: &PointSpec) -> Option<WriteWith> {
         Table::Holding if point.width() == 1 => Some(WriteWith::SingleRegister),
         Table::Holding => Some(WriteWith::Registers),
         Table::Discrete | Table::Input => None,
-    }
-}
-
-/// Facts that are each right but do not go together.
-fn check(keys: &mut Keys<'_, '_>, point: &PointSpec, usual: bool) {
-    let name = &point.name;
-    let kind = type_name(point.data_type);
-    let flags = matches!(point.table, Table::Coil | Table::Discrete);
-    let conflict = |keys: &mut Keys<'_, '_>, key: &str, message: String, help: &str| {
-        let span = keys.span_of(key);
-        keys.error(Rule::Conflict, span, message, help);
-    };
-    if flags && point.data_type != DataType::Bool {
-        let message = format!("`{name}` lies in the table {}: one bit, not {kind}", table_name(point.table));
-        conflict(keys, "type", message, "leave `type` out, or read table = \"holding\" or \"input\"");
-        return;
-    }
-    if u32::from(point.address) + u32::from(point.width()) > 0x1_0000 {
-        let message = format!("`{name}` takes {} registers from {:#06X}: past 0xFFFF", point.width(), point.address);
-        conflict(keys, "address", message, "the last address is 0xFFFF");
-    }
-    let width = if flags { 1 } else { point.width() * 16 };
-    let integral = !matches!(point.data_type, DataType::F32 | DataType::F64 | DataType::Text { .. });
-    match point.bit {
-        Some(_) if flags || !integral || matches!(point.data_type, DataType::Bcd16 | DataType::Bcd32) => {
-            let message = format!("`bit` picks bits of a register's whole number, `{name}` is {kind}");
-            conflict(keys, "bit", message, "use type = \"u16\" or another integer type");
-        }
-        Some((low, count)) if u16::from(low) + u16::from(count) > width => {
-            let message = format!("`bit` reaches bit {}, {kind} ends at bit {}", low + count - 1, width - 1);
-            conflict(keys, "bit", message, "");
-        }
-        Some((_, count)) if count > 1 && point.data_type == DataType::Bool => {
-            conflict(keys, "bit", "a bool is one bit, not a range".into(), "use type = \"u16\" for a field");
-        }
-        None if point.data_type == DataType::Bool && !flags => {
-            let message = format!("`{name}` is a bool in a register: which bit?");
-            conflict(keys, "type", message, "add bit = 0 (0 is the lowest bit)");
-        }
-        _ => {}
-    }
-    if let Some((bit_name, bit)) = point.bits.iter().find(|(_, bit)| !integral || u16::from(*bit) >= width) {
-        conflict(keys, "bits", format!("`bits.{bit_name}` names bit {bit}, which {kind} does not have"), "");
-    }
-    let plain = matches!(point.data_type, DataType::Bool | DataType::Bits16 | DataType::Text { .. });
-    let one_bit = point.bit.is_some_and(|(_, count)| count == 1);
-    if point.is_scaled() && (plain || one_bit) {
-        let key = if keys.has("scale") { "scale" } else { "offset" };
-        let kind = if one_bit { "one bit" } else { kind };
-        conflict(keys, key, format!("`{name}` is {kind}, which has no scale or offset"), "");
-    }
-    if point.scale.mantissa == 0 {
-        conflict(keys, "scale", format!("`scale` of `{name}` is 0: every value would be the same"), "");
-    }
-    if !point.not_available.is_empty() && matches!(point.data_type, DataType::Bool | DataType::Text { .. }) {
-        conflict(keys, "not_available", format!("`{name}` is {kind}, which has no marks"), "");
-    }
-    check_write(keys, point, usual);
-}
-
-fn check_write(keys: &mut Keys<'_, '_>, point: &PointSpec, usual: bool) {
-    let span = keys.span_of("write");
-    let mut refuse = |message: String, help: &str| keys.error(Rule::Conflict, span.clone(), message, help);
-    let table = table_name(point.table);
-    match (point.write, point.table) {
-        (None, _) if usual => {
-            refuse(
-                format!("points of the table {table} cannot be written"),
-                "Modbus writes coils and holding registers",
-            );
-        }
-        (None, _)
-        | (Some(WriteWith::SingleCoil | WriteWith::Coils), Table::Coil)
-        | (Some(WriteWith::Registers), Table::Holding) => {}
-        (Some(WriteWith::SingleRegister), Table::Holding) => {
-            if point.width() > 1 {
-                let kind = type_name(point.data_type);
-                refuse(format!("one register cannot hold {kind}"), "use write = \"registers\"");
-            }
-        }
-        (Some(WriteWith::Mask), Table::Holding) => {
-            if point.width() > 1 {
-                refuse("a mask write changes one register".into(), "use write = \"registers\"");
-            }
-        }
-        (Some(with), _) => {
-            refuse(
-                format!("points of the table {table} cannot be written with {}", with.as_str()),
-                "write = true picks what suits",
-            );
-        }
-    }
-    let whole = !matches!(point.write, None | Some(WriteWith::Mask));
-    if whole && point.table == Table::Holding && point.bit.is_some() {
-        let span = keys.span_of("write");
-        let message = format!("writing `{}` whole would change its register's other bits", point.name);
-        keys.error(Rule::Conflict, span, message, "use write = \"mask\"");
     }
 }
