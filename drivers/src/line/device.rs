@@ -89,11 +89,17 @@ impl Device {
         self.ceiling
     }
 
-    /// A reply came `took` after the end of its request, which had been given up.
-    pub(super) fn learn_late(&mut self, took: Duration) {
+    /// The reply to a given-up request came, `took` after the end of that request where this is known.
+    pub(super) fn learn_late(&mut self, took: Option<Duration>) {
         self.status.late_replies += 1;
-        self.turnaround.learn_late(took);
-        let beyond = took.saturating_sub(self.ceiling);
-        self.late_window = self.late_window.max(beyond.saturating_mul(2)).min(LATE_WINDOW_MAX.max(self.late_window));
+        let Some(took) = took else { return };
+        match took.checked_sub(self.ceiling) {
+            None => self.turnaround.learn_late(took),
+            // No patience that is allowed would have helped, it would only keep the others waiting.
+            Some(beyond) => {
+                let window = self.late_window.max(2 * beyond);
+                self.late_window = window.min(LATE_WINDOW_MAX.max(self.late_window));
+            }
+        }
     }
 }

@@ -42,10 +42,12 @@ pub(super) struct GivenUp {
     pub(super) request: Fingerprint,
     /// Bytes of the reply that may come.
     pub(super) reply_bytes: usize,
-    /// When the request's last byte had left.
-    pub(super) end: Mono,
+    /// When the request's last byte had left; `None`: it was sent more than once, and the reply may be to either.
+    pub(super) end: Option<Mono>,
     /// Until when the reply may come.
     pub(super) until: Mono,
+    /// How many replies to it may still come.
+    replies: u8,
     /// A different request waits for it: the same request is not sent again either.
     draining: bool,
 }
@@ -74,9 +76,14 @@ impl Outstanding {
         &self.list[at]
     }
 
-    /// The reply of entry `at` has come.
-    pub(super) fn arrived(&mut self, at: usize) {
-        self.list.remove(at);
+    /// A reply to entry `at` has come; true if none is left to come.
+    pub(super) fn arrived(&mut self, at: usize) -> bool {
+        self.list[at].replies -= 1;
+        let done = self.list[at].replies == 0;
+        if done {
+            self.list.remove(at);
+        }
+        done
     }
 
     /// Forgets what can come no more.
@@ -84,11 +91,13 @@ impl Outstanding {
         self.list.retain(|entry| entry.until > now);
     }
 
-    /// A request was given up, or answered while its double was: one reply may still come until `until`.
-    pub(super) fn expect(&mut self, entry: GivenUp) {
+    /// A request was given up: its reply may still come until `entry.until`. If it was `answered` while an earlier one
+    /// like it was not, that was the reply to either, and the other's may come.
+    pub(super) fn expect(&mut self, entry: GivenUp, answered: bool) {
         if let Some(known) = self.list.iter_mut().find(|known| known.request == entry.request) {
-            let draining = known.draining;
-            *known = GivenUp { draining, until: known.until.max(entry.until), ..entry };
+            let replies = known.replies.saturating_add(u8::from(!answered));
+            let (draining, until) = (known.draining, known.until.max(entry.until));
+            *known = GivenUp { draining, replies, until, end: None, ..entry };
             return;
         }
         if self.list.len() == Self::MAX
@@ -139,7 +148,7 @@ pub(super) fn given_up(
     reply_bytes: usize,
     (end, until): (Mono, Mono),
 ) -> GivenUp {
-    GivenUp { device, step: Some(step), tag, request, reply_bytes, end, until, draining: false }
+    GivenUp { device, step: Some(step), tag, request, reply_bytes, end: Some(end), until, replies: 1, draining: false }
 }
 
 #[cfg(test)]
@@ -155,8 +164,19 @@ mod tests {
     fn outstanding(request: &[u8]) -> Outstanding {
         let mut list = Outstanding::default();
         let times = (Mono(0), Mono(100));
-        list.expect(given_up(0, (StepId(1), 0), Fingerprint::of(request), 25, times));
+        list.expect(given_up(0, (StepId(1), 0), Fingerprint::of(request), 25, times), false);
         list
+    }
+
+    #[test]
+    fn as_many_replies_are_expected_as_requests_were_given_up() {
+        let mut list = outstanding(b"\x01A");
+        let again = given_up(0, (StepId(1), 0), Fingerprint::of(b"\x01A"), 25, (Mono(20), Mono(120)));
+        list.expect(again, false);
+        list.expect(again, true);
+        assert!(!list.arrived(0), "two were given up, the third was answered");
+        assert!(list.holds(Fingerprint::of(b"\x01B"), shape(25, true), Mono(110)).is_some());
+        assert!(list.arrived(0));
     }
 
     #[test]

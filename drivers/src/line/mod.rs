@@ -37,3 +37,6 @@ pub use output::{CloseReason, Command, CommandRefusal, CommandResult, Output, Wa
 pub use settings::{DeviceSettings, Echo, LineSettings, Medium, Wire};
 pub use stats::{DeviceState, DeviceStatus, LineStats};
 pub use trace::{Direction, TraceFrame, Verdict};
+
+#[cfg(test)]
+mod world;

@@ -53,6 +53,9 @@ pub enum CloseReason {
     /// Several requests in a row brought not one byte.
     #[error("several requests in a row brought no answer at all")]
     Silent,
+    /// What came on a Modbus TCP connection is not Modbus: its frames cannot be told apart any more.
+    #[error("what came is not Modbus TCP, and where the next frame begins cannot be told")]
+    Desynchronised,
     /// The kernel did not take a request within the time that it needs on the wire and 2 s.
     #[error("the port does not take what is written to it")]
     TransmitStuck,

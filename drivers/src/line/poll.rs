@@ -65,6 +65,11 @@ impl Steps {
         (self.repeats, self.busy) = (0, 0);
     }
 
+    /// Adds steps at the end.
+    pub(super) fn follow(&mut self, more: &[StepId]) {
+        self.list.extend_from_slice(more);
+    }
+
     /// Puts `instead` in the place of the current step; false if this went on for too long.
     pub(super) fn replace(&mut self, instead: &[StepId]) -> bool {
         if self.splits == Self::SPLITS_MAX {

@@ -30,6 +30,9 @@ pub(super) const BABBLE: Duration = Duration::from_secs(2);
 /// Requests in a row without one byte after which a connection is given up.
 const SILENT_RUN: u8 = 3;
 
+/// Most bytes of noise before a reply that do not put it in doubt: half-duplex drivers add a few when they turn on.
+const GLITCH_MAX: usize = 4;
+
 /// What became of the local echo at the head of what was received.
 enum EchoAt {
     /// It is not there.
@@ -244,6 +247,10 @@ impl Line {
             self.stats.late_replies += 1;
             return self.drop_reply(now, flight, bytes, Verdict::Late);
         }
+        if flight.garbled > GLITCH_MAX && self.wire().is_some() {
+            // More than a driver's glitch: someone talked into the request, so what comes may answer another.
+            return self.drop_reply(now, flight, bytes, Verdict::Rejected(Reject::Noise));
+        }
         let wire_time = self.chars(self.request.len()) + self.chars(bytes);
         // 3 % for clocks that differ.
         let early = now < flight.start + wire_time.mul_f64(0.97);
@@ -354,14 +361,15 @@ impl Line {
             let ix = self.devices[entry.device].ix;
             self.trace.note(now, Direction::Received, Some(ix), Verdict::Late, &self.rx[..bytes]);
             if certain {
-                let took = now.since(entry.end).saturating_sub(self.chars(bytes));
+                let took = entry.end.map(|end| now.since(end).saturating_sub(self.chars(bytes)));
                 let device = &mut self.devices[entry.device];
                 device.learn_late(took);
                 if device.is_offline() {
                     device.backoff.probe_at = device.backoff.probe_at.min(now);
                 }
-                self.late.arrived(at);
-                self.release_held(now);
+                if self.late.arrived(at) {
+                    self.release_held(now);
+                }
             }
             return Some(bytes);
         }

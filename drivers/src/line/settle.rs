@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use gatehouse_core::driver::Action;
-use gatehouse_core::{Mono, NoData, PointReading, StepId};
+use gatehouse_core::{Mono, NoData, PointReading, Reject, StepId};
 
 use super::command::Written;
 use super::flight::{Flight, Outcome, Task};
@@ -44,6 +44,9 @@ impl Line {
             let silent = self.count_silence(&flight);
             match self.settings.medium {
                 Medium::RtuOverTcp => self.close_port(now, CloseReason::NoTransaction),
+                Medium::Tcp if flight.reject == Some(Reject::BadProtocol) => {
+                    self.close_port(now, CloseReason::Desynchronised);
+                }
                 Medium::Tcp if silent => self.close_port(now, CloseReason::Silent),
                 Medium::Tcp | Medium::Serial(_) => {}
             }
@@ -81,7 +84,7 @@ impl Line {
             return;
         }
         let expected = match outcome {
-            // Bytes of about the reply's length, and no one else who could have sent them: it has come, damaged.
+            // Damaged bytes of about the reply's length, and no one else who could have sent them: it has come.
             Outcome::Silence => flight.garbled * 8 < flight.shape.reply_bytes * 7 || !self.late.is_empty(),
             Outcome::Unproven | Outcome::PortLost => true,
             // One of the two replies to a repeated request has come; the other may.
@@ -91,9 +94,9 @@ impl Line {
         if expected {
             let device = &self.devices[flight.device];
             let until = flight.end + flight.timeout.max(device.ceiling()) + device.late_window;
-            let (step, tag) = (flight.step, flight.tag);
-            let reply_bytes = flight.shape.reply_bytes;
-            self.late.expect(given_up(flight.device, (step, tag), flight.request, reply_bytes, (flight.end, until)));
+            let (step, reply_bytes) = ((flight.step, flight.tag), flight.shape.reply_bytes);
+            let entry = given_up(flight.device, step, flight.request, reply_bytes, (flight.end, until));
+            self.late.expect(entry, matches!(outcome, Outcome::Reply | Outcome::Exception(_)));
         }
     }
 
@@ -339,8 +342,11 @@ impl Line {
             Outcome::Again => return,
             Outcome::Reply | Outcome::Sent => {
                 let mut fresh = std::mem::take(&mut self.spare.readings);
-                if let Some(active) = self.commands.find(id) {
+                self.spare.steps.clear();
+                self.devices[flight.device].driver.follow_up(flight.step, &mut self.spare.steps);
+                if let Some(active) = self.commands.active.iter_mut().find(|active| active.command.id == id) {
                     active.readings.append(&mut fresh);
+                    active.steps.follow(&self.spare.steps);
                 }
                 self.spare.readings = fresh;
                 return self.command_goes_on(id, now, None);
