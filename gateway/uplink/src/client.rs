@@ -72,6 +72,7 @@ fn spawn_with(
         inventory: InventoryMessages::new(inventory),
         published_at: None,
         told: None,
+        status_refused: false,
         shared: shared.clone(),
         scratch: Vec::new(),
         settings,
@@ -103,6 +104,7 @@ struct Uplink {
     published_at: Option<Broker>,
     /// The trouble that was told last, while the link is down.
     told: Option<Fault>,
+    status_refused: bool,
     shared: Rc<Shared>,
     scratch: Vec<u8>,
     outbox: SharedOutbox,
@@ -159,6 +161,7 @@ impl Uplink {
             self.backoff.handle_settings(settings.backoff, settings.brokers.len());
             self.settings = settings;
             self.published_at = None;
+            self.status_refused = false;
         }
     }
 
@@ -352,7 +355,9 @@ impl Uplink {
         if let Err(fault) = link.connection.packets.subscribe(&mut link.connection.out, SUBSCRIBE_ID, &topics) {
             return Ended::Fault(fault);
         }
-        self.session.handle_control(Control::Status);
+        if !self.status_refused {
+            self.session.handle_control(Control::Status);
+        }
         self.queue_inventory();
         let shared = self.shared.clone();
         let mut timer = std::pin::pin!(tokio::time::sleep(Duration::ZERO));
@@ -481,8 +486,8 @@ impl Uplink {
             Incoming::PubAck { id, reason } => {
                 let settled = self.session.handle_puback(now, id, reason, &mut *self.outbox.borrow_mut());
                 match settled.map_err(|unknown| Fault::Malformed { why: unknown.to_string() })? {
-                    Some(Control::Inventory(number)) => self.inventory.acknowledged(number, &self.settings),
-                    Some(Control::Status) | None => {}
+                    Some((control, accepted)) => self.settled(control, accepted),
+                    None => {}
                 }
             }
             Incoming::Publish { topic, id, payload, retained } => {
@@ -519,6 +524,22 @@ impl Uplink {
             }
         }
         Ok(())
+    }
+
+    /// A refused message is not offered again before it changes, or the settings do.
+    fn settled(&mut self, control: Control, accepted: bool) {
+        match control {
+            Control::Inventory(number) => self.inventory.settled(number, &self.settings),
+            Control::Status => self.status_refused = !accepted,
+        }
+        if !accepted {
+            let topics = self.topics.ack.trim_end_matches("ack");
+            tracing::warn!(
+                topics,
+                ?control,
+                "the broker refuses the box's status or inventory: check its access rules"
+            );
+        }
     }
 
     /// False when the message cannot be used.

@@ -106,6 +106,9 @@ impl LaneState {
         self.todo.extend(first_unacked.filter(|&first| first <= newest).map(|first| (first, newest)));
         self.live.reset();
         self.backfill.reset();
+        // What was refused as live is backfill now, and no more welcome for that: mosquitto 2.0.11 drops the whole
+        // link after each refusal, so that a hasty probe would cost the other lanes theirs.
+        self.backfill.hold = self.backfill.hold.or(self.live.hold);
     }
 
     pub(crate) fn stream(&mut self, stream: Stream) -> &mut StreamState {
@@ -113,6 +116,18 @@ impl LaneState {
             Stream::Live => &mut self.live,
             Stream::Backfill => &mut self.backfill,
         }
+    }
+
+    /// Takes note of a success on one topic; a refusal that concerned the whole lane is over for both. True when that
+    /// frees the lane.
+    pub(crate) fn succeeded(&mut self, stream: Stream) -> bool {
+        if !self.stream(stream).succeeded() {
+            return false;
+        }
+        for stream in [&mut self.live, &mut self.backfill] {
+            stream.hold.take_if(|hold| hold.reason >= 0x80);
+        }
+        self.held().is_none()
     }
 
     pub(crate) fn idle(&self) -> bool {

@@ -18,7 +18,7 @@ struct Item {
     device: Option<String>,
     /// The position in the source; `None`: the device is gone, and its retained message with it.
     ix: Option<usize>,
-    /// What the broker has.
+    /// What the broker has, or refused.
     published: Option<u64>,
 }
 
@@ -97,7 +97,7 @@ impl InventoryMessages {
         written.unwrap_or_default()
     }
 
-    pub(crate) fn acknowledged(&mut self, number: usize, settings: &Settings) {
+    pub(crate) fn settled(&mut self, number: usize, settings: &Settings) {
         let now = hash(&self.payload(number, settings));
         if let Some(item) = self.items.get_mut(number) {
             item.published = Some(now);

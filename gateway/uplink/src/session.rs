@@ -197,7 +197,7 @@ impl Session {
         }
     }
 
-    /// The broker answered a message. Gives the control message that is settled by it.
+    /// The broker answered a message. Gives the control message that is settled by it, and whether it was accepted.
     ///
     /// # Errors
     /// [`UnknownId`]: drop the link.
@@ -207,7 +207,7 @@ impl Session {
         id: u16,
         reason: u8,
         outbox: &mut dyn Outbox,
-    ) -> Result<Option<Control>, UnknownId> {
+    ) -> Result<Option<(Control, bool)>, UnknownId> {
         let flight = self.ledger.remove(id).ok_or(UnknownId(id))?;
         let taken = reason == 0 || reason == 0x10 && !self.settings.hold_unsubscribed;
         match flight.cargo {
@@ -217,7 +217,7 @@ impl Session {
                 let accepted = reason < 0x80;
                 self.counters.acked += u64::from(accepted);
                 self.counters.refused += u64::from(!accepted);
-                return Ok(accepted.then_some(control));
+                return Ok(Some((control, accepted)));
             }
             Cargo::Records { lane, stream, first, last, single, gap } => {
                 self.landed(lane, stream, flight.bytes, now.since(flight.at));
@@ -255,7 +255,7 @@ impl Session {
         } else {
             outbox.ack(lane, first, last);
         }
-        if state.stream(stream).succeeded() && state.held().is_none() {
+        if state.succeeded(stream) {
             self.tell(UplinkEvent::LaneFreed { lane });
         }
     }
@@ -289,7 +289,13 @@ impl Session {
     fn hold(&mut self, now: Mono, lane: Lane, stream: Stream, reason: u8, message: impl FnOnce() -> String) {
         let state = &mut self.lanes[lane.index()];
         let free_before = state.held().is_none();
-        if state.stream(stream).hold(now, reason) && free_before {
+        let newly = state.stream(stream).hold(now, reason);
+        if reason >= 0x80 && newly {
+            // An access rule or a quota concerns both topics of the lane; the lack of a subscriber does not.
+            state.live.hold(now, reason);
+            state.backfill.hold(now, reason);
+        }
+        if newly && free_before {
             let message = message();
             self.tell(UplinkEvent::LaneBlocked { lane, reason, message });
         }

@@ -202,7 +202,8 @@ pub(crate) fn fault(error: &io::Error, name: &str) -> Option<Fault> {
             CertificateError::NotValidYetContext { not_before, .. } => {
                 Fault::CertificateNotYetValid { when: date(Some(not_before)) }
             }
-            CertificateError::UnknownIssuer => Fault::UnknownAuthority,
+            // A bad signature is nearly always an authority that was made anew under its old name.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => Fault::UnknownAuthority,
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
                 Fault::WrongName { name: name.to_owned() }
             }

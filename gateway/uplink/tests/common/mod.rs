@@ -1,6 +1,8 @@
 //! A store in memory, for tests.
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+pub(crate) mod broker;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
