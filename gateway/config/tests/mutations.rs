@@ -11,15 +11,19 @@ fn line<'a>(lines: &[&'a str], rng: &mut fastrand::Rng) -> &'a str {
     lines[rng.usize(..lines.len())]
 }
 
+fn byte(bytes: &[u8], rng: &mut fastrand::Rng) -> u8 {
+    bytes[rng.usize(..bytes.len())]
+}
+
 /// One random change: bytes, words, whole lines or the end.
 fn mutate(text: &str, rng: &mut fastrand::Rng) -> String {
     let mut bytes = text.as_bytes().to_vec();
     let at = rng.usize(..bytes.len());
     let lines: Vec<&str> = text.lines().collect();
     match rng.u8(..8) {
-        0 => bytes[at] = *rng.choice(b"\"'[]{}=.,#\n\\ 0-9aZ\0\xff").unwrap(),
+        0 => bytes[at] = byte(b"\"'[]{}=.,#\n\\ 0-9aZ\0\xff", rng),
         1 => drop(bytes.remove(at)),
-        2 => bytes.insert(at, *rng.choice(b"\"'[]{}=.,#\n\\ 0-9aZ").unwrap()),
+        2 => bytes.insert(at, byte(b"\"'[]{}=.,#\n\\ 0-9aZ", rng)),
         3 => bytes.truncate(at),
         4 => {
             let moved = format!("{}\n", line(&lines, rng));
@@ -44,7 +48,7 @@ fn mutate(text: &str, rng: &mut fastrand::Rng) -> String {
                 "\"é\u{0}\"",
                 "2020-01-01",
             ];
-            let value = *rng.choice(&values).unwrap();
+            let value = line(&values, rng);
             let which = rng.usize(..lines.len());
             let change = |(at, text): (usize, &&str)| match text.split_once(" = ") {
                 Some((key, _)) if at == which => format!("{key} = {value}"),

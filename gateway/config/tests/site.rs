@@ -11,10 +11,8 @@ use gatehouse_rules::report::Policy;
 const FULL: &str = include_str!("../../../docs/examples/full.toml");
 
 fn site(text: &str) -> Site {
-    match check("site.toml", text, Path::new(""), &Library::new()) {
-        Ok(loaded) => loaded.site,
-        Err(problems) => panic!("{problems}"),
-    }
+    let loaded = check("site.toml", text, Path::new(""), &Library::new()).map_err(|problems| problems.to_string());
+    loaded.expect("the site file is sound").site
 }
 
 fn changed(from: &str, to: &str) -> Site {
