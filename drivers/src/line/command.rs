@@ -70,7 +70,8 @@ impl Active {
     /// How it ended, all its steps done; `failure` is what the last step died of.
     pub(super) fn result(mut self, failure: Option<NoData>) -> CommandResult {
         let Action::Write(point, wanted) = &self.command.action else {
-            if let (Some(reason), true) = (failure, self.readings.is_empty()) {
+            let nothing = self.readings.iter().all(|reading| reading.value.is_err());
+            if let (Some(reason), true) = (failure, nothing) {
                 return CommandResult::Failed(reason);
             }
             self.readings.sort_unstable_by_key(|reading| reading.point);

@@ -179,7 +179,7 @@ impl Line {
         match self.flight {
             Some(flight) if now >= flight.deadline => self.give_up(now),
             Some(_) => {}
-            None => self.report_unasked(now),
+            None => self.attend(now),
         }
         self.arm(now);
     }

@@ -39,4 +39,6 @@ pub use stats::{DeviceState, DeviceStatus, LineStats};
 pub use trace::{Direction, TraceFrame, Verdict};
 
 #[cfg(test)]
+mod tests;
+#[cfg(test)]
 mod world;

@@ -18,7 +18,7 @@ impl Line {
         if self.flight.is_some() {
             return false;
         }
-        self.report_unasked(now);
+        self.attend(now);
         if self.port != Port::Open || now < self.free_at {
             return false;
         }
@@ -195,9 +195,8 @@ impl Line {
         }
     }
 
-    /// Begins waiting commands, one for each device; refuses those whose time is over.
+    /// Begins waiting commands, one for each device.
     fn admit_commands(&mut self, now: Mono) {
-        self.expire_commands(now);
         let mut at = 0;
         while let Some(command) = self.commands.queue.get(at) {
             let device = self.devices.iter().position(|device| device.ix == command.device);
@@ -238,8 +237,14 @@ impl Line {
         }
     }
 
+    /// Does what is due without the wire: reports gaps, refuses commands whose time is over.
+    pub(super) fn attend(&mut self, now: Mono) {
+        self.report_unasked(now);
+        self.expire_commands(now);
+    }
+
     /// Reports the due polls that nobody asks a device for: it is lost, or the port is gone.
-    pub(super) fn report_unasked(&mut self, now: Mono) {
+    fn report_unasked(&mut self, now: Mono) {
         let port_gone = self.gap_at().is_some_and(|gap_at| gap_at <= now);
         if port_gone {
             self.fail_commands(now);
