@@ -147,10 +147,7 @@ impl Times {
 /// Fills `place` with the last digits of `n`.
 fn put(place: &mut [u8], mut n: i64) {
     for digit in place.iter_mut().rev() {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a remainder of ten")]
-        {
-            *digit = b'0' + (n % 10) as u8;
-        }
+        *digit = b'0' + (n % 10) as u8;
         n /= 10;
     }
 }

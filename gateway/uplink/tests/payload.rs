@@ -1,4 +1,5 @@
 //! What is written can be read back, and the published schemas are those of the code.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::cast_possible_truncation, reason = "here a panic is the report")]
 
 mod common;
 

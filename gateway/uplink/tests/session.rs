@@ -1,4 +1,5 @@
 //! The session machine against a model of broker and receiver, over random outages, refusals and answers out of order.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::cast_possible_truncation, reason = "here a panic is the report")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! A store in memory, for tests.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::cast_possible_truncation, reason = "here a panic is the report")]
 #![allow(dead_code, reason = "each test file uses its own part")]
 
 pub(crate) mod broker;
