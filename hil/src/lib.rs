@@ -4,6 +4,7 @@
 //! daemon. Start reading at [`slave`] and [`line`] (what is polled), then [`receive`] (what is delivered) and [`rig`]
 //! (what holds both together).
 
+pub mod bench;
 pub mod demo;
 pub mod line;
 pub mod receive;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use gatehouse_hil::{demo, vectors};
+use gatehouse_hil::{bench, demo, vectors};
 
 /// The simulated site around the gateway.
 #[derive(Parser)]
@@ -17,13 +17,20 @@ struct Cli {
 enum Command {
     /// Runs a simulated site with the real gateway and shows what is polled and delivered.
     Demo(demo::DemoArgs),
+    /// Measures speed and size, and prints one table.
+    Bench(bench::BenchArgs),
     /// Runs golden vectors through the drivers.
     Vectors(vectors::VectorsArgs),
 }
 
-fn main() -> anyhow::Result<ExitCode> {
-    match Cli::parse().command {
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
         Command::Demo(args) => demo::run(args),
+        Command::Bench(args) => bench::run(args),
         Command::Vectors(args) => vectors::run(args),
-    }
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("gatehouse-hil: {error:#}");
+        ExitCode::FAILURE
+    })
 }

@@ -230,6 +230,13 @@ impl Judge for SiteJudge {
         if right { Verdict::Right } else { Verdict::Wrong }
     }
 
+    fn held(&self, context: Context<'_>, point: &str) -> String {
+        let Some((model, _)) = self.devices.get(context.device) else { return "nothing: it is unknown".to_owned() };
+        let generations = model.generation(context.at_us - POLL_SPAN_US)..=model.generation(context.at_us);
+        let held = generations.filter_map(|generation| model.value(point, generation)).map(|value| value.to_string());
+        held.collect::<Vec<String>>().join(", ")
+    }
+
     fn record(&mut self, context: Context<'_>, record: &Record<'_>) {
         self.latest.with(|latest| {
             let entry = latest.entry(context.device.to_owned()).or_default();
@@ -255,7 +262,10 @@ impl Judge for SiteJudge {
 fn same(held: &Value, delivered: &Delivered<'_>) -> bool {
     match (held, delivered) {
         (Value::Bool(held), Delivered::Flag(on)) => held == on,
-        (Value::F32(held), Delivered::Number(number)) => held.to_string().parse() == Ok(*number),
+        // Two shortest texts can be the same float (26168.812 and 26168.813), so that the digits must be few, and right.
+        (Value::F32(held), Delivered::Number(number)) => {
+            number.to_string().parse() == Ok(*held) && number.to_string().len() <= held.to_string().len()
+        }
         (Value::F64(held), Delivered::Number(number)) => held == number,
         (Value::Decimal(held), Delivered::Number(number)) => held.to_string().parse() == Ok(*number),
         (Value::Text(held), Delivered::Text(text)) => **held == **text,
@@ -300,6 +310,8 @@ mod tests {
         assert!(same(&held, &Delivered::Number(16.0)));
         assert!(same(&held, &Delivered::Text("16.00".into())) && !same(&held, &Delivered::Text("16".into())));
         assert!(same(&Value::F32(230.1), &Delivered::Number(230.1)));
-        assert!(!same(&Value::F32(230.1), &Delivered::Number(f64::from(230.1f32))));
+        assert!(!same(&Value::F32(230.1), &Delivered::Number(f64::from(230.1f32))), "more digits than the meter has");
+        assert!(same(&Value::F32(26_168.813), &Delivered::Number(26_168.812)));
+        assert!(same(&Value::F32(26_168.813), &Delivered::Number(26_168.813)));
     }
 }

@@ -132,7 +132,9 @@ impl Wire {
     /// Appends the bytes that have come out of the line by `now`.
     pub fn poll_transmit(&mut self, now: u64, out: &mut Vec<u8>) {
         loop {
-            if self.sending.front().is_some_and(|chunk| chunk.at <= now) && let Some(chunk) = self.sending.pop_front() {
+            if self.sending.front().is_some_and(|chunk| chunk.at <= now)
+                && let Some(chunk) = self.sending.pop_front()
+            {
                 out.extend_from_slice(&chunk.bytes);
                 if !chunk.echo {
                     self.last_end = Some(now);

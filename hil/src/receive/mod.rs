@@ -39,6 +39,11 @@ pub trait Judge: Send {
     /// Judges one value of a record that came for the first time.
     fn value(&mut self, context: Context<'_>, point: &str, value: &Delivered<'_>) -> Verdict;
 
+    /// What the device held instead of a wrong value, for people.
+    fn held(&self, _context: Context<'_>, _point: &str) -> String {
+        String::new()
+    }
+
     /// Sees each record that came for the first time, before its values.
     fn record(&mut self, _context: Context<'_>, _record: &Record<'_>) {}
 }
@@ -131,8 +136,9 @@ impl Tally {
                 Verdict::Unknown => self.unknown += 1,
                 Verdict::Wrong => {
                     self.wrong += 1;
-                    let time = &record.time;
-                    self.first_trouble.get_or_insert_with(|| format!("{device} {point} = {value:?} at {time}"));
+                    let (time, held) = (&record.time, judge.held(context, point));
+                    let text = || format!("{device} {point} = {value:?} at {time}, where the device held {held}");
+                    self.first_trouble.get_or_insert_with(text);
                 }
             }
         }
