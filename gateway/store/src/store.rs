@@ -399,10 +399,8 @@ impl Store {
     fn lane_status(&self, lane: Lane) -> LaneStatus {
         let book = &self.books[lane.index()];
         let mut held = book.held();
-        let first = book.done.next_missing(1);
-        let first = book.gap_at(first).map_or(first, |gap| book.done.next_missing(gap.last + 1));
-        let oldest = match spool_of(lane) {
-            Some(at) if first < book.next => {
+        let oldest = match (spool_of(lane), book.first_held()) {
+            (Some(at), Some(first)) => {
                 let spool = &self.spools[at];
                 let thinned = |s: &Segment| (s.last - s.first + 1).saturating_sub(s.records);
                 held = held.saturating_sub(spool.segments.iter().filter(|s| s.level > 0).map(thinned).sum());
@@ -410,12 +408,12 @@ impl Store {
                 let tail = || spool.tail.read(first, &mut Vec::new()).map(|(s, _)| (s.wall, s.trust));
                 stored.and_then(|segment| segment::wall_at(segment, first)).or_else(tail)
             }
-            None if first < book.next => {
+            (None, Some(first)) => {
                 let found = journal::with(&self.journal, |db| db.get(journal::event_key(lane, first)));
                 let record = found.ok().flatten().and_then(|value| journal::decode_event(lane, first, &value));
                 record.map(|record| (record.stamp.wall, record.stamp.trust))
             }
-            _ => None,
+            (_, None) => None,
         };
         let bytes = match spool_of(lane) {
             Some(at) => {
@@ -427,11 +425,11 @@ impl Store {
         LaneStatus { lane, held, bytes, oldest, newest: book.newest, gaps: book.gaps.len() as u64, lost: book.lost }
     }
 
-    /// Seals and syncs everything, marks the stop as clean and closes. Blocks until the disk is done.
+    /// Seals and syncs everything and marks the stop as clean. Blocks until the disk is done; nothing may follow it.
     ///
     /// # Errors
     /// [`StoreError::Unusable`] when something could not be written; the next start then recovers it as after a kill.
-    pub fn shutdown(mut self, now: Mono) -> Result<(), StoreError> {
+    pub fn shutdown(&mut self, now: Mono) -> Result<(), StoreError> {
         self.timers.now = self.timers.now.max(now);
         self.finish()
     }
