@@ -33,7 +33,7 @@ pub(crate) struct Acks {
     pending: Vec<(Lane, u64, u64)>,
 }
 
-/// What the file said: ranges and, for events, next numbers.
+/// What the file said: delivered ranges and next numbers.
 #[derive(Debug, Default)]
 pub(crate) struct Said {
     pub(crate) done: Vec<(Lane, u64, u64)>,
@@ -110,7 +110,7 @@ impl Acks {
         self.write(&out, books)
     }
 
-    /// Notes the next number of an event lane, whose records are in the journal.
+    /// Notes the next number of a lane whose records are on the disk alone, so that damage there cannot set it back.
     pub(crate) fn note_next(&mut self, lane: Lane, next: u64, books: &[Book; 6]) -> io::Result<()> {
         let mut out = Vec::with_capacity(ENTRY);
         entry(&mut out, code(lane) | NEXT, next, 0);
@@ -139,9 +139,7 @@ fn rewrite(path: &Path, boot: BootId, epoch: u64, books: &[Book; 6]) -> io::Resu
         for &(first, last) in book.done.ranges() {
             entry(&mut out, code(book.lane), first, last);
         }
-        if book.lane.is_event() {
-            entry(&mut out, code(book.lane) | NEXT, book.next, 0);
-        }
+        entry(&mut out, code(book.lane) | NEXT, book.next, 0);
     }
     let fresh = path.with_extension("new");
     let mut file = OpenOptions::new().append(true).create(true).open(&fresh)?;

@@ -113,6 +113,15 @@ impl Book {
         }
     }
 
+    /// The lowest number that is held: neither delivered nor in a gap.
+    pub(crate) fn first_held(&self) -> Option<u64> {
+        let mut first = self.done.next_missing(1);
+        while let Some(gap) = self.gap_at(first) {
+            first = self.done.next_missing(gap.last + 1);
+        }
+        (first < self.next).then_some(first)
+    }
+
     /// Numbers that are in gaps and not delivered.
     pub(crate) fn gap_numbers(&self) -> u64 {
         self.gaps.iter().map(|gap| self.done.missing_count(gap.first, gap.last)).sum()

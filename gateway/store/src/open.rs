@@ -267,7 +267,8 @@ struct Sums {
 impl Sums {
     /// The number to go on with.
     fn next(&self, book: &Book, known: u64) -> u64 {
-        let seen = (known + 1).max(book.next);
+        let said = self.said.next.iter().filter(|(lane, _)| *lane == book.lane).map(|(_, next)| *next).max();
+        let seen = (known + 1).max(book.next).max(said.unwrap_or(1));
         match self.last_stop {
             LastStop::PowerCut => seen.max(book.ceiling + 1),
             LastStop::First | LastStop::Clean | LastStop::Killed => seen,
@@ -333,11 +334,11 @@ fn account_spool(book: &mut Book, found: &Disks, wanted: &BTreeMap<(Lane, u64), 
         }
     }
     let sealed = held.last();
-    let clean = sums.last_stop == LastStop::Clean;
+    let whole = sums.last_stop != LastStop::PowerCut;
     book.next = sums.next(book, known.last());
     for (first, last) in known.missing(1, book.next - 1) {
-        // Up to the last sealed number everything had been sealed or delivered.
-        let cut = if clean { last } else { last.min(sealed) };
+        // Up to the last sealed number everything had been sealed or delivered; without a power cut, up to the end.
+        let cut = if whole { last } else { last.min(sealed) };
         sums.leave(book, first, cut, (cut + 1).saturating_sub(first), Reason::Damaged);
         sums.leave(book, first.max(cut + 1), last, 0, Reason::UncleanStop);
     }
@@ -384,8 +385,7 @@ fn account_events(book: &mut Book, found: &Disks, sums: &mut Sums) -> io::Result
     for gap in &book.gaps {
         known.insert(gap.first, gap.last);
     }
-    let said = sums.said.next.iter().filter(|(of, _)| *of == lane).map(|(_, next)| next.saturating_sub(1)).max();
-    book.next = sums.next(book, known.last().max(said.unwrap_or(0)));
+    book.next = sums.next(book, known.last());
     if found.aside.is_some() {
         book.next = book.next.max(book.ceiling + 1);
     }

@@ -160,6 +160,8 @@ impl Store {
     fn sealed(&mut self, segment: Segment) {
         let Some(at) = spool_of(segment.lane) else { return };
         let lane = segment.lane;
+        let noted = self.acks.note_next(lane, self.books[lane.index()].next, &self.books);
+        self.check_tail(noted);
         let spool = &mut self.spools[at];
         spool.sealing = false;
         spool.open = Some(segment.id);
@@ -397,7 +399,7 @@ impl Store {
         if book.held() <= self.settings.max_events.max(16) {
             return;
         }
-        let Some(first) = book.next_unacked(1) else { return };
+        let Some(first) = book.first_held() else { return };
         let last = (first + self.settings.max_events / 16).min(book.newest);
         let lost = book.done.missing_count(first, last);
         self.leave_gap(lane, first, last, lost, Reason::Bounded);
