@@ -40,7 +40,7 @@ pub(crate) fn run(args: Args, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     };
     let Some(profile) = library.find(name) else {
-        let near = library.nearest(name).map(|near| format!(": did you mean {near}?")).unwrap_or_default();
+        let near = library.nearest(name).map(|near| format!(": did you mean {near}?")).unwrap_or(";".to_owned());
         let message = format!("there is no profile {name:?}{near} `gatehouse profiles` lists all");
         return Err(Failure::error(exit::USAGE, message));
     };

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use gatehouse_core::{DeviceIx, Event, Lane, Mono, NoData, PointReading, Schema};
 use gatehouse_drivers::line::{CommandResult, Output};
-use gatehouse_store::{Batch, Store, StoreError};
+use gatehouse_store::{Batch, CommitTicket, Store, StoreError};
 use gatehouse_uplink::UplinkHandle;
 use serde_json::json;
 use tokio::sync::{Notify, oneshot};
@@ -96,14 +96,12 @@ impl Hub {
         self.waiting.borrow_mut().remove(&id);
     }
 
-    /// Puts an event into the audit lane.
-    pub fn audit(&self, kind: &'static str, fields: &serde_json::Value) {
+    /// Puts an event into the audit lane; gives the ticket that is told once the event is durable.
+    pub fn audit(&self, kind: &'static str, fields: &serde_json::Value) -> Option<CommitTicket> {
         let event = Event { kind, json: fields.to_string().into() };
         let batch = Batch { state: Vec::new(), events: vec![(Lane::Audit, self.clock.now(), event)] };
         let committed = self.store.borrow_mut().commit(batch);
-        if let Err(e) = committed {
-            self.store_failed(&e);
-        }
+        committed.inspect_err(|e| self.store_failed(e)).ok()
     }
 
     /// Wakes the uplink for what the store made ready.

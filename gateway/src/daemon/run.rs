@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use gatehouse_config::Site;
 use gatehouse_core::{DeviceIx, Lane, Mono};
-use gatehouse_store::{Batch, LastStop, OpenReport, Store, StoreEvent};
+use gatehouse_store::{Batch, CommitTicket, LastStop, OpenReport, Store, StoreEvent};
 use gatehouse_uplink::{BudgetUse, UplinkEvent, UplinkHandle};
 use sd_notify::NotifyState;
 use serde_json::json;
@@ -83,6 +83,7 @@ pub struct Daemon {
     /// Whether the link was up when last heard of.
     pub link_up: bool,
     budget_kept: (Mono, BudgetUse),
+    durable: Option<CommitTicket>,
 }
 
 /// Runs the daemon until a signal ends it.
@@ -138,6 +139,7 @@ async fn start(path: &Path, site: Site) -> anyhow::Result<(Daemon, Inputs)> {
         started,
         link_up: false,
         budget_kept: (started, BudgetUse::default()),
+        durable: None,
     };
     daemon.look_at_clock();
     daemon.start_uplink();
@@ -256,7 +258,7 @@ impl Daemon {
             }
             self.drain_store();
         }
-        self.stop().await
+        self.stop(&inputs.store_wake).await
     }
 
     /// When the store wants to be woken; far away when it does not.
@@ -266,13 +268,14 @@ impl Daemon {
         Instant::now() + wait
     }
 
-    fn drain_store(&mut self) {
+    /// Acts on what the store says; gives the last ticket that became durable.
+    fn drain_store(&mut self) -> Option<CommitTicket> {
         loop {
             let event = self.hub.store.borrow_mut().poll_event();
             match event {
-                None => return,
+                None => return self.durable,
                 Some(StoreEvent::Sendable { lane, .. }) => self.hub.sendable(lane),
-                Some(StoreEvent::Committed(_)) => {}
+                Some(StoreEvent::Committed(ticket)) => self.durable = Some(ticket),
                 Some(StoreEvent::Trouble(trouble)) => {
                     tracing::error!(kind = trouble.kind.as_str(), "{}", trouble.text);
                     self.hub.audit("store_trouble", &json!({ "kind": trouble.kind.as_str(), "text": trouble.text }));
@@ -359,12 +362,18 @@ impl Daemon {
         systemd::notify(&[NotifyState::Ready]);
     }
 
-    async fn stop(&mut self) -> anyhow::Result<()> {
+    async fn stop(&mut self, store_wake: &Notify) -> anyhow::Result<()> {
         systemd::notify(&[NotifyState::Stopping]);
         tracing::info!("stopping");
         self.buses.clear();
-        self.hub.audit("stopping", &json!({}));
-        self.drain_store();
+        let ticket = self.hub.audit("stopping", &json!({}));
+        let durable = async {
+            while self.drain_store() < ticket {
+                store_wake.notified().await;
+            }
+        };
+        // A disk that hangs must not keep the rest from stopping in order.
+        let _ = tokio::time::timeout(DRAIN, durable).await;
         if let Some(uplink) = &self.uplink {
             uplink.drain(DRAIN).await;
         }
