@@ -17,5 +17,5 @@ pub use broker::{Broker, Security, Subscriber};
 pub use gateway::{Gateway, gatehouse};
 pub use ledger::{Ledger, Record};
 pub use process::{Process, SECONDS, eventually};
-pub use slave::{Pty, Slave};
+pub use slave::{PTY_BAUD, Pty, Slave};
 pub use stage::Stage;

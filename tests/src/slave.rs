@@ -19,9 +19,9 @@ impl Slave {
         Self::start(stage, &["tcp"], units)
     }
 
-    /// A Modbus RTU slave at a serial port.
-    pub fn serial(stage: &Stage, port: &Path, baud: u32, units: &[u8]) -> Self {
-        Self::start(stage, &["serial", &port.display().to_string(), &baud.to_string()], units)
+    /// A Modbus RTU slave at one end of a [`Pty`], at [`PTY_BAUD`].
+    pub fn serial(stage: &Stage, port: &Path, units: &[u8]) -> Self {
+        Self::start(stage, &["serial", &port.display().to_string(), &PTY_BAUD.to_string()], units)
     }
 
     fn start(stage: &Stage, arguments: &[&str], units: &[u8]) -> Self {
@@ -53,6 +53,10 @@ fn python() -> PathBuf {
     assert!(python.is_file(), "{} is missing: run ./tests/run, which makes it", python.display());
     python
 }
+
+/// The speed for slaves on a [`Pty`]: so fast that no answer comes sooner than a wire of that speed could carry it, which
+/// the gateway would take for one left over from before.
+pub const PTY_BAUD: u32 = 921_600;
 
 /// Two pseudo-terminals that hear each other: a serial line with one end for each side.
 #[derive(Debug)]

@@ -5,7 +5,7 @@
 
 use std::os::unix::fs::symlink;
 
-use gatehouse_tests::{Broker, Gateway, Pty, SECONDS, Security, Slave, Stage};
+use gatehouse_tests::{Broker, Gateway, PTY_BAUD, Pty, SECONDS, Security, Slave, Stage};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -97,8 +97,8 @@ fn a_serial_port_that_returns_under_another_name_is_found_again() {
     let link = stage.file("by-id");
     let (first, second) = (Pty::new(&stage, "ttyUSB0"), Pty::new(&stage, "ttyUSB1"));
     symlink(&first.near, &link).unwrap();
-    let slave = Slave::serial(&stage, &first.far, 115_200, &[5]);
-    let bus = format!("[[bus]]\nid = \"rtu\"\nserial = \"{}\"\nbaud = 115200\n", link.display());
+    let slave = Slave::serial(&stage, &first.far, &[5]);
+    let bus = format!("[[bus]]\nid = \"rtu\"\nserial = \"{}\"\nbaud = {PTY_BAUD}\n", link.display());
     let site = stage.site(&broker.url(), "", &(bus + &meter("meter", "rtu", 5, "100ms")));
     let gateway = Gateway::start(&stage, &site);
     receiver.until("readings", 60 * SECONDS, |ledger| (ledger.values("meter", "reads").len() > 5).then_some(()));
@@ -114,7 +114,7 @@ fn a_serial_port_that_returns_under_another_name_is_found_again() {
         records.any(|record| record.json["missing"]["reads"] == "bus_down").then_some(())
     });
 
-    let _slave = Slave::serial(&stage, &second.far, 115_200, &[5]);
+    let _slave = Slave::serial(&stage, &second.far, &[5]);
     symlink(&second.near, &link).unwrap();
     let before = receiver.ledger().values("meter", "reads").len();
     receiver.until("readings again", 60 * SECONDS, |ledger| {

@@ -49,7 +49,7 @@ fn close(mut gateway: Gateway, receiver: &mut Subscriber) {
     gateway.until("the backlog to be delivered", 60 * SECONDS, |status| (held(status) <= 4).then_some(()));
     assert_eq!(gateway.stop(30 * SECONDS).code(), Some(0), "{}", gateway.process.log());
     receiver.until("the last word", 20 * SECONDS, |ledger| {
-        (ledger.retained("/status")?["state"] == "offline" && ledger.missing().is_empty()).then_some(())
+        (ledger.retained("/status")?["state"] == "stopped" && ledger.missing().is_empty()).then_some(())
     });
     let ledger = receiver.ledger();
     assert_eq!((ledger.lost(), ledger.epochs()), (0, 1), "{}", ledger.summary());

@@ -3,7 +3,7 @@
 // Helpers of tests may unwrap as tests do: a panic is the report.
 #![allow(clippy::unwrap_used)]
 
-use gatehouse_tests::{Broker, Gateway, Ledger, Pty, SECONDS, Security, Slave, Stage};
+use gatehouse_tests::{Broker, Gateway, Ledger, PTY_BAUD, Pty, SECONDS, Security, Slave, Stage};
 use serde_json::{Value, json};
 
 /// The points of `tests/peers/slave.py`, for one device.
@@ -103,7 +103,7 @@ fn a_tcp_slave_is_delivered_over_tls_to_a_broker_that_wants_certificates() {
     assert_eq!(gateway.stop(20 * SECONDS).code(), Some(0), "{}", gateway.process.log());
     receiver.until("the last word", 10 * SECONDS, |ledger| {
         let status = ledger.retained("/status")?;
-        (status["state"] == "offline").then_some(())
+        (status["state"] == "stopped").then_some(())
     });
     check(receiver.ledger(), &[("meter-1", 1), ("meter-2", 2)]);
     assert!(receiver.ledger().retained("/inventory/meter-1").is_some(), "no inventory");
@@ -116,8 +116,8 @@ fn an_rtu_slave_on_a_serial_line_is_polled_and_written() {
     let broker = Broker::start(&stage, Security::Open);
     let mut receiver = broker.subscribe();
     let line = Pty::new(&stage, "ttyS9");
-    let _slave = Slave::serial(&stage, &line.far, 115_200, &[3, 4]);
-    let bus = format!("[[bus]]\nid = \"rtu\"\nserial = \"{}\"\nbaud = 115200\n", line.near.display());
+    let _slave = Slave::serial(&stage, &line.far, &[3, 4]);
+    let bus = format!("[[bus]]\nid = \"rtu\"\nserial = \"{}\"\nbaud = {PTY_BAUD}\n", line.near.display());
     let devices = device("meter-3", "rtu", 3, "200ms") + &device("meter-4", "rtu", 4, "200ms");
     let site = stage.site(&broker.url(), "", &(bus + &devices));
 
@@ -130,11 +130,7 @@ fn an_rtu_slave_on_a_serial_line_is_polled_and_written() {
     assert_eq!(written["outcome"], "verified");
     let read = gateway.json(&["read", "meter-3", "setpoint", "voltage"]);
     let values: Vec<&Value> = read["points"].as_array().unwrap().iter().map(|point| &point["value"]).collect();
-    assert_eq!(
-        values,
-        [&json!("21.5"), &json!("331.5")],
-        "in the order of the device's points or of the question: {read}"
-    );
+    assert_eq!(values, [&json!("331.5"), &json!("21.5")], "in the order of the device's points: {read}");
     let refused = gateway.ask(&["write", "meter-3", "voltage", "1"]);
     assert_ne!(refused.status.code(), Some(0), "voltage is read-only");
 
@@ -155,8 +151,8 @@ fn an_rtu_slave_on_a_serial_line_is_polled_and_written() {
 fn read_and_write_open_the_port_themselves_when_no_daemon_runs() {
     let stage = Stage::new();
     let line = Pty::new(&stage, "ttyS9");
-    let _slave = Slave::serial(&stage, &line.far, 19_200, &[7]);
-    let bus = format!("[[bus]]\nid = \"rtu\"\nserial = \"{}\"\nbaud = 19200\n", line.near.display());
+    let _slave = Slave::serial(&stage, &line.far, &[7]);
+    let bus = format!("[[bus]]\nid = \"rtu\"\nserial = \"{}\"\nbaud = {PTY_BAUD}\n", line.near.display());
     let site = stage.site("mqtt://127.0.0.1:1", "", &(bus + &device("meter-7", "rtu", 7, "1s")));
     let run = |arguments: &[&str]| {
         let (command, rest) = arguments.split_first().unwrap();
@@ -172,7 +168,7 @@ fn read_and_write_open_the_port_themselves_when_no_daemon_runs() {
         let points = read["points"].as_array().unwrap();
         points.iter().find(|point| point["name"] == name).map(|point| point["value"].clone())
     };
-    assert_eq!(value("setpoint"), Some(json!("3.5")));
+    assert_eq!(value("setpoint"), Some(json!("3.5")), "{read}");
     assert_eq!(value("voltage"), Some(json!("731.5")));
     assert_eq!(value("energy"), Some(json!("12345.67")));
 }
