@@ -102,6 +102,7 @@ pub fn render(problems: &[Problem]) -> String {
             let (line, column) = problem.position();
             text.push_str(&format!("{}:{line}:{column}: {} [{}]\n", problem.file(), problem.message, problem.code));
         }
+        text.push('\n');
     }
     text
 }
