@@ -10,7 +10,7 @@ use gatehouse_core::{DeviceIx, Mono, PointReading};
 use gatehouse_drivers::line::{Command, CommandResult, Output};
 use tokio::sync::oneshot;
 
-use super::bus::{self, Sink};
+use super::bus::{self, BusHandle, Sink};
 use super::clock::Clock;
 use super::command::{read_answer, write_action, write_answer};
 use super::device::nearest;
@@ -42,7 +42,7 @@ pub fn find<'a>(site: &'a Site, id: &str) -> anyhow::Result<(&'a Bus, &'a Device
 pub async fn read(site: &Site, device: &Device, action: Action) -> anyhow::Result<doc::ReadAnswer> {
     let (bus, _) = find(site, &device.id)?;
     let asked = if let Action::Read(points) = &action { points.clone() } else { Vec::new() };
-    let (at, result) = run(bus, device, action).await?;
+    let (at, result) = Session::open(bus, device).await?.ask(action).await?;
     read_answer(device, at, &asked, result).map_err(|r| Failure::error(exit::DEVICE, r.message))
 }
 
@@ -52,36 +52,57 @@ pub async fn read(site: &Site, device: &Device, action: Action) -> anyhow::Resul
 /// When the port cannot be opened, or the value cannot be written to the point.
 pub async fn write(site: &Site, device: &str, point: &str, value: &str) -> anyhow::Result<doc::WriteAnswer> {
     let (bus, device) = find(site, device)?;
-    let (_, action) = write_action(device, point, value).map_err(|r| Failure::error(exit::USAGE, r.message))?;
-    let (_, result) = run(bus, device, action).await?;
+    let (ix, action) = write_action(device, point, value).map_err(|r| Failure::error(exit::USAGE, r.message))?;
+    let session = Session::open(bus, device).await?;
+    // A read first shows the line whether its adapter echoes, without which a write's reply proves nothing.
+    session.ask(Action::Read(vec![ix])).await?;
+    let (_, result) = session.ask(action).await?;
     Ok(write_answer(device, point, result))
 }
 
-async fn run(bus: &Bus, device: &Device, action: Action) -> anyhow::Result<(Mono, CommandResult)> {
-    let clock = Rc::new(Clock::open());
-    let (sender, done) = oneshot::channel();
-    let sink = Rc::new(One(RefCell::new(Some(sender))));
-    let line = lines::quiet_line(bus, device, clock.mono().0, clock.mono());
-    let handle = bus::spawn(bus.port.clone(), line, sink, clock.clone(), &bus.id)?;
-    let opened = async {
-        while !handle.port.borrow().open {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    };
-    if tokio::time::timeout(OPEN, opened).await.is_err() {
-        let why = handle.port.borrow().error.clone().unwrap_or_else(|| "it does not open".to_owned());
-        return Err(Failure::error(exit::DEVICE, format!("bus {}: {}: {why}", bus.id, bus.port)));
-    }
-    let command = Command { id: 0, device: DeviceIx(0), action, expires: clock.mono() + TTL };
-    let _ = handle.send(command);
-    let silent = || Failure::error(exit::DEVICE, format!("device {}: no result within {} s", device.id, TTL.as_secs()));
-    tokio::time::timeout(TTL, done).await.map_err(|_| silent())?.map_err(|_| silent())
+/// An open port with a line that serves one device.
+struct Session<'a> {
+    device: &'a Device,
+    handle: BusHandle,
+    clock: Rc<Clock>,
+    sink: Rc<Last>,
 }
 
-/// Takes the one result.
-struct One(RefCell<Option<oneshot::Sender<(Mono, CommandResult)>>>);
+impl<'a> Session<'a> {
+    async fn open(bus: &Bus, device: &'a Device) -> anyhow::Result<Session<'a>> {
+        let clock = Rc::new(Clock::open());
+        let sink = Rc::new(Last::default());
+        let line = lines::quiet_line(bus, device, clock.mono().0, clock.mono());
+        let handle = bus::spawn(bus.port.clone(), line, sink.clone(), clock.clone(), &bus.id)?;
+        let opened = async {
+            while !handle.port.borrow().open {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        if tokio::time::timeout(OPEN, opened).await.is_err() {
+            let why = handle.port.borrow().error.clone().unwrap_or_else(|| "it does not open".to_owned());
+            return Err(Failure::error(exit::DEVICE, format!("bus {}: {}: {why}", bus.id, bus.port)));
+        }
+        Ok(Session { device, handle, clock, sink })
+    }
 
-impl Sink for One {
+    /// Puts one action to the device and waits for its end.
+    async fn ask(&self, action: Action) -> anyhow::Result<(Mono, CommandResult)> {
+        let (sender, done) = oneshot::channel();
+        *self.sink.0.borrow_mut() = Some(sender);
+        let command = Command { id: 0, device: DeviceIx(0), action, expires: self.clock.mono() + TTL };
+        let id = &self.device.id;
+        let silent = || Failure::error(exit::DEVICE, format!("device {id}: no result within {} s", TTL.as_secs()));
+        self.handle.send(command).map_err(|_| silent())?;
+        tokio::time::timeout(TTL, done).await.map_err(|_| silent())?.map_err(|_| silent())
+    }
+}
+
+/// Takes the result of the command under way.
+#[derive(Default)]
+struct Last(RefCell<Option<oneshot::Sender<(Mono, CommandResult)>>>);
+
+impl Sink for Last {
     fn output(&self, output: Output) -> Option<Vec<PointReading>> {
         if let Output::CommandDone { at, result, .. } = output
             && let Some(sender) = self.0.borrow_mut().take()
