@@ -9,8 +9,10 @@ use crate::ledger::Stream;
 
 /// The first pause of a held stream; it doubles with each refused probe.
 const HOLD_FIRST: Duration = Duration::from_secs(1);
-/// The longest pause of a held stream.
-const HOLD_LAST: Duration = Duration::from_secs(30);
+/// The same where only a subscriber lacks: after a restart of the broker the core is back in no time.
+const HOLD_FIRST_UNHEARD: Duration = Duration::from_millis(100);
+/// The longest pause of a held stream: at one record a probe, some 2 MB a day.
+const HOLD_LAST: Duration = Duration::from_secs(60);
 
 /// Why a stream is held up, and when it is probed next.
 #[derive(Debug, Clone, Copy)]
@@ -49,7 +51,8 @@ impl StreamState {
             Some(_) => return false,
             None => 0,
         };
-        let pause = HOLD_FIRST.saturating_mul(1 << tries.min(10)).min(HOLD_LAST);
+        let first = if reason == 0x10 { HOLD_FIRST_UNHEARD } else { HOLD_FIRST };
+        let pause = first.saturating_mul(1 << tries.min(10)).min(HOLD_LAST);
         let was_free = self.hold.is_none();
         self.hold = Some(Hold { reason, until: now + pause, tries, probing: false });
         was_free
@@ -216,7 +219,7 @@ mod tests {
             pauses.push(until.since(at).as_secs());
             at = until;
         }
-        assert_eq!(pauses, [2, 4, 8, 16, 30, 30, 30]);
+        assert_eq!(pauses, [2, 4, 8, 16, 32, 60, 60]);
         stream.sent();
         assert!(stream.succeeded());
         assert!(stream.hold.is_none());

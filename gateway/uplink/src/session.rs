@@ -24,6 +24,8 @@ use crate::payload::PayloadWriter;
 use crate::settings::{AckMode, Settings, Version};
 use crate::status::{BudgetUse, UplinkEvent};
 
+pub use self::sending::{BATCH_BYTES, OVERHEAD_BYTES};
+
 /// Backfill bytes in flight: where it begins, and its bounds. It grows while answers are fast.
 const BACKFILL_BYTES: (usize, usize, usize) = (128 * 1024, 16 * 1024, 2 * 1024 * 1024);
 /// Answers to backfill faster than the first let more bytes fly, slower than the second fewer: a live message then

@@ -10,10 +10,10 @@ use crate::ledger::{Cargo, Control, Flight, Stream};
 use crate::outbox::{Outbox, OutboxError};
 
 /// A message of several records is closed at this size: beyond it, more records per message save next to nothing.
-const BATCH_BYTES: usize = 32 * 1024;
+pub const BATCH_BYTES: usize = 32 * 1024;
 /// What a message costs on a metered link besides its packet: TCP, IP and TLS around it and around its PUBACK.
 /// 2 x (20 + 20 + 29) + 4.
-const OVERHEAD_BYTES: u64 = 142;
+pub const OVERHEAD_BYTES: u64 = 142;
 /// A lane that has become idle is searched for forgotten records this often at most.
 const SWEEP: Duration = Duration::from_secs(10);
 
@@ -107,7 +107,8 @@ impl Session {
             Stream::Live => (state.live_next, u64::MAX),
             Stream::Backfill => state.next_todo()?,
         };
-        let built = match self.build(lane, (from, to), outbox, out) {
+        let probe = self.lanes[lane.index()].stream(stream).hold.is_some();
+        let built = match self.build((lane, probe), (from, to), outbox, out) {
             Ok(built) => built,
             Err(error) => {
                 self.hold(now, lane, stream, 0, || error.to_string());
@@ -145,30 +146,32 @@ impl Session {
     /// Writes a message of records `from..=to` into `out`; a record too large for any message goes into quarantine.
     fn build(
         &mut self,
-        lane: Lane,
+        of: (Lane, bool),
         (from, to): (u64, u64),
         outbox: &mut dyn Outbox,
         out: &mut Vec<u8>,
     ) -> Result<Option<Built>, OutboxError> {
-        let written = self.write_batch(lane, (from, to), outbox, out)?;
+        let written = self.write_batch(of, (from, to), outbox, out)?;
         let Err((seq, bytes)) = written else { return Ok(written.ok().flatten()) };
+        let lane = of.0;
         outbox.refuse(lane, seq);
         let max = self.max_payload;
         self.quarantined(lane, seq, format!("its message of {bytes} bytes is above the {max} that may be sent"));
         // In its place there is a gap record now, which always fits.
-        Ok(self.write_batch(lane, (from, to), outbox, out)?.ok().flatten())
+        Ok(self.write_batch(of, (from, to), outbox, out)?.ok().flatten())
     }
 
     /// Writes a message, or gives the number and the size of a first record that fits in none.
     fn write_batch(
         &mut self,
-        lane: Lane,
+        (lane, probe): (Lane, bool),
         (from, to): (u64, u64),
         outbox: &mut dyn Outbox,
         out: &mut Vec<u8>,
     ) -> Result<Result<Option<Built>, (u64, usize)>, OutboxError> {
         let epoch = outbox.epoch();
-        let singly_until = self.lanes[lane.index()].singly_until;
+        // Alone: what may be the record that no broker takes, and what only probes.
+        let singly_until = if probe { u64::MAX } else { self.lanes[lane.index()].singly_until };
         let (writer, max_payload) = (&mut self.writer, self.max_payload);
         let batch = BATCH_BYTES.min(max_payload);
         let mut built: Option<Built> = None;
