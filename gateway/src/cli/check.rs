@@ -82,3 +82,39 @@ fn verdict(args: &Args, site: Option<&Site>, problems: &[Problem]) -> String {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checked(text: &str, strict: bool) -> (String, Value) {
+        let folder = tempfile::tempdir().unwrap();
+        let config = folder.path().join("site.toml");
+        std::fs::write(&config, text).unwrap();
+        let mut out = Vec::new();
+        let code = run(Args { config, json: true, strict }, &mut out).unwrap();
+        (format!("{code:?}"), serde_json::from_slice(&out).unwrap())
+    }
+
+    #[test]
+    fn every_problem_has_its_place_and_code() {
+        let (code, report) = checked("[site]\nid = \"a\"\ncolour = 1\n[[bus]]\nid = \"b\"\ntcp = \"h:0\"\n", false);
+        assert_eq!(code, format!("{:?}", ExitCode::from(exit::CONFIGURATION)));
+        let problems = report["problems"].as_array().unwrap();
+        let found: Vec<_> =
+            problems.iter().map(|p| (p["line"].as_u64().unwrap(), p["code"].as_str().unwrap())).collect();
+        assert!(found.contains(&(3, "gatehouse::config::unknown_key")), "{found:?}");
+        assert!(found.contains(&(6, "gatehouse::config::bad_value")), "{found:?}");
+    }
+
+    #[test]
+    fn a_warning_refuses_a_file_only_when_that_is_asked_for() {
+        let text =
+            "[site]\nid = \"a\"\n[[bus]]\nid = \"b\"\ntcp = \"h\"\n[[device]]\nid = \"d\"\nprofile = \"xy-md02\"\n";
+        let (code, report) = checked(text, false);
+        assert_eq!((code, &report["site"]["points"]), (format!("{:?}", ExitCode::SUCCESS), &json!(4)));
+        assert_eq!(report["problems"][0]["severity"], "warning");
+        let (code, _) = checked(text, true);
+        assert_eq!(code, format!("{:?}", ExitCode::from(exit::CONFIGURATION)));
+    }
+}

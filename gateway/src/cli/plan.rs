@@ -199,3 +199,61 @@ fn link_document(link: &LinkForecast, moves: f64) -> Value {
         "records_per_month": link.records, "moves_percent": moves,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SLOW: &str = r#"
+[site]
+id = "x"
+[[bus]]
+id = "slow"
+usb = "0403:6001"
+baud = 2400
+[[device]]
+id = "meter"
+unit = 1
+profile = "eastron-sdm630"
+interval = "500ms"
+"#;
+
+    fn planned(text: &str, allow_overload: bool) -> (String, Value) {
+        let folder = tempfile::tempdir().unwrap();
+        let config = folder.path().join("site.toml");
+        std::fs::write(&config, text).unwrap();
+        let mut out = Vec::new();
+        let args = Args { config, dead: 1, moves: 10.0, allow_overload, json: true };
+        let code = run(args, &mut out).unwrap();
+        (format!("{code:?}"), serde_json::from_slice(&out).unwrap())
+    }
+
+    fn code(code: u8) -> String {
+        format!("{:?}", ExitCode::from(code))
+    }
+
+    #[test]
+    fn a_bus_with_more_polls_than_time_is_refused_unless_that_is_allowed() {
+        let (refused, plan) = planned(SLOW, false);
+        assert_eq!((refused, &plan["ok"]), (code(exit::CONFIGURATION), &json!(false)));
+        assert!(plan["warnings"][0].as_str().unwrap().contains("bus slow: its polls need"), "{plan}");
+        let (allowed, plan) = planned(SLOW, true);
+        assert_eq!((allowed, &plan["ok"]), (code(exit::OK), &json!(true)));
+    }
+
+    #[test]
+    fn a_busy_bus_is_warned_of_and_a_quiet_one_is_not() {
+        // 876.7 ms of requests: see the lengths in the plan.
+        let (code_busy, plan) = planned(&SLOW.replace("500ms", "1s"), false);
+        assert_eq!((code_busy, plan["warnings"].as_array().unwrap().len()), (code(exit::OK), 1));
+        let (_, plan) = planned(&SLOW.replace("500ms", "10s"), false);
+        assert_eq!(plan["warnings"], json!([]));
+        assert_eq!(plan["buses"][0]["devices"][0]["requests"].as_array().unwrap().len(), 3);
+    }
+
+    #[test]
+    fn a_share_of_moves_is_a_percentage() {
+        assert_eq!(percent("2.5%"), Ok(2.5));
+        assert!(percent("101").is_err() && percent("much").is_err());
+    }
+}

@@ -283,7 +283,7 @@ impl InventorySource for SiteInventory {
             title: self.0.title.clone(),
             timezone: self.0.timezone.clone(),
             labels: self.0.labels.clone(),
-            software: format!("gatehouse {}", env!("CARGO_PKG_VERSION")),
+            software: env!("CARGO_PKG_VERSION").to_owned(),
         }
     }
 

@@ -314,7 +314,7 @@ impl Daemon {
             "trust": trust.as_str(), "before": change.before.as_str(), "step_us": change.step_us,
             "boot": change.stamp.boot.to_string(), "offset_us": change.offset_us,
         });
-        self.hub.audit("clock", &fields);
+        self.hub.audit("clock_set", &fields);
     }
 
     fn on_uplink(&mut self, event: UplinkEvent) {
