@@ -54,8 +54,8 @@ pub struct Line {
     /// Whether the adapter echoes, as found out since the port was opened.
     pub(super) echo_found: Option<bool>,
     pub(super) pace: Pace,
-    /// Requests in a row that ended with an early reply and nothing else.
-    pub(super) early_run: u8,
+    /// Grows with requests that ended with an early reply and nothing else, and shrinks with others.
+    pub(super) early_score: u8,
     /// Requests in a row that brought not one byte, on this connection.
     pub(super) silent_run: u8,
     pub(super) budget: Budget,
@@ -109,7 +109,7 @@ impl Line {
             late: Outstanding::default(),
             echo_found: None,
             pace: Pace::Unknown,
-            early_run: 0,
+            early_score: 0,
             silent_run: 0,
             budget: Budget::new(now),
             rng: Rng::with_seed(seed),
@@ -133,7 +133,7 @@ impl Line {
         self.port = Port::Open;
         self.rx.clear();
         self.free_at = self.free_at.max(now + self.silence());
-        (self.echo_found, self.pace, self.early_run, self.silent_run) = (None, Pace::Unknown, 0, 0);
+        (self.echo_found, self.pace, self.early_score, self.silent_run) = (None, Pace::Unknown, 0, 0);
         for device in self.devices.iter_mut().filter(|device| device.is_offline()) {
             device.backoff.probe_at = device.backoff.probe_at.min(now);
         }

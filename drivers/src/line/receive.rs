@@ -30,6 +30,10 @@ pub(super) const BABBLE: Duration = Duration::from_secs(2);
 /// Requests in a row without one byte after which a connection is given up.
 const SILENT_RUN: u8 = 3;
 
+/// A request that brought only an early reply weighs as much as so many whose reply took its time. Two in a row, or one
+/// in four, say that the port is no wire of its speed, and that the replies were no left-overs.
+const EARLY_WEIGHT: u8 = 4;
+
 /// Most bytes of noise before a reply that do not put it in doubt: half-duplex drivers add a few when they turn on.
 const GLITCH_MAX: usize = 4;
 
@@ -101,8 +105,8 @@ impl Line {
         let device = Some(self.devices[flight.device].ix);
         self.trace.note(now, Direction::Received, device, Verdict::TimedOut, &self.rx);
         if flight.early {
-            self.early_run = self.early_run.saturating_add(1);
-            if self.early_run >= 2 {
+            self.early_score = self.early_score.saturating_add(EARLY_WEIGHT);
+            if self.early_score >= 2 * EARLY_WEIGHT {
                 self.pace = Pace::Instant;
             }
         }
@@ -268,7 +272,9 @@ impl Line {
                 }
                 return self.drop_reply(now, flight, bytes, Verdict::Early);
             }
-            Pace::Unknown | Pace::Asked | Pace::Wire if !early => (self.pace, self.early_run) = (Pace::Wire, 0),
+            Pace::Unknown | Pace::Asked | Pace::Wire if !early => {
+                (self.pace, self.early_score) = (Pace::Wire, self.early_score.saturating_sub(1));
+            }
             Pace::Unknown | Pace::Asked | Pace::Wire | Pace::Instant => {}
         }
         if flight.echo_awaited && self.echo().is_none() && flight.shape.reply_bytes != self.request.len() {
