@@ -69,8 +69,9 @@ pub fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
     } else {
         plain::show(&mut world, run_for)?;
     }
+    let interrupted = world.interrupted();
     eprintln!("waiting until everything that was polled is delivered");
-    let outcome = summary::Outcome::take(&mut world, run_for.is_some());
+    let outcome = summary::Outcome::take(&mut world, run_for.is_some() && !interrupted);
     print!("{outcome}");
     if args.keep {
         println!("kept in {}", world.keep().display());

@@ -10,7 +10,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Cell, Gauge, Paragraph, Row, Table};
 
 use super::script::Script;
-use super::site::{Device, LatestRecord, Role};
+use super::site::{Device, LatestRecord, Role, Site};
 use super::world::World;
 use crate::receive::Tally;
 use crate::rig::{Link, Status};
@@ -26,7 +26,7 @@ pub(super) fn show(world: &mut World, run_for: Option<Duration>) -> anyhow::Resu
     let mut terminal = ratatui::try_init()?;
     let mut rate = Rate::default();
     let result = loop {
-        if run_for.is_some_and(|length| world.began.elapsed() >= length) {
+        if world.interrupted() || run_for.is_some_and(|length| world.began.elapsed() >= length) {
             break Ok(());
         }
         if let Some(script) = &mut script {
@@ -152,10 +152,15 @@ fn values(device: &Device, latest: &LatestRecord) -> String {
         };
         return format!("relays {}  inputs {}", of("relay") + &of("do"), of("input") + &of("di"));
     }
-    let wanted = ["voltage", "current", "power", "import", "frequency", "temperature", "humidity"];
+    let wanted = ["voltage", "current", "power", "import", "total", "frequency", "temperature", "humidity"];
     let shown = wanted.iter().filter_map(|wanted| latest.values.iter().find(|(name, _)| name.starts_with(wanted)));
-    let shown: Vec<String> = shown.map(|(name, value)| format!("{name} {value}")).take(4).collect();
-    shown.join("  ")
+    let shown = shown.map(|(name, value)| format!("{:>9} {:<3}", short(value), Site::unit_of(device, name)));
+    shown.take(4).collect::<Vec<String>>().join(" ")
+}
+
+/// At most one digit after the point: a picture, not a bill.
+fn short(value: &str) -> String {
+    value.parse::<f64>().map_or_else(|_| value.to_owned(), |number| format!("{number:.1}"))
 }
 
 fn draw_buses(frame: &mut Frame<'_>, area: Rect, status: &Status) {

@@ -16,7 +16,7 @@ const STEP: Duration = Duration::from_millis(50);
 pub(super) fn show(world: &mut World, run_for: Option<Duration>) -> anyhow::Result<()> {
     let mut script = run_for.map(Script::new);
     let (mut next, mut told, mut before) = (Duration::ZERO, 0, 0);
-    while run_for.is_none_or(|length| world.began.elapsed() < length) {
+    while !world.interrupted() && run_for.is_none_or(|length| world.began.elapsed() < length) {
         if let Some(script) = &mut script {
             script.play(world);
         }

@@ -132,6 +132,11 @@ impl Site {
         Ok(Site { devices, lines, tcp })
     }
 
+    /// The unit of a device's point, `""` for none.
+    pub(super) fn unit_of<'a>(device: &'a Device, point: &str) -> &'a str {
+        device.model.points().iter().find(|spec| spec.name == *point).map_or("", |spec| &spec.unit)
+    }
+
     /// Adds the buses and devices to a site file.
     pub(super) fn describe(&self, file: &mut SiteFile) {
         for ((id, line), (_, _, baud)) in self.lines.iter().zip(LINES) {
@@ -179,7 +184,7 @@ fn device(seed: u64, plan: Plan, profile: &Profile) -> (Device, Box<dyn Memory>)
     let bus = match place {
         LineA => LINES[0].0.to_owned(),
         LineB => LINES[1].0.to_owned(),
-        Tcp => format!("tcp-{id}"),
+        Tcp => format!("tcp-{}", id.split_once('-').map_or(id, |(_, place)| place)),
     };
     let exact = |p: &&gatehouse_drivers::modbus::point::PointSpec| {
         p.unit.ends_with("Wh") && p.name.contains("import") && matches!(p.kind(), Kind::Decimal { .. })

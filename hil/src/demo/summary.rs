@@ -19,7 +19,8 @@ pub(super) struct Outcome {
     missing: u64,
     newest: u64,
     outage: Option<(u64, Option<Duration>)>,
-    silenced_well: Option<bool>,
+    silence_noticed: bool,
+    scripted: bool,
     violations: u64,
     online: (usize, usize),
     ended: Result<(), String>,
@@ -52,7 +53,8 @@ impl Outcome {
             missing: missing(&tally, &last),
             newest: last.spool.lanes.iter().map(|lane| lane.newest).sum(),
             outage: marks.cut.map(|_| (marks.most_held, world.marks.drained)),
-            silenced_well: scripted.then_some(marks.silence_noticed),
+            silence_noticed: marks.silence_noticed,
+            scripted,
             violations: lines.map(|counts| counts.silence_violations.load(Relaxed)).sum(),
             online: (marks.most_online, world.site.devices.len()),
             tally,
@@ -74,9 +76,12 @@ impl Outcome {
             (self.tally.wrong > 0, format!("{} values are wrong", self.tally.wrong)),
             (self.tally.unknown > 0, format!("{} values belong to no device of the site", self.tally.unknown)),
             (self.tally.malformed > 0, format!("{} messages are malformed", self.tally.malformed)),
-            (self.outage.is_some_and(|(held, _)| held == 0), "the outage held nothing back".to_owned()),
-            (self.outage.is_some_and(|(_, drained)| drained.is_none()), "what was held did not drain".to_owned()),
-            (self.silenced_well == Some(false), "nobody noticed the silent meter".to_owned()),
+            (self.scripted && self.outage.is_none_or(|(held, _)| held == 0), "the outage held nothing back".to_owned()),
+            (
+                self.scripted && self.outage.is_some_and(|(_, drained)| drained.is_none()),
+                "what was held did not drain".to_owned(),
+            ),
+            (self.scripted && !self.silence_noticed, "nobody noticed the silent meter".to_owned()),
             (self.violations > 0, format!("the silence on a line was broken {} times", self.violations)),
             (self.online.0 < self.online.1, format!("only {} of {} devices came online", self.online.0, self.online.1)),
         ];
@@ -107,8 +112,8 @@ impl fmt::Display for Outcome {
             let drained = drained.map_or("never".to_owned(), |time| format!("{:.1} s", time.as_secs_f64()));
             writeln!(f, "outage        {held} records held, delivered {drained} after the link was mended")?;
         }
-        if let Some(noticed) = self.silenced_well {
-            writeln!(f, "silent meter  {}", if noticed { "noticed, and nobody else waited" } else { "not noticed" })?;
+        if self.silence_noticed {
+            writeln!(f, "silent meter  noticed, and its readings say why they are missing")?;
         }
         writeln!(f, "silence       {} violations of 3.5 characters on the lines", self.violations)?;
         let troubles = self.troubles();

@@ -40,6 +40,7 @@ pub(super) struct World {
     /// Position of the device that is silent.
     pub(super) silenced: Option<usize>,
     pub(super) marks: Marks,
+    interrupted: Arc<AtomicBool>,
     folder: tempfile::TempDir,
     _memory: tempfile::TempDir,
 }
@@ -95,6 +96,7 @@ impl World {
             events: Vec::new(),
             silenced: None,
             marks: Marks::default(),
+            interrupted: catch_interrupts()?,
             folder,
             _memory: memory,
         };
@@ -135,6 +137,11 @@ impl World {
         };
         self.asker = Some(std::thread::Builder::new().name("asker".into()).spawn(ask).context("no thread")?);
         Ok(())
+    }
+
+    /// Whether somebody wants the demo to end (SIGINT or SIGTERM).
+    pub(super) fn interrupted(&self) -> bool {
+        self.interrupted.load(Relaxed)
     }
 
     /// What the gateway said of itself last.
@@ -282,6 +289,27 @@ impl Drop for World {
             let _ = asker.join();
         }
     }
+}
+
+/// A flag that SIGINT and SIGTERM set in place of ending the process, so that the account is drawn up and folders go.
+fn catch_interrupts() -> anyhow::Result<Arc<AtomicBool>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let flag = Arc::<AtomicBool>::default();
+    let set = flag.clone();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    std::thread::Builder::new().name("signals".into()).spawn(move || {
+        runtime.block_on(async {
+            let (Ok(mut int), Ok(mut term)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
+                return;
+            };
+            tokio::select! {
+                _ = int.recv() => {}
+                _ = term.recv() => {}
+            }
+            set.store(true, Relaxed);
+        });
+    })?;
+    Ok(flag)
 }
 
 /// Waits until something holds.

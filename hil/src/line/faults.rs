@@ -50,8 +50,10 @@ pub struct Counts {
     pub replies: AtomicU64,
     /// Requests that began less than 3.5 characters after the last character on the line.
     pub silence_violations: AtomicU64,
-    /// Requests that began while a slave was sending.
+    /// Requests that began while a slave was sending and the master could have heard it.
     pub collisions: AtomicU64,
+    /// Requests that began in the moment in which a late reply began.
+    pub crossings: AtomicU64,
     /// Replies that were made late.
     pub late: AtomicU64,
     /// Replies that were broken, cut, doubled, foreign or noisy.

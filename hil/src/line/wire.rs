@@ -63,6 +63,8 @@ struct Transmission {
 
 /// Replies that may wait for a free line; one that comes when these are full is dropped.
 const MAX_PENDING: usize = 16;
+/// Bytes of a request that are kept: more than any frame has, so that a longer one is no sound request.
+const MAX_REQUEST: usize = 512;
 
 /// The pair and what hangs on it.
 pub struct Wire {
@@ -76,6 +78,8 @@ pub struct Wire {
     request_end: u64,
     garbled: bool,
     last_end: Option<u64>,
+    // When the master got the first byte of the reply under way.
+    heard: Option<u64>,
     sending: VecDeque<Chunk>,
     pending: Vec<Transmission>,
 }
@@ -94,6 +98,7 @@ impl Wire {
             request_end: 0,
             garbled: false,
             last_end: None,
+            heard: None,
             sending: VecDeque::new(),
             pending: Vec::new(),
         }
@@ -101,23 +106,32 @@ impl Wire {
 
     /// Takes what the master began to send at `now`.
     pub fn handle_bytes(&mut self, now: u64, bytes: &[u8]) {
-        if self.request.is_empty() {
+        let busy = self.sending.iter().any(|c| !c.echo);
+        if busy || self.last_end == Some(now) {
+            self.note_crossing(now);
+        } else if self.request.is_empty() {
             self.check_silence(now);
         }
-        if self.sending.iter().any(|c| !c.echo) {
-            count(&self.counts.collisions);
+        if busy {
             self.garbled = true;
             self.sending.iter_mut().for_each(|c| c.bytes.iter_mut().for_each(|b| *b ^= 0x55));
         }
         let time = self.speed.chars_ns(bytes.len());
         self.counts.busy_ns.fetch_add(time, Relaxed);
         self.request_end = if self.request.is_empty() { now } else { self.request_end.max(now) } + time;
-        if self.request.len() < 512 {
+        if self.request.len() < MAX_REQUEST {
             self.request.extend_from_slice(bytes);
         }
         if self.faults.echo.load(Relaxed) {
             self.sending.push_back(Chunk { at: self.request_end, bytes: bytes.to_vec(), echo: true });
         }
+    }
+
+    /// The master sends into a reply. Where it could have heard the reply begin, that is its fault; where a late reply
+    /// begins in the same moment, it is nobody's.
+    fn note_crossing(&mut self, now: u64) {
+        let heard = self.heard.is_some_and(|since| now.saturating_sub(since) >= self.speed.silence_ns());
+        count(if heard { &self.counts.collisions } else { &self.counts.crossings });
     }
 
     fn check_silence(&mut self, now: u64) {
@@ -138,6 +152,7 @@ impl Wire {
                 out.extend_from_slice(&chunk.bytes);
                 if !chunk.echo {
                     self.last_end = Some(now);
+                    self.heard.get_or_insert(now);
                 }
                 continue;
             }
@@ -234,6 +249,7 @@ impl Wire {
         let frame = self.pending.remove(first).frame;
         count(&self.counts.replies);
         self.counts.busy_ns.fetch_add(self.speed.chars_ns(frame.len()), Relaxed);
+        self.heard = None;
         let mut sent = 0;
         for bytes in frame.chunks(self.speed.chunk()) {
             sent += bytes.len();
@@ -303,13 +319,25 @@ mod tests {
     fn a_request_into_a_reply_spoils_both() {
         let mut wire = wire(9600);
         wire.handle_bytes(0, &request(1));
-        let begin = wire.speed.transaction_ns(8, 0);
-        run(&mut wire, begin);
-        wire.handle_bytes(begin, &request(2));
+        let middle = wire.speed.transaction_ns(8, 6) - wire.speed.silence_ns();
+        run(&mut wire, middle);
+        wire.handle_bytes(middle, &request(2));
         let out: Vec<u8> = run(&mut wire, u64::MAX).into_iter().map(|(_, b)| b).collect();
         assert_ne!(out, seal_rtu(1, &[3, 2, 0, 105]));
         assert_eq!(wire.counts.collisions.load(Relaxed), 1);
         assert_eq!(wire.counts.bad_requests.load(Relaxed), 1);
+    }
+
+    #[test]
+    fn a_request_that_crosses_the_beginning_of_a_late_reply_is_nobodys_fault() {
+        let mut wire = wire(9600);
+        wire.faults.late_every.store(1, Relaxed);
+        wire.faults.late_ms.store(200, Relaxed);
+        wire.handle_bytes(0, &request(1));
+        let begun = wire.speed.transaction_ns(8, 1) - wire.speed.silence_ns() + 200_000_000;
+        run(&mut wire, begun);
+        wire.handle_bytes(begun + 1, &request(2));
+        assert_eq!((wire.counts.collisions.load(Relaxed), wire.counts.crossings.load(Relaxed)), (0, 1));
     }
 
     #[test]

@@ -17,6 +17,8 @@ impl Child {
     /// When the program cannot be started.
     pub fn spawn(command: &mut Command) -> anyhow::Result<Self> {
         let program = command.get_program().to_string_lossy().into_owned();
+        // Ctrl-C at a terminal reaches a whole process group: the run decides when its children end.
+        command.process_group(0);
         // SAFETY: between fork and exec only one prctl call is made, which allocates nothing and takes no lock.
         unsafe {
             command.pre_exec(|| Ok(set_parent_process_death_signal(Some(Signal::KILL))?));
