@@ -88,6 +88,11 @@ impl Ledger {
         self.lanes.iter().filter(move |((_, name), _)| name == lane).flat_map(|(_, lane)| lane.records.values())
     }
 
+    /// Whether a record with this number came in a lane, in whatever epoch.
+    pub fn has(&self, lane: &str, seq: u64) -> bool {
+        self.lanes.iter().any(|((_, name), of)| name == lane && of.records.contains_key(&seq))
+    }
+
     /// The values of a device's point in the order of their numbers, those without one left out.
     pub fn values(&self, device: &str, point: &str) -> Vec<Value> {
         let lanes = self.lanes.values().flat_map(|lane| lane.records.values());
