@@ -141,23 +141,32 @@ impl Task {
     /// Passes outputs on and sends until the line has nothing more to say.
     async fn transmit(&mut self, tx: &mut Vec<u8>) {
         loop {
-            let close = self.drain();
-            let now = self.clock.mono();
-            if close && matches!(self.port, PortSlot::Open(_)) {
-                // On purpose, to get rid of late replies: open again at once.
-                self.line.borrow_mut().handle_closed(now);
-                self.port = PortSlot::Closed(Reopen { at: now, pause: REOPEN.0 });
-                continue;
+            if self.drain() {
+                self.close_on_purpose();
             }
             let PortSlot::Open(port) = &mut self.port else { return };
+            let now = self.clock.mono();
             tx.clear();
-            if !self.line.borrow_mut().poll_transmit(now, tx) {
+            if self.line.borrow_mut().poll_transmit(now, tx) {
+                match port.write(tx).await {
+                    Ok(()) => self.line.borrow_mut().handle_sent(self.clock.mono()),
+                    Err(e) => self.lost(&e.to_string(), REOPEN.0, now),
+                }
+            } else if self.drain() {
+                // Looking for something to send ended a poll, and with it the connection.
+                self.close_on_purpose();
+            } else {
                 return;
             }
-            match port.write(tx).await {
-                Ok(()) => self.line.borrow_mut().handle_sent(self.clock.mono()),
-                Err(e) => self.lost(&e.to_string(), REOPEN.0, now),
-            }
+        }
+    }
+
+    /// Closes the port to get rid of late replies, and opens it again at once.
+    fn close_on_purpose(&mut self) {
+        if matches!(self.port, PortSlot::Open(_)) {
+            let now = self.clock.mono();
+            self.line.borrow_mut().handle_closed(now);
+            self.port = PortSlot::Closed(Reopen { at: now, pause: REOPEN.0 });
         }
     }
 

@@ -98,10 +98,10 @@ impl Daemon {
     }
 
     fn change_uplink(&mut self, before: &Site, diff: &SiteDiff) {
-        match (&self.site.uplink, &self.uplink) {
+        match (self.uplink_settings(), &self.uplink) {
             (Some(settings), Some(uplink)) => {
                 if diff.uplink {
-                    uplink.reload(settings.clone());
+                    uplink.reload(settings);
                 }
                 if diff.inventory {
                     uplink.set_inventory(Rc::new(SiteInventory(self.site.clone())));

@@ -295,7 +295,7 @@ impl InventorySource for SiteInventory {
 fn device_entry(site: &Site, device: &Device) -> DeviceEntry {
     let point = |point: &gatehouse_config::PointConfig| PointEntry {
         point: point.spec.name.to_string(),
-        title: String::new(),
+        title: point.title.clone(),
         unit: point.spec.unit.clone(),
         kind: match point.spec.kind() {
             Kind::Bool => "bool",

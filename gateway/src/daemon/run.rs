@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use gatehouse_config::Site;
-use gatehouse_core::{DeviceIx, Lane, Mono};
+use gatehouse_core::{DeviceIx, Lane, Mono, Trust, Wall};
 use gatehouse_store::{Batch, CommitTicket, LastStop, OpenReport, Store, StoreEvent};
 use gatehouse_uplink::{BudgetUse, UplinkEvent, UplinkHandle};
 use sd_notify::NotifyState;
@@ -19,7 +19,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
 use super::bus::{self, BusHandle};
-use super::clock::Clock;
+use super::clock::{self, Clock};
 use super::device::DeviceRuntime;
 use super::hub::Hub;
 use super::outbox::StoreOutbox;
@@ -36,6 +36,10 @@ pub const DRAIN: Duration = Duration::from_secs(5);
 const KEEP_BUDGET: Duration = Duration::from_secs(1800);
 /// Where it is kept.
 const BUDGET_KEY: &[u8] = b"uplink/budget";
+/// Where the latest time is kept that the clock was known to have passed.
+const KNOWN_PAST_KEY: &[u8] = b"clock/known-past";
+/// How often that is renewed: it only has to tell which certificates have surely expired.
+const KEEP_KNOWN_PAST: Duration = Duration::from_secs(6 * 3600);
 /// Bus load is measured over this time.
 const LOAD_WINDOW: Duration = Duration::from_secs(60);
 
@@ -84,6 +88,7 @@ pub struct Daemon {
     pub link_up: bool,
     budget_kept: (Mono, BudgetUse),
     durable: Option<CommitTicket>,
+    known_past_kept: Mono,
 }
 
 /// Runs the daemon until a signal ends it.
@@ -140,6 +145,7 @@ async fn start(path: &Path, site: Site) -> anyhow::Result<(Daemon, Inputs)> {
         link_up: false,
         budget_kept: (started, BudgetUse::default()),
         durable: None,
+        known_past_kept: started,
     };
     daemon.look_at_clock();
     daemon.start_uplink();
@@ -197,7 +203,7 @@ impl Daemon {
         let added = here.iter().map(|d| self.hub.add(DeviceRuntime::new((*d).clone(), bus.id.clone())));
         let devices: Vec<DeviceIx> = added.collect();
         let seed = fastrand::u64(..);
-        let line = lines::line(bus, devices.iter().copied().zip(here.iter().copied()), seed, now);
+        let line = lines::line((position, bus), devices.iter().copied().zip(here.iter().copied()), seed, now);
         let handle = bus::spawn(bus.port.clone(), line, self.hub.clone(), self.hub.clock.clone(), &bus.id)?;
         let mut runtime = BusRuntime { handle, devices, busy: VecDeque::new() };
         runtime.tick(now);
@@ -206,7 +212,7 @@ impl Daemon {
 
     /// Starts the link to the core, if the site file names one.
     pub fn start_uplink(&mut self) {
-        self.uplink = self.site.uplink.clone().map(|settings| {
+        self.uplink = self.uplink_settings().map(|settings| {
             let outbox = Rc::new(RefCell::new(StoreOutbox(self.hub.store.clone())));
             let clock = self.hub.clock.clone();
             let inventory = Rc::new(SiteInventory(self.site.clone()));
@@ -219,6 +225,33 @@ impl Daemon {
         }
     }
 
+    /// The site file's settings of the link, with what the box knows of the past.
+    pub fn uplink_settings(&self) -> Option<gatehouse_uplink::Settings> {
+        let mut settings = self.site.uplink.clone()?;
+        let kept = self.hub.store.borrow().state(KNOWN_PAST_KEY);
+        let kept = kept.and_then(|text| std::str::from_utf8(&text).ok()?.parse().ok()).map(Wall);
+        settings.known_past = settings.known_past.max(clock::built()).max(kept.unwrap_or_default());
+        Some(settings)
+    }
+
+    /// Keeps the time, if the clock is set, as one that has certainly passed.
+    fn keep_known_past(&mut self) {
+        let now = self.hub.clock.now();
+        self.known_past_kept = now.mono;
+        if now.trust != Trust::Unset {
+            self.put_state(KNOWN_PAST_KEY, now.wall.0.to_string());
+        }
+    }
+
+    /// Sets a small piece of state.
+    fn put_state(&self, key: &[u8], value: String) {
+        let batch = Batch { state: vec![(key.into(), Some(value.into_bytes().into()))], events: Vec::new() };
+        let committed = self.hub.store.borrow_mut().commit(batch);
+        if let Err(e) = committed {
+            tracing::error!(error = %e, "state could not be kept");
+        }
+    }
+
     /// Keeps the day's use of the telemetry budget, if there is a budget and it was used.
     fn keep_budget(&mut self, now: Mono) {
         let limited = self.site.uplink.as_ref().is_some_and(|u| u.daily_telemetry_bytes.is_some());
@@ -227,12 +260,7 @@ impl Daemon {
             return;
         }
         self.budget_kept = (now, used);
-        let value = format!("{} {}", used.day, used.bytes).into_bytes();
-        let batch = Batch { state: vec![(BUDGET_KEY.into(), Some(value.into()))], events: Vec::new() };
-        let committed = self.hub.store.borrow_mut().commit(batch);
-        if let Err(e) = committed {
-            tracing::error!(error = %e, "the day's use of the telemetry budget could not be kept");
-        }
+        self.put_state(BUDGET_KEY, format!("{} {}", used.day, used.bytes));
     }
 
     async fn turn(&mut self, mut inputs: Inputs) -> anyhow::Result<()> {
@@ -297,6 +325,9 @@ impl Daemon {
         if now.since(self.budget_kept.0) >= KEEP_BUDGET {
             self.keep_budget(now);
         }
+        if now.since(self.known_past_kept) >= KEEP_KNOWN_PAST {
+            self.keep_known_past();
+        }
         systemd::notify(&[NotifyState::Watchdog]);
     }
 
@@ -315,6 +346,7 @@ impl Daemon {
             "boot": change.stamp.boot.to_string(), "offset_us": change.offset_us,
         });
         self.hub.audit("clock_set", &fields);
+        self.keep_known_past();
     }
 
     fn on_uplink(&mut self, event: UplinkEvent) {
@@ -379,6 +411,7 @@ impl Daemon {
         }
         let now = self.hub.clock.mono();
         self.keep_budget(now);
+        self.keep_known_past();
         self.hub.store.borrow_mut().shutdown(now).map_err(|e| Failure::error(exit::STORE, e.to_string()))?;
         let _ = std::fs::remove_file(&self.site.api.socket);
         let held: u64 =
