@@ -48,7 +48,7 @@ fn flush(site: &Site, lane: Lane, waiting: &mut Vec<Record>, sent: &mut Sent) {
     let settings = site.uplink.as_ref().expect("the site has an uplink");
     let mut writer = PayloadWriter::new(&site.id, settings.compress);
     let mut out = Vec::new();
-    writer.begin(&mut out, 1_760_000_000, lane, waiting[0].seq);
+    writer.begin(&mut out, 1_760_000_000_000_000, lane, waiting[0].seq);
     for (at, record) in waiting.iter().enumerate() {
         if at > 0 {
             writer.next(&mut out);

@@ -29,7 +29,7 @@ const MESSAGE_RECORDS: f64 = 256.0;
 const SAMPLED_RECORDS: usize = 1_000;
 /// A sequence number and an epoch of a box that has run for some months.
 const SEQ: u64 = 12_345_678;
-const EPOCH: u64 = 1_760_000_000;
+const EPOCH: u64 = 1_760_000_000_000_000;
 /// 2026-03-14T09:26:53.589Z.
 const WALL: Wall = Wall(1_773_480_413_589_000);
 
