@@ -22,6 +22,10 @@ const HOUSEKEEPING: Duration = Duration::from_secs(600);
 const RETRY: Duration = Duration::from_secs(5);
 /// The hot tail's bound, in units of `Settings::tail_bytes`.
 const TAIL_BOUND: usize = 4;
+/// The same while the disk is only slow.
+const TAIL_BOUND_SLOW: usize = 16;
+/// Most segment files of telemetry: thinned ones are small.
+const MAX_SEGMENTS: usize = 1024;
 /// An open segment that is delivered whole is deleted at once from this size on, else at the next housekeeping.
 const SMALL_SEGMENT: u64 = 256 << 10;
 
@@ -109,13 +113,15 @@ impl Store {
     /// Keeps the tail within its bound while the disk takes nothing: telemetry on the disk goes first, then what is in
     /// the tail.
     pub(crate) fn bound_tail(&mut self, at: usize) {
-        while self.spools[at].tail.bytes > self.settings.tail_bytes.saturating_mul(TAIL_BOUND) {
+        let refused = self.spools[at].retry.is_some();
+        let bound = self.settings.tail_bytes.saturating_mul(if refused { TAIL_BOUND } else { TAIL_BOUND_SLOW });
+        while self.spools[at].tail.bytes > bound {
             let full = self.troubles.contains_key(&TroubleKind::DiskFull);
             if full && self.spools[at].retry.is_some() && self.drop_oldest(1) {
                 self.spools[at].retry = None;
                 self.try_seal(at);
                 // One seal's time for what was given up, before more is.
-                if self.spools[at].tail.bytes < self.settings.tail_bytes.saturating_mul(TAIL_BOUND + 1) {
+                if self.spools[at].tail.bytes < bound + self.settings.tail_bytes {
                     return;
                 }
             }
@@ -254,11 +260,8 @@ impl Store {
 
     /// Brings the spool back within its bound: thins the older half of telemetry, then drops its oldest, then billing's.
     pub(crate) fn relieve(&mut self) {
-        while self.spool_bytes() > self.settings.max_bytes {
-            let telemetry = &self.spools[1];
-            let closed = telemetry.segments.len() - usize::from(telemetry.open.is_some());
-            let half = telemetry.segments.iter().take(closed.div_ceil(2));
-            let fresh = half.filter(|segment| segment.level == 0).min_by_key(|segment| segment.first).cloned();
+        while self.spool_bytes() > self.settings.max_bytes || self.spools[1].segments.len() > MAX_SEGMENTS {
+            let fresh = self.thinnable();
             let hard = self.spool_bytes() > self.settings.max_bytes / 8 * 9;
             match fresh {
                 Some(_) if self.thinning && !hard => return,
@@ -277,9 +280,20 @@ impl Store {
                 }
             }
         }
-        if self.spool_bytes() < self.settings.max_bytes / 4 * 3 {
+        if self.spool_bytes() < self.settings.max_bytes / 4 {
             self.recovered(TroubleKind::Bounded);
         }
+    }
+
+    /// The oldest segment that was not thinned and has half of the bound's bytes after it.
+    fn thinnable(&self) -> Option<Segment> {
+        let telemetry = &self.spools[1];
+        let mut after: u64 = telemetry.segments.iter().map(|segment| segment.bytes).sum();
+        telemetry.segments.iter().find_map(|segment| {
+            after -= segment.bytes;
+            let old = after >= self.settings.max_bytes / 2 && telemetry.open != Some(segment.id);
+            (old && segment.level == 0).then(|| segment.clone())
+        })
     }
 
     fn thinned(&mut self, id: u64, result: Result<(Segment, u64), String>) {
@@ -307,7 +321,9 @@ impl Store {
         let spool = &mut self.spools[at];
         let Some(segment) = spool.segments.pop_front_if(|segment| spool.open != Some(segment.id)) else { return false };
         let book = &self.books[spool.lane.index()];
-        let lost = segment.records.min(book.done.missing_count(segment.first, segment.last));
+        // Of a thinned segment, what is gone already was counted then; the gap tells of all that its numbers held.
+        let lost = book.done.missing_count(segment.first, segment.last);
+        let counted = lost.saturating_sub(segment.records);
         spool.cursor = None;
         let lane = spool.lane;
         let gap = crate::gap::Gap {
@@ -317,8 +333,10 @@ impl Store {
             reason: Reason::Bounded,
             stamp: self.stamp,
         };
-        self.books[lane.index()].add_gap(gap);
-        let up_to = self.books[lane.index()].newest;
+        let book = &mut self.books[lane.index()];
+        book.add_gap(gap);
+        book.lost -= counted.min(book.lost);
+        let up_to = book.newest;
         self.events.push_back(StoreEvent::Sendable { lane, up_to });
         self.checkpoint(vec![segment.path], Vec::new());
         true
@@ -347,7 +365,7 @@ impl Store {
         let lane = spool.lane;
         let paths = gone.into_iter().map(|segment| segment.path).collect();
         self.checkpoint(paths, if close { vec![lane] } else { Vec::new() });
-        if self.spool_bytes() < self.settings.max_bytes / 4 * 3 {
+        if self.spool_bytes() < self.settings.max_bytes / 4 {
             self.recovered(TroubleKind::Bounded);
         }
     }
@@ -447,8 +465,8 @@ impl Store {
 
     fn bounded(&mut self) {
         let text = format!(
-            "the spool has reached its bound of {} bytes: the oldest telemetry is thinned, then dropped; bring the link \
-             back or raise the bound",
+            "the spool has reached its bound of {} bytes, or the disk does not keep up: the oldest telemetry is thinned, \
+             then dropped; bring the link back or raise the bound",
             self.settings.max_bytes
         );
         self.trouble(TroubleKind::Bounded, text);

@@ -22,7 +22,7 @@ pub struct Settings {
     /// See `commit_window_down`.
     pub down_after: Duration,
     /// Unacknowledged telemetry in the hot tail beyond this is sealed early; four times as much is the tail's bound
-    /// while the disk is full.
+    /// while the disk refuses, sixteen times while it is only slow.
     pub tail_bytes: usize,
     /// Size at which a segment file is closed, capped to an eighth of `max_bytes`.
     pub segment_bytes: u64,

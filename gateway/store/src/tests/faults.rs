@@ -114,6 +114,9 @@ fn at_its_bound_the_spool_thins_then_drops_telemetry_and_keeps_billing() {
                 rig.now = rig.now + Duration::from_secs(301);
             }
             rig.append(Lane::Telemetry, tag);
+            if tag % 500 == 0 {
+                rig.settle();
+            }
         }
         rig.pass(Duration::from_secs(2));
         rig.settle();
