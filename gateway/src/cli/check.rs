@@ -30,7 +30,7 @@ pub(crate) fn run(args: Args, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
         Ok(loaded) => (Some(loaded.site), loaded.warnings),
         Err(problems) => (None, problems.0),
     };
-    let ok = site.is_some() && !(args.strict && !problems.is_empty());
+    let ok = site.is_some() && (problems.is_empty() || !args.strict);
     if args.json {
         let summary = site.as_ref().map(summary);
         let problems: Vec<Value> = problems.iter().map(document).collect();
