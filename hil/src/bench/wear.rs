@@ -9,8 +9,9 @@ use super::spool::{self, Meter};
 use super::stage::Folders;
 use super::{Bench, Row};
 
-/// Simulated hours of one run; a day is so many times more.
-const HOURS: u64 = 3;
+/// Simulated hours of a run with the link up, and with the link down, where each hour takes many syncs.
+const HOURS_UP: u64 = 24;
+const HOURS_DOWN: u64 = 6;
 /// Points of one meter.
 const POINTS: u16 = 20;
 /// Size of the file system.
@@ -99,7 +100,8 @@ fn day(points: u64, link_up: bool) -> anyhow::Result<(u64, &'static str)> {
     let folders = Folders::new()?;
     let meters = (0..points / u64::from(POINTS)).map(|number| Meter::of_noisy_floats(POINTS, number));
     let meters = meters.collect::<anyhow::Result<Vec<Meter>>>()?;
-    let run = |dir: &Path| spool::run(dir, folders.memory.path(), &meters, HOURS * 60, link_up);
+    let hours = if link_up { HOURS_UP } else { HOURS_DOWN };
+    let run = |dir: &Path| spool::run(dir, folders.memory.path(), &meters, hours * 60, link_up);
     let (bytes, how) = match Disk::mount(folders.disk.path()) {
         Ok(disk) => {
             let before = disk.written()?;
@@ -113,5 +115,5 @@ fn day(points: u64, link_up: bool) -> anyhow::Result<(u64, &'static str)> {
             (own_writes()? - before, "own writes only")
         }
     };
-    Ok((bytes * 24 / HOURS, how))
+    Ok((bytes * 24 / hours, how))
 }

@@ -305,7 +305,11 @@ mod tests {
         let context = |device, at_us| Context { device, at_us, now_ns: 0, backfill: false };
         assert_eq!(judge.value(context("m", at_us), "voltage_l1", &number), Verdict::Right);
         assert_eq!(judge.value(context("m", at_us), "voltage_l2", &number), Verdict::Wrong);
-        assert_eq!(judge.value(context("m", at_us - 2 * POLL_SPAN_US), "voltage_l1", &number), Verdict::Wrong);
+        let energy = device.model.value("import_energy", device.model.generation(at_us)).unwrap();
+        let energy = Delivered::Number(energy.to_string().parse().unwrap());
+        assert_eq!(judge.value(context("m", at_us), "import_energy", &energy), Verdict::Right);
+        let earlier = context("m", at_us - 2 * POLL_SPAN_US);
+        assert_eq!(judge.value(earlier, "import_energy", &energy), Verdict::Wrong, "a counter's later state");
         assert_eq!(judge.value(context("other", at_us), "voltage_l1", &number), Verdict::Unknown);
     }
 

@@ -112,3 +112,42 @@ fn run(mut master: File, mut wire: Wire, stop: &AtomicBool) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::slave::answer::{Exception, Words};
+    use crate::slave::frame::seal_rtu;
+
+    struct Constant;
+    impl Memory for Constant {
+        fn word(&mut self, _: Words, address: u16) -> Result<u16, Exception> {
+            Ok(address)
+        }
+    }
+
+    /// Reads until `bytes` have come; a line that stays silent for ten seconds ends the test.
+    fn read(port: &mut File, bytes: usize) -> Vec<u8> {
+        let mut all = Vec::new();
+        let patience = Timespec { tv_sec: 10, tv_nsec: 0 };
+        while all.len() < bytes && poll(&mut [PollFd::new(port, PollFlags::IN)], Some(&patience)).unwrap() > 0 {
+            let mut buffer = [0; 256];
+            let n = port.read(&mut buffer).unwrap();
+            all.extend_from_slice(&buffer[..n]);
+        }
+        all
+    }
+
+    #[test]
+    fn a_master_on_the_port_gets_its_answer_no_sooner_than_the_wire_allows() {
+        let line = SerialLine::start(Speed::new(19_200), vec![(3, Box::new(Constant))]).unwrap();
+        let mut port = File::options().read(true).write(true).open(line.path()).unwrap();
+        let begin = now_ns();
+        port.write_all(&seal_rtu(3, &[3, 0, 7, 0, 2])).unwrap();
+        let reply = read(&mut port, 9);
+        assert_eq!(reply, seal_rtu(3, &[3, 4, 0, 7, 0, 8]));
+        let speed = Speed::new(19_200);
+        assert!(now_ns() - begin >= speed.transaction_ns(8, 9) - speed.silence_ns());
+        assert_eq!(line.counts.requests.load(Relaxed), 1);
+    }
+}

@@ -155,3 +155,46 @@ impl SharedTally {
         f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Holds 5 everywhere.
+    struct Five;
+    impl Judge for Five {
+        fn value(&mut self, _: Context<'_>, _: &str, value: &Delivered<'_>) -> Verdict {
+            if *value == Delivered::Number(5.0) { Verdict::Right } else { Verdict::Wrong }
+        }
+    }
+
+    fn take(tally: &mut Tally, topic: &str, seq: u64, value: u32) {
+        let payload = format!(
+            r#"{{"v":1,"box":"b","epoch":1,"lane":"telemetry","seq":{seq},"records":[
+            {{"seq":{seq},"time":"2026-11-23T10:00:00Z","device":"m","values":{{"u":{value}}},"missing":{{"i":"timeout"}}}}]}}"#
+        );
+        tally.take(topic, payload.as_bytes(), 1, &mut Five);
+    }
+
+    #[test]
+    fn a_tally_counts_what_is_new_once_and_tells_the_first_trouble() {
+        let mut tally = Tally::default();
+        take(&mut tally, "g/v1/b/telemetry/live", 1, 5);
+        take(&mut tally, "g/v1/b/telemetry/live", 3, 5);
+        take(&mut tally, "g/v1/b/telemetry/backfill", 1, 6);
+        take(&mut tally, "g/v1/b/telemetry/live", 2, 6);
+        take(&mut tally, "g/v1/b/status", 9, 6);
+        assert_eq!((tally.messages, tally.records, tally.values, tally.missing), (4, 3, 3, 3));
+        assert_eq!((tally.duplicates, tally.out_of_order, tally.wrong, tally.malformed), (1, 1, 1, 0));
+        assert!(tally.first_trouble.as_deref().is_some_and(|text| text.starts_with("m u = Number(6.0)")));
+    }
+
+    #[test]
+    fn a_message_that_is_not_as_documented_is_malformed() {
+        let mut tally = Tally::default();
+        for payload in ["{", "{}", r#"{"v":2,"box":"b","epoch":1,"lane":"telemetry","seq":1,"records":[]}"#] {
+            tally.take("g/v1/b/telemetry/live", payload.as_bytes(), 1, &mut Five);
+        }
+        assert_eq!((tally.malformed, tally.records), (3, 0));
+    }
+}

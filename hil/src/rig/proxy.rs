@@ -161,3 +161,69 @@ async fn pump(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{ErrorKind, Read, Write};
+    use std::time::Duration;
+
+    use super::*;
+
+    /// A server that gives every byte back.
+    fn echo() -> SocketAddr {
+        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                std::thread::spawn(move || {
+                    let mut reader = stream.try_clone().unwrap();
+                    let _ = std::io::copy(&mut reader, &mut stream);
+                });
+            }
+        });
+        address
+    }
+
+    fn connect(proxy: &Proxy, patience: Duration) -> std::net::TcpStream {
+        let stream = std::net::TcpStream::connect(proxy.address).unwrap();
+        stream.set_read_timeout(Some(patience)).unwrap();
+        stream
+    }
+
+    #[test]
+    fn a_cut_link_ends_connections_and_a_mended_one_carries_again() {
+        let proxy = Proxy::start(echo()).unwrap();
+        let mut byte = [0];
+        let mut first = connect(&proxy, Duration::from_secs(10));
+        first.write_all(b"a").unwrap();
+        first.read_exact(&mut byte).unwrap();
+        assert_eq!(&byte, b"a");
+        assert!(proxy.traffic.connack_ns.load(Relaxed) > 0);
+        proxy.set(Link::Cut);
+        assert!(matches!(first.read(&mut byte), Ok(0) | Err(_)), "the cut ends what is open");
+        let mut second = connect(&proxy, Duration::from_secs(10));
+        assert!(matches!(second.read(&mut byte), Ok(0) | Err(_)), "and what is new");
+        proxy.set(Link::Up);
+        let mut third = connect(&proxy, Duration::from_secs(10));
+        third.write_all(b"b").unwrap();
+        third.read_exact(&mut byte).unwrap();
+        assert_eq!(&byte, b"b");
+    }
+
+    #[test]
+    fn a_frozen_link_keeps_what_it_was_given_until_it_thaws() {
+        let proxy = Proxy::start(echo()).unwrap();
+        let mut byte = [0];
+        let mut stream = connect(&proxy, Duration::from_millis(200));
+        stream.write_all(b"a").unwrap();
+        stream.read_exact(&mut byte).unwrap();
+        proxy.set(Link::Frozen);
+        stream.write_all(b"b").unwrap();
+        let nothing = stream.read(&mut byte).unwrap_err();
+        assert!(matches!(nothing.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut));
+        proxy.set(Link::Up);
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        stream.read_exact(&mut byte).unwrap();
+        assert_eq!(&byte, b"b");
+    }
+}

@@ -158,3 +158,41 @@ fn lateness(shared: &Shared) -> Duration {
     shared.counts.late.fetch_add(1, Relaxed);
     Duration::from_millis(u64::from(shared.faults.late_ms.load(Relaxed)))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+
+    use super::*;
+    use crate::slave::answer::{Exception, Words};
+
+    struct Constant(u16);
+    impl Memory for Constant {
+        fn word(&mut self, _: Words, address: u16) -> Result<u16, Exception> {
+            Ok(self.0 + address)
+        }
+    }
+
+    fn request(transaction: u16, unit: u8) -> Vec<u8> {
+        let mut frame = Vec::new();
+        seal_tcp(transaction, unit, &[3, 0, 1, 0, 1], &mut frame);
+        frame
+    }
+
+    #[test]
+    fn units_behind_one_server_answer_for_themselves_and_silent_ones_not_at_all() {
+        let units: Vec<(u8, Box<dyn Memory>)> = vec![(1, Box::new(Constant(100))), (2, Box::new(Constant(200)))];
+        let slaves = TcpSlaves::start(vec![TcpSlave { units, delay: Duration::ZERO }]).unwrap();
+        slaves.faults.set_silent(1, true);
+        let mut stream = TcpStream::connect(slaves.addresses[0]).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        stream.write_all(&[request(7, 1), request(8, 9), request(9, 2)].concat()).unwrap();
+        let mut reply = [0; 11];
+        stream.read_exact(&mut reply).unwrap();
+        assert_eq!(reply, [0, 9, 0, 0, 0, 5, 2, 3, 2, 0, 201]);
+        assert_eq!(slaves.counts.unanswered.load(Relaxed), 2);
+        stream.write_all(b"GET / HTTP/1.1\r\n").unwrap();
+        assert_eq!(stream.read(&mut reply).unwrap(), 0, "what is not Modbus ends the connection");
+    }
+}
