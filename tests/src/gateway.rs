@@ -1,5 +1,7 @@
 //! The `gatehouse` command, as built by this workspace.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output};
 use std::sync::OnceLock;
@@ -45,10 +47,26 @@ pub struct Gateway {
 impl Gateway {
     /// Starts the daemon with a site file.
     pub fn start(stage: &Stage, config: &Path) -> Self {
+        Self::start_with(stage, config, &[])
+    }
+
+    /// Starts the daemon with a site file and these variables in its environment.
+    pub fn start_with(stage: &Stage, config: &Path, environment: &[(&str, &str)]) -> Self {
         let mut command = gatehouse();
-        command.arg("run").arg("--config").arg(config);
+        command.arg("run").arg("--config").arg(config).envs(environment.iter().copied());
         let process = Process::start("gatehouse", stage.path(), &mut command);
         Gateway { process, config: config.to_owned() }
+    }
+
+    /// Asks the daemon's HTTP port; gives the status and the body.
+    pub fn get(&self, stage: &Stage, path: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect(("127.0.0.1", stage.http())).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: box\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no HTTP: {answer}"));
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+        (status.unwrap_or_else(|| panic!("no status: {head}")), body.to_owned())
     }
 
     /// Runs a command that talks to this daemon.

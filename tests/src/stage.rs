@@ -13,6 +13,7 @@ use rcgen::{
 #[derive(Debug)]
 pub struct Stage {
     folder: tempfile::TempDir,
+    http: u16,
 }
 
 impl Default for Stage {
@@ -24,7 +25,12 @@ impl Default for Stage {
 impl Stage {
     /// An empty stage.
     pub fn new() -> Self {
-        Stage { folder: tempfile::Builder::new().prefix("gatehouse-").tempdir().unwrap() }
+        Stage { folder: tempfile::Builder::new().prefix("gatehouse-").tempdir().unwrap(), http: free_port() }
+    }
+
+    /// The port of `/metrics` and `/health`.
+    pub fn http(&self) -> u16 {
+        self.http
     }
 
     /// The folder.
@@ -48,9 +54,10 @@ impl Stage {
     /// failure; `uplink` goes on in the same table, then come buses and devices.
     pub fn site(&self, broker: &str, uplink: &str, rest: &str) -> PathBuf {
         let folder = self.path().display();
+        let http = self.http;
         let text = format!(
             "[site]\nid = \"box-1\"\n[data]\ndir = \"{folder}/data\"\ntail = \"{folder}/tail\"\n\
-             [http]\nlisten = \"off\"\n[api]\nsocket = \"{folder}/api.sock\"\n\
+             [http]\nlisten = \"127.0.0.1:{http}\"\n[api]\nsocket = \"{folder}/api.sock\"\n\
              [uplink]\nbrokers = [\"{broker}\"]\nbackoff_first = \"100ms\"\nbackoff_last = \"200ms\"\n{uplink}\n{rest}"
         );
         self.write("site.toml", &text)

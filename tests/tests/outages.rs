@@ -168,6 +168,11 @@ fn a_slave_that_dies_and_returns_leaves_reasons_and_then_values() {
     let gateway = Gateway::start(&stage, &site(&stage, &broker, &slave));
     receiver.until("readings", 60 * SECONDS, |ledger| (ledger.count() > 10).then_some(()));
 
+    assert_eq!(gateway.get(&stage, "/health").0, 200);
+    let (_, metrics) = gateway.get(&stage, "/metrics");
+    let polled = metrics.lines().any(|line| line.starts_with("gatehouse_") && line.contains("bus=\"tcp\""));
+    assert!(polled, "the bus has its metrics:\n{metrics}");
+
     slave.process().kill();
     let reason = receiver.until("a reason instead of a value", 60 * SECONDS, |ledger| {
         let reasons = ledger.records("telemetry").filter_map(|record| record.json["missing"]["reads"].as_str());
@@ -178,6 +183,8 @@ fn a_slave_that_dies_and_returns_leaves_reasons_and_then_values() {
         (status["buses"][0]["open"] == false).then(|| status.clone())
     });
     assert!(dead["buses"][0]["error"].is_string(), "{dead}");
+    let (code, health) = gateway.get(&stage, "/health");
+    assert_eq!(code, 503, "a bus without its port is no health: {health}");
     eventually("the gateway to go on", SECONDS, || (receiver.ledger().missing().is_empty()).then_some(()));
     close(gateway, &mut receiver);
 }
