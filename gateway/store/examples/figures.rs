@@ -194,6 +194,7 @@ fn main() -> Result<(), StoreError> {
     now = now + Duration::from_secs(120);
     let readings = span(&mut store, &mut meters, &mut now, 1000, false)?;
     store.shutdown(now)?;
+    drop(store);
     let start = Instant::now();
     let (mut store, report) = open("million", now)?;
     println!("opening with {readings} readings held: {:?} ({:?})", start.elapsed(), report.last_stop);

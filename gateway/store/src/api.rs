@@ -10,10 +10,13 @@ use gatehouse_core::{BootId, Event, Lane, Stamp, Trust, Wall};
 pub struct Batch {
     /// State to set (`Some`) or to delete (`None`). Keys are of the caller's making: at most 256 bytes, by convention a
     /// kind, a slash and an identity (`alarm/boiler-1`), so that a scan by prefix gives one kind.
-    pub state: Vec<(Box<[u8]>, Option<Box<[u8]>>)>,
+    pub state: Vec<StateChange>,
     /// Events for the event lanes, in order.
     pub events: Vec<(Lane, Stamp, Event)>,
 }
+
+/// A state key, and its new value or nothing.
+pub type StateChange = (Box<[u8]>, Option<Box<[u8]>>);
 
 /// Names a batch until [`StoreEvent::Committed`] says that it is on the disk. Tickets are committed in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -33,8 +33,8 @@ mod tests;
 mod wire;
 
 pub use api::{
-    Batch, ClockOffset, CommitTicket, LaneStatus, LastStop, OpenReport, StoreEvent, StoreStatus, Trouble, TroubleKind,
-    Written,
+    Batch, ClockOffset, CommitTicket, LaneStatus, LastStop, OpenReport, StateChange, StoreEvent, StoreStatus, Trouble,
+    TroubleKind, Written,
 };
 pub use error::StoreError;
 pub use settings::Settings;

@@ -213,7 +213,7 @@ fn find_segments(settings: &Settings, disk: &Disk, found: &mut Disks) -> io::Res
                 match put_aside(disk, &target, &bytes) {
                     Ok(()) => found.quarantined.push(target),
                     Err(error) => {
-                        tracing::warn!(path = %target.display(), %error, "damaged bytes could not be put aside")
+                        tracing::warn!(path = %target.display(), %error, "damaged bytes could not be put aside");
                     }
                 }
             }

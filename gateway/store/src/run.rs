@@ -517,7 +517,14 @@ impl Store {
         while !self.checkpoints.is_empty() {
             self.wait()?;
         }
-        if self.timers.checkpoint_retry.is_some() { Err(self.unwritten()) } else { Ok(()) }
+        if self.timers.checkpoint_retry.is_some() {
+            return Err(self.unwritten());
+        }
+        // The mark says that these numbers are the last: one more must take the mark away first, by a reservation.
+        for book in &mut self.books {
+            book.ceiling = book.next - 1;
+        }
+        Ok(())
     }
 
     fn wait(&mut self) -> Result<(), StoreError> {

@@ -316,7 +316,7 @@ impl Store {
             None => {
                 let gone = held.saturating_sub(self.books[lane.index()].held());
                 let bytes = &mut self.commits.event_bytes[lane.index()];
-                *bytes -= if held == 0 { *bytes } else { *bytes * gone / held };
+                *bytes -= (*bytes * gone).checked_div(held).unwrap_or(*bytes);
                 match self.commits.delete.last_mut() {
                     Some((of, _, end)) if *of == lane && *end + 1 == first => *end = last,
                     _ => self.commits.delete.push((lane, first, last)),

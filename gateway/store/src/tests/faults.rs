@@ -103,18 +103,18 @@ fn at_its_bound_the_spool_thins_then_drops_telemetry_and_keeps_billing() {
         settings.tail_bytes = 64 << 10;
     });
     rig.append(Lane::Billing, 1);
-    let mut tag = 0;
+    let mut tag = 0u64;
     let (mut thinned, mut dropped) = (false, false);
     while !(thinned && dropped) {
         assert!(tag < 900_000, "the bound is never reached");
         for _ in 0..3000 {
             tag += 1;
-            if thinned && tag % 3 == 0 {
+            if thinned && tag.is_multiple_of(3) {
                 // From now on thinning gains nothing: each device has one sample in each span.
                 rig.now = rig.now + Duration::from_secs(301);
             }
             rig.append(Lane::Telemetry, tag);
-            if tag % 500 == 0 {
+            if tag.is_multiple_of(500) {
                 rig.settle();
             }
         }

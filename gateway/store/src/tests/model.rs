@@ -197,7 +197,7 @@ fn damage(spool: &std::path::Path, flip: u64) {
         let mut bytes = std::fs::read(path).unwrap();
         let at = usize::try_from(flip >> 20).unwrap() % bytes.len();
         let end = (at + 40).min(bytes.len());
-        if flip % 3 == 0 {
+        if flip.is_multiple_of(3) {
             bytes.truncate(at);
         } else {
             bytes[at..end].iter_mut().for_each(|byte| *byte ^= 0x5a);

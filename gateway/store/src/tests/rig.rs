@@ -46,13 +46,13 @@ pub(super) fn readings(tag: u64) -> Vec<PointReading> {
     let mut all = vec![
         reading(0, Ok(Value::Decimal(Decimal { mantissa: i128::from(tag) * 7, exponent: -2 }))),
         reading(1, Ok(Value::F32(volts))),
-        reading(2, Ok(Value::Bool(tag % 2 == 0))),
+        reading(2, Ok(Value::Bool(tag.is_multiple_of(2)))),
         reading(3, Ok(Value::Text(format!("t{tag}").into()))),
     ];
-    if tag % 5 == 0 {
+    if tag.is_multiple_of(5) {
         all[1].value = Err(gatehouse_core::NoData::Timeout);
     }
-    if tag % 7 == 0 {
+    if tag.is_multiple_of(7) {
         all.remove(2);
     }
     all

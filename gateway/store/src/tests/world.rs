@@ -154,6 +154,22 @@ fn an_orderly_stop_leaves_no_gap_and_goes_on_with_the_next_number() {
 }
 
 #[test]
+fn a_sample_after_an_orderly_stop_takes_its_mark_away_first() {
+    let mut rig = Rig::new(|_| {});
+    rig.append(Lane::Billing, 1);
+    let (now, stamp) = (rig.now, rig.stamp());
+    rig.store().shutdown(now).unwrap();
+    let one_more = rig.store().append_sample(Lane::Billing, stamp, &super::rig::schema("meter-1"), &readings(2));
+    assert_eq!(one_more, Err(StoreError::NoNumbers(Lane::Billing)));
+    rig.settle();
+    let seq = rig.append(Lane::Billing, 3);
+    rig.settle();
+    rig.cut();
+    assert_eq!(rig.report.last_stop, LastStop::PowerCut);
+    assert!(rig.append(Lane::Billing, 4) > seq);
+}
+
+#[test]
 fn state_and_its_event_are_there_together_after_a_power_cut() {
     let mut rig = Rig::new(|_| {});
     let ticket =
