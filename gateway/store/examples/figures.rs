@@ -180,9 +180,10 @@ fn main() -> Result<(), StoreError> {
             let each = status.written.block_bytes as f64 / status.written.readings.max(1) as f64;
             println!(
                 "{points} points at 1 min, link {link}: {:.2} MB a day by the process's counter, {} syncs, {readings} readings, \
-                 {each:.2} bytes a reading sealed",
+                 {each:.2} bytes a reading sealed, RssAnon {} KiB",
                 per_day as f64 / 1e6,
                 status.written.syncs * 1440 / minutes,
+                anon_kib(),
             );
             store.shutdown(now)?;
         }
@@ -193,6 +194,7 @@ fn main() -> Result<(), StoreError> {
     let mut meters = Meters::new(50);
     now = now + Duration::from_secs(120);
     let readings = span(&mut store, &mut meters, &mut now, 1000, false)?;
+    println!("RssAnon after sealing them: {} KiB", anon_kib());
     store.shutdown(now)?;
     drop(store);
     let start = Instant::now();
