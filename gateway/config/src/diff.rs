@@ -69,7 +69,7 @@ impl Site {
         let alike = (&one.port, one.framing, &one.line, one.wire, one.turnaround)
             == (&two.port, two.framing, &two.line, two.wire, two.turnaround);
         let devices = self.devices_on(at).map(|(_, device)| device);
-        alike && devices.map(polled).eq(new.devices_on(other).map(|(_, device)| polled(device)))
+        alike && devices.map(|device| polled(device)).eq(new.devices_on(other).map(|(_, device)| polled(device)))
     }
 }
 

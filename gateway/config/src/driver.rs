@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use gatehouse_drivers::modbus::planner::PlanError;
+use gatehouse_drivers::modbus::point::PointSpec;
 use gatehouse_drivers::modbus::{Cost, ModbusDevice};
 
 use crate::site::{Bus, Device};
@@ -17,7 +18,10 @@ pub fn driver(bus: &Bus, device: &Device) -> ModbusDevice {
 
 /// Plans the requests of a device.
 pub(crate) fn plan(bus: &Bus, device: &Device) -> Result<ModbusDevice, PlanError> {
-    let specs: Vec<_> = device.points.iter().map(|point| point.spec.clone()).collect();
+    // What only people read stays with the site; a site of thousands of points would hold it twice.
+    let bare =
+        |spec: &PointSpec| PointSpec { unit: String::new(), note: String::new(), bits: Vec::new(), ..spec.clone() };
+    let specs: Vec<_> = device.points.iter().map(|point| bare(&point.spec)).collect();
     let groups = device.groups.iter().map(|group| group.points.clone()).collect();
     ModbusDevice::new(bus.framing, device.unit, specs, groups, device.limits.clone(), cost(bus, device))
 }

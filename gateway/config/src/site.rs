@@ -41,7 +41,7 @@ pub struct Site {
     /// Buses, in the order of the file.
     pub buses: Vec<Bus>,
     /// Devices, in the order of the file; [`DeviceIx`] counts here.
-    pub devices: Vec<Device>,
+    pub devices: Vec<Arc<Device>>,
 }
 
 /// The unix socket of the API.
@@ -217,25 +217,51 @@ pub struct PointConfig {
 impl Site {
     /// The device with this id.
     pub fn device_by_id(&self, id: &str) -> Option<(DeviceIx, &Device)> {
-        self.devices_with_ix().find(|(_, device)| device.id == *id)
+        self.devices_with_ix().map(|(ix, device)| (ix, &**device)).find(|(_, device)| device.id == *id)
     }
 
     /// The device at `ix`.
     pub fn device(&self, ix: DeviceIx) -> Option<&Device> {
-        self.devices.get(usize::try_from(ix.0).ok()?)
+        self.devices.get(usize::try_from(ix.0).ok()?).map(|device| &**device)
     }
 
     /// The devices of the bus at this position, in the order of the file.
-    pub fn devices_on(&self, bus: usize) -> impl Iterator<Item = (DeviceIx, &Device)> {
+    pub fn devices_on(&self, bus: usize) -> impl Iterator<Item = (DeviceIx, &Arc<Device>)> + Clone {
         self.devices_with_ix().filter(move |(_, device)| device.bus == bus)
     }
 
-    fn devices_with_ix(&self) -> impl Iterator<Item = (DeviceIx, &Device)> {
-        (0u32..).map(DeviceIx).zip(&self.devices)
+    fn devices_with_ix(&self) -> impl Iterator<Item = (DeviceIx, &Arc<Device>)> + Clone {
+        (0u32..).map(DeviceIx).zip(self.devices.iter())
+    }
+}
+
+impl Site {
+    /// A copy that shares no memory with this one: what reading the file left between the parts can then be given back.
+    pub fn detached(&self) -> Site {
+        let mut site = self.clone();
+        site.id = site.id.detached();
+        if let Some(uplink) = &mut site.uplink {
+            uplink.box_id = uplink.box_id.detached();
+        }
+        for bus in &mut site.buses {
+            bus.id = bus.id.detached();
+        }
+        site.devices = self.devices.iter().map(|device| Arc::new(device.detached())).collect();
+        site
     }
 }
 
 impl Device {
+    fn detached(&self) -> Device {
+        let mut device = self.clone();
+        device.id = device.id.detached();
+        device.profile = device.profile.map(|profile| profile.detached());
+        for point in &mut device.points {
+            point.spec.name = point.spec.name.detached();
+        }
+        device
+    }
+
     /// What the device's stored values mean.
     pub fn schema(&self) -> Arc<Schema> {
         let points = self.points.iter();

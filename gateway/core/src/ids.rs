@@ -45,6 +45,11 @@ impl Name {
         Ok(Self(text.into()))
     }
 
+    /// The same name in memory of its own; a clone shares it.
+    pub fn detached(&self) -> Name {
+        Name(Arc::from(&*self.0))
+    }
+
     /// The text of the name.
     pub fn as_str(&self) -> &str {
         &self.0

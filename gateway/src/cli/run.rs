@@ -15,6 +15,7 @@ pub(crate) struct Args {
 
 /// Runs until SIGTERM or SIGINT; SIGHUP loads the site file anew.
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    daemon::memory::keep_little();
     daemon::log::init();
     daemon::run::run(&args.config)?;
     Ok(ExitCode::SUCCESS)

@@ -12,7 +12,7 @@ use crate::api::{Refusal, doc};
 #[derive(Debug)]
 pub struct DeviceRuntime {
     /// What the site file says of it.
-    pub config: Device,
+    pub config: Arc<Device>,
     /// The id of its bus.
     pub bus: Name,
     /// What its stored values mean.
@@ -27,7 +27,7 @@ pub struct DeviceRuntime {
 
 impl DeviceRuntime {
     /// A device of which nothing is known yet.
-    pub fn new(config: Device, bus: Name) -> Self {
+    pub fn new(config: Arc<Device>, bus: Name) -> Self {
         let schema = config.schema();
         let policies: Vec<_> = config.points.iter().map(|p| p.report).collect();
         let plain = config.points.iter().all(|p| !p.billing && p.report == gatehouse_rules::report::Policy::Always);

@@ -11,6 +11,7 @@ pub mod direct;
 pub mod hub;
 pub mod lines;
 pub mod log;
+pub mod memory;
 pub mod metrics;
 pub mod outbox;
 pub mod port;
@@ -27,12 +28,22 @@ use gatehouse_drivers::profile::Library;
 
 /// Loads a site file; on failure gives all its problems as text.
 ///
+/// Reading takes many times the memory of what is read, in pieces that lie between it. So it is done on a thread, whose
+/// memory is its own; what stays is a copy, and the rest is given back.
+///
 /// # Errors
 /// The problems, as `gatehouse check` shows them.
 pub fn load(path: &Path) -> Result<Site, String> {
-    let loaded = gatehouse_config::load(path, &Library::new()).map_err(|problems| problems.to_string())?;
+    let loaded = std::thread::scope(|scope| {
+        let read = || gatehouse_config::load(path, &Library::new()).map_err(|problems| problems.to_string());
+        scope.spawn(read).join().unwrap_or_else(|_| Err(format!("{}: the reader failed", path.display())))
+    })?;
     for warning in &loaded.warnings {
-        tracing::warn!("{warning}");
+        let (line, column) = warning.position();
+        tracing::warn!(code = warning.code, "{}:{line}:{column}: {}", warning.file(), warning.message);
     }
-    Ok(loaded.site)
+    let site = loaded.site.detached();
+    drop(loaded);
+    memory::give_back();
+    Ok(site)
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use gatehouse_config::{Device, Site};
@@ -109,7 +110,7 @@ impl Daemon {
     }
 
     /// The device's bus, its index there and what the site file says of it.
-    fn locate(&self, id: &str) -> Result<(usize, DeviceIx, Device), Refusal> {
+    fn locate(&self, id: &str) -> Result<(usize, DeviceIx, Arc<Device>), Refusal> {
         let all = self.buses.iter().enumerate().flat_map(|(bus, b)| b.devices.iter().map(move |ix| (bus, *ix)));
         for (bus, ix) in all {
             let config = self.hub.with(ix, |d| (d.config.id == *id).then(|| d.config.clone())).flatten();

@@ -200,10 +200,10 @@ impl Daemon {
         let bus = self.site.buses.get(position).context("no such bus")?;
         let now = self.hub.clock.mono();
         let here: Vec<_> = self.site.devices_on(position).map(|(_, device)| device).collect();
-        let added = here.iter().map(|d| self.hub.add(DeviceRuntime::new((*d).clone(), bus.id.clone())));
+        let added = here.iter().map(|d| self.hub.add(DeviceRuntime::new(Arc::clone(d), bus.id.clone())));
         let devices: Vec<DeviceIx> = added.collect();
         let seed = fastrand::u64(..);
-        let line = lines::line((position, bus), devices.iter().copied().zip(here.iter().copied()), seed, now);
+        let line = lines::line((position, bus), devices.iter().copied().zip(here.iter().map(|d| &***d)), seed, now);
         let handle = bus::spawn(bus.port.clone(), line, self.hub.clone(), self.hub.clock.clone(), &bus.id)?;
         let mut runtime = BusRuntime { handle, devices, busy: VecDeque::new() };
         runtime.tick(now);

@@ -10,6 +10,7 @@ mod uplink;
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use gatehouse_core::Name;
 use gatehouse_drivers::profile::keys::{Found, Keys, did_you_mean};
@@ -176,7 +177,7 @@ pub(crate) fn site(context: &mut Context<'_>, root: &DeTable<'_>) -> Option<Site
         store: store?,
         uplink,
         buses: buses.into_iter().map(|entry| entry.bus).collect::<Option<_>>()?,
-        devices: devices.into_iter().map(|entry| entry.device).collect::<Option<_>>()?,
+        devices: devices.into_iter().map(|entry| entry.device.map(Arc::new)).collect::<Option<_>>()?,
     })
 }
 
