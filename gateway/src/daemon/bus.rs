@@ -76,7 +76,7 @@ pub fn spawn(kind: PortKind, line: Line, sink: Rc<dyn Sink>, clock: Rc<Clock>, n
     let port = Rc::new(RefCell::new(PortState::default()));
     let handle = BusHandle { line: line.clone(), port: port.clone(), commands: sender };
     let reopen = Reopen { at: clock.mono(), pause: REOPEN.0 };
-    let timer = Timer::new()?;
+    let timer = if matches!(kind, PortKind::Serial { .. }) { Timer::fine()? } else { Timer::coarse() };
     let name = name.to_owned();
     let task = Task { kind, line, state: port, port: PortSlot::Closed(reopen), commands, sink, clock, timer, name };
     tokio::task::spawn_local(task.run());
@@ -210,11 +210,7 @@ impl Task {
         let line_due = self.line.borrow().poll_timeout().map(|(at, _)| at);
         let reopen_due = if let PortSlot::Closed(reopen) = &self.port { Some(reopen.at) } else { None };
         let due = [line_due, reopen_due].into_iter().flatten().min();
-        // A deadline that has passed needs no kernel; a timer that cannot be armed is polled again at once.
-        if due.is_some_and(|due| due <= self.clock.mono()) || self.timer.arm(due).is_err() {
-            return Poll::Ready(Event::Timer);
-        }
-        self.timer.poll_expired(cx).map(|_| Event::Timer)
+        self.timer.poll_due(cx, self.clock.mono(), due).map(|()| Event::Timer)
     }
 
     fn on_timer(&mut self, now: Mono) {
