@@ -203,7 +203,12 @@ impl Daemon {
         let added = here.iter().map(|d| self.hub.add(DeviceRuntime::new(Arc::clone(d), bus.id.clone())));
         let devices: Vec<DeviceIx> = added.collect();
         let seed = fastrand::u64(..);
-        let line = lines::line((position, bus), devices.iter().copied().zip(here.iter().map(|d| &***d)), seed, now);
+        let line = lines::line(
+            (position, bus),
+            devices.iter().copied().zip(here.iter().map(|d| &***d)),
+            seed,
+            (self.started, now),
+        );
         let handle = bus::spawn(bus.port.clone(), line, self.hub.clone(), self.hub.clock.clone(), &bus.id)?;
         let mut runtime = BusRuntime { handle, devices, busy: VecDeque::new() };
         runtime.tick(now);
