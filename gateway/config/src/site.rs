@@ -54,10 +54,12 @@ pub struct ApiSettings {
 }
 
 /// How far clocks are believed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ClockSettings {
     /// When a time that the core offers is taken.
     pub core_time: CoreTime,
+    /// The I2C bus of a DS3231 clock chip, asked once at start when the box does not know the time.
+    pub rtc: Option<PathBuf>,
 }
 
 /// When a time that the core offers over its session is taken.

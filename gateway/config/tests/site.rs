@@ -75,6 +75,15 @@ fn a_new_bus_in_front_leaves_the_others_alone() {
 }
 
 #[test]
+fn another_clock_chip_needs_no_restart() {
+    let (before, after) = (site(FULL), changed("rtc = \"/dev/i2c-1\"", ""));
+    assert_eq!(before.clock.rtc.as_deref(), Some(Path::new("/dev/i2c-1")));
+    assert_eq!(after.clock.rtc, None);
+    let diff = before.diff(&after);
+    assert!(diff.clock && diff.restart.is_empty() && diff.changed.is_empty(), "{diff:?}");
+}
+
+#[test]
 fn settings_that_need_a_restart_are_named() {
     let diff = site(FULL).diff(&changed("max_size = \"512MB\"", "max_size = \"256MB\""));
     assert_eq!(diff.restart, ["data"]);

@@ -40,7 +40,7 @@ pub(super) fn read(context: &mut Context<'_>, root: &mut Keys<'_, '_>) -> Genera
         labels: Labels::new(),
         http: Some(SocketAddr::from(HTTP)),
         api: ApiSettings { socket: PathBuf::from(SOCKET), operators: Vec::new() },
-        clock: ClockSettings { core_time: CoreTime::default() },
+        clock: ClockSettings::default(),
     };
     match root.table("site") {
         Some((table, span)) => site(context, table, span, &mut general),
@@ -65,6 +65,7 @@ pub(super) fn read(context: &mut Context<'_>, root: &mut Keys<'_, '_>) -> Genera
         let mut keys = Keys::new(table, span);
         let choices = [("never", CoreTime::Never), ("when-unsynchronised", CoreTime::WhenUnsynchronised)];
         general.clock.core_time = keys.choice("core_time", &choices).map(|found| found.value).unwrap_or_default();
+        general.clock.rtc = context.path(&mut keys, "rtc").map(|found| found.value);
         context.end(keys);
     }
     general
