@@ -287,8 +287,14 @@ impl Uplink {
                 Err(fault) => break Ended::Fault(fault),
             }
         };
-        connection.close(false, GOODBYE).await;
+        connection.close(false, self.goodbye()).await;
         ended
+    }
+
+    /// How long a goodbye may take now: a drain's limit holds for it, too.
+    fn goodbye(&self) -> Duration {
+        let drain = self.shared.wishes.borrow().drain;
+        drain.map_or(GOODBYE, |until| until.saturating_duration_since(Instant::now()).min(GOODBYE))
     }
 
     fn take_time(&mut self, connection: &mut Connection) -> Result<bool, Fault> {

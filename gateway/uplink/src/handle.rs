@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use gatehouse_core::{Lane, Stamp};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::inventory::InventorySource;
 use crate::outbox::Outbox;
@@ -25,7 +26,8 @@ pub(crate) struct Wishes {
     pub(crate) settings: Option<Settings>,
     pub(crate) inventory: Option<Rc<dyn InventorySource>>,
     pub(crate) reconnect: bool,
-    pub(crate) drain: Option<Duration>,
+    /// Until when the task is to end; stays set.
+    pub(crate) drain: Option<Instant>,
     pub(crate) budget: Option<BudgetUse>,
 }
 
@@ -104,9 +106,10 @@ impl UplinkHandle {
     }
 
     /// Sends what is waiting on the live topics, waits for its acknowledgements, says goodbye and ends the task; all
-    /// within `limit`. What is not acknowledged by then stays in the store.
+    /// within `limit`. What is not acknowledged by then stays in the store. A link that is down, or breaks meanwhile, is
+    /// not opened again: the task ends at once. A later call does not move the limit.
     pub async fn drain(&self, limit: Duration) {
-        self.shared.wishes.borrow_mut().drain = Some(limit);
+        self.shared.wishes.borrow_mut().drain.get_or_insert(Instant::now() + limit);
         self.shared.wake.notify_one();
         while !self.shared.ended.get() {
             self.shared.end.notified().await;

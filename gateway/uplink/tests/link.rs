@@ -251,3 +251,62 @@ async fn trouble_is_told_once_per_kind_and_a_second_broker_takes_over() {
     };
     local.run_until(work).await;
 }
+
+/// Drains; a drain that does not end fails the test. Gives where the link then stands.
+async fn drained(site: &Box1, limit: Duration) -> LinkState {
+    let ended = tokio::time::timeout(PATIENCE, site.uplink.drain(limit)).await;
+    assert!(ended.is_ok(), "the drain does not end: {:?}", site.uplink.status());
+    site.uplink.status().state
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_drain_ends_though_the_broker_vanishes_or_freezes_meanwhile() {
+    if without_mosquitto() {
+        return;
+    }
+    let local = LocalSet::new();
+    let work = async {
+        for (vanishes, limit) in [(true, 2 * PATIENCE), (false, Duration::from_millis(300))] {
+            let mut broker = Mosquitto::start("");
+            let mut site = Box1::start(settings(broker.port), inventory(&[]));
+            site.up().await;
+            until("the first status is through", || site.uplink.status().counters.acked > 0).await;
+            broker.signal(Signal::STOP);
+            site.store(Lane::Alarms, event("device_state", "{}"));
+            until("the record is under way", || site.uplink.status().in_flight > 0).await;
+            let vanish = async {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                if vanishes {
+                    broker.kill();
+                }
+            };
+            let (state, ()) = tokio::join!(drained(&site, limit), vanish);
+            assert_eq!((state, site.outbox.borrow().unacked()), (LinkState::Stopped, 1));
+            assert_eq!(site.uplink.status().counters.failures, u64::from(vanishes), "it is left, or not tried again");
+        }
+    };
+    local.run_until(work).await;
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_drain_ends_while_the_link_backs_off_or_connects() {
+    let local = LocalSet::new();
+    let work = async {
+        let hour = Duration::from_secs(3600);
+        let slow = |port| Settings {
+            backoff: BackoffSettings { first: hour, last: hour },
+            connect_timeout: hour,
+            response_timeout: hour,
+            ..settings(port)
+        };
+        let mut site = Box1::start(slow(common::broker::free_port()), inventory(&[]));
+        site.event(|event| matches!(event, UplinkEvent::LinkDown { .. })).await;
+        assert_eq!(drained(&site, hour).await, LinkState::Stopped, "while it backs off");
+
+        let mute = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let site = Box1::start(slow(mute.local_addr().unwrap().port()), inventory(&[]));
+        let _open = mute.accept().await.unwrap();
+        assert_eq!(drained(&site, hour).await, LinkState::Stopped, "while it waits to be admitted");
+    };
+    local.run_until(work).await;
+}

@@ -5,7 +5,7 @@ use std::time::Duration;
 use gatehouse_core::{Lane, Mono, Stamp, Wall};
 use tokio::time::Instant;
 
-use super::{Ended, GOODBYE, SUBSCRIBE_ID, Uplink};
+use super::{Ended, SUBSCRIBE_ID, Uplink};
 use crate::connection::Connection;
 use crate::fault::Fault;
 use crate::ledger::Control;
@@ -86,7 +86,7 @@ impl Uplink {
         };
         self.account(&mut link);
         if let Some(will) = goodbye {
-            link.connection.close(will, GOODBYE).await;
+            link.connection.close(will, self.goodbye()).await;
         }
         ended
     }
@@ -140,8 +140,9 @@ impl Uplink {
         if let Some(used) = wishes.budget.take() {
             self.session.handle_budget(used);
         }
-        if let Some(limit) = wishes.drain.take() {
-            link.drain = Some(now + limit);
+        // The wish stays: should the link break before all is sent, it ends the task instead of a new attempt.
+        if let Some(until) = wishes.drain.filter(|_| link.drain.is_none()) {
+            link.drain = Some(now + until.saturating_duration_since(Instant::now()));
             self.session.handle_drain();
         }
         if let Some(inventory) = wishes.inventory.take() {
