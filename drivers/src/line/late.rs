@@ -71,6 +71,11 @@ impl Outstanding {
         self.list.len()
     }
 
+    /// When the last of them can come no more.
+    pub(super) fn latest(&self) -> Option<Mono> {
+        self.list.iter().map(|entry| entry.until).max()
+    }
+
     /// The entry at `at`.
     pub(super) fn at(&self, at: usize) -> &GivenUp {
         &self.list[at]

@@ -152,6 +152,15 @@ impl Line {
         self.arm(now);
     }
 
+    /// Until when a reply to what this line has asked may still come; `None` when none is owed.
+    pub fn late_until(&self) -> Option<Mono> {
+        let owed = |flight: Flight| {
+            let device = &self.devices[flight.device];
+            flight.end + flight.timeout.max(device.ceiling()) + device.late_window
+        };
+        self.late.latest().max(self.flight.map(owed))
+    }
+
     /// The last transmit was handed to the kernel in full (after `tcdrain` where the port can tell).
     pub fn handle_sent(&mut self, now: Mono) {
         if let Some(flight) = &mut self.flight

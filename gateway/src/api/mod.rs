@@ -6,6 +6,7 @@
 
 pub mod client;
 pub mod doc;
+pub mod guard;
 pub mod server;
 
 use tokio::sync::{mpsc, oneshot};

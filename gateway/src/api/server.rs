@@ -4,7 +4,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
@@ -16,6 +17,10 @@ use axum::routing::{get, post};
 use axum::serve::IncomingStream;
 use tokio::net::{TcpListener, UnixListener};
 
+/// Pause before a taken port is tried again.
+const REBIND: Duration = Duration::from_secs(10);
+
+use super::guard::Guarded;
 use super::{Answer, Desk, Refusal, Request};
 
 /// The user at the other end of the socket.
@@ -24,9 +29,9 @@ struct Peer {
     uid: Option<u32>,
 }
 
-impl Connected<IncomingStream<'_, UnixListener>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
-        Peer { uid: stream.io().peer_cred().ok().map(|cred| cred.uid()) }
+impl Connected<IncomingStream<'_, Guarded>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, Guarded>) -> Self {
+        Peer { uid: stream.io().peer_uid() }
     }
 }
 
@@ -93,13 +98,34 @@ pub async fn serve_api(listener: UnixListener, desk: Desk, operators: Vec<u32>) 
         .fallback(|| async { refuse(&Refusal::new(404, "unknown_path", "no such path under /api/v1")) })
         .with_state(api);
     let service = routes.into_make_service_with_connect_info::<Peer>();
-    if let Err(e) = axum::serve(listener, service).await {
+    if let Err(e) = axum::serve(Guarded::new(listener), service).await {
         tracing::error!(error = %e, "the API server ended");
     }
 }
 
-/// Serves `/metrics` and `/health` until the runtime ends.
-pub async fn serve_http(listener: TcpListener, desk: Desk) {
+/// Serves `/metrics` and `/health` until the runtime ends. A port that is taken keeps nothing else from working: it is
+/// told in `trouble` and tried again.
+pub async fn serve_http(addr: SocketAddr, desk: Desk, trouble: Arc<Mutex<Option<String>>>) {
+    let tell = |text: Option<String>| {
+        if let Ok(mut trouble) = trouble.lock() {
+            *trouble = text;
+        }
+    };
+    let mut told = false;
+    let listener = loop {
+        match TcpListener::bind(addr).await {
+            Ok(listener) => break listener,
+            Err(e) => {
+                let text = format!("[http] listen = \"{addr}\": {e}: choose another port, or listen = \"off\"");
+                if !std::mem::replace(&mut told, true) {
+                    tracing::error!(error = text, "no metrics and no health for now, trying on");
+                }
+                tell(Some(text));
+                tokio::time::sleep(REBIND).await;
+            }
+        }
+    };
+    tell(None);
     let routes = Router::new()
         .route("/metrics", get(|State(desk): State<Desk>| async move { answer(&desk, Request::Metrics).await }))
         .route("/health", get(|State(desk): State<Desk>| async move { answer(&desk, Request::Health).await }))
@@ -107,16 +133,6 @@ pub async fn serve_http(listener: TcpListener, desk: Desk) {
     if let Err(e) = axum::serve(listener, routes).await {
         tracing::error!(error = %e, "the metrics server ended");
     }
-}
-
-/// Opens the loopback port of `/metrics` and `/health`.
-///
-/// # Errors
-/// With the address and what to do about it.
-pub async fn bind_http(addr: SocketAddr) -> io::Result<TcpListener> {
-    TcpListener::bind(addr).await.map_err(|e| {
-        io::Error::new(e.kind(), format!("[http] listen = \"{addr}\": {e}: choose another port, or remove the section"))
-    })
 }
 
 async fn device(State(api): State<Api>, UrlPath(device): UrlPath<String>) -> Response {

@@ -118,10 +118,12 @@ fn fail(error: &anyhow::Error) -> ExitCode {
         return ExitCode::from(failure.code);
     }
     match error.downcast_ref::<ClientError>() {
-        Some(ClientError::Refused(refusal)) if refusal.status == 403 || refusal.status == 404 => {
-            ExitCode::from(exit::USAGE)
-        }
-        Some(ClientError::Refused(refusal)) if refusal.code == "configuration" => ExitCode::from(exit::CONFIGURATION),
+        Some(ClientError::Refused(refusal)) => ExitCode::from(match (refusal.status, refusal.code.as_str()) {
+            (_, "configuration") => exit::CONFIGURATION,
+            (400 | 403 | 404, _) | (_, "read_only") => exit::USAGE,
+            (500, _) => exit::UNEXPECTED,
+            _ => exit::DEVICE,
+        }),
         Some(_) => ExitCode::from(exit::DEVICE),
         None => ExitCode::from(exit::UNEXPECTED),
     }
@@ -148,14 +150,27 @@ pub(crate) fn load_site(path: &Path) -> anyhow::Result<gatehouse_config::Site> {
     crate::daemon::load(path).map_err(|problems| Failure::error(exit::CONFIGURATION, problems))
 }
 
+/// The daemon's socket where neither the command line nor the site file names one.
+const DEFAULT_SOCKET: &str = "/run/gatehouse/api.sock";
+
 impl Where {
-    /// The daemon's socket: as given, or as the site file names it.
-    pub(crate) fn socket(&self) -> anyhow::Result<PathBuf> {
-        match &self.socket {
-            Some(socket) => Ok(socket.clone()),
-            None => Ok(load_site(&self.config)?.api.socket),
-        }
+    /// The daemon's socket: as given, or as the site file names it. The rest of the file is not looked at, for someone may
+    /// be in the middle of changing it.
+    pub(crate) fn socket(&self) -> PathBuf {
+        let named = || {
+            let text = std::fs::read_to_string(&self.config).ok()?;
+            let file: toml::Table = toml::from_str(&text).ok()?;
+            let socket = Path::new(file.get("api")?.get("socket")?.as_str()?);
+            Some(self.config.parent().unwrap_or(Path::new("")).join(socket))
+        };
+        self.socket.clone().or_else(named).unwrap_or_else(|| DEFAULT_SOCKET.into())
     }
+}
+
+/// Refuses what can be no device's id before it becomes part of a request.
+pub(crate) fn check_device_id(id: &str) -> anyhow::Result<()> {
+    let wrong = |e| Failure::error(exit::USAGE, format!("{id:?} is no device id: {e}"));
+    gatehouse_core::Name::new(id).map(drop).map_err(wrong)
 }
 
 /// Runs a future on a small runtime of its own.

@@ -26,10 +26,11 @@ pub(crate) struct Args {
 
 /// Reads through the running daemon, or directly when none runs.
 pub(crate) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
+    super::check_device_id(&args.device)?;
     let answer = block_on(async {
         let path = format!("/api/v1/devices/{}/read", args.device);
         let body = serde_json::json!({ "points": args.points });
-        match client::call(&args.at.socket()?, &path, Some(body)).await {
+        match client::call(&args.at.socket(), &path, Some(body)).await {
             Ok(answer) => Ok(serde_json::from_value::<doc::ReadAnswer>(answer)?),
             Err(ClientError::NoDaemon(_)) => directly(args).await,
             Err(error) => Err(error.into()),

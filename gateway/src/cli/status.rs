@@ -38,7 +38,7 @@ pub(crate) struct ReloadArgs {
 
 /// Shows buses, devices, spool and link.
 pub(crate) fn status(args: &StatusArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
-    let answer = block_on(async { Ok(client::call(&args.at.socket()?, "/api/v1/status", None).await?) })?;
+    let answer = block_on(async { Ok(client::call(&args.at.socket(), "/api/v1/status", None).await?) })?;
     if args.json {
         print_json(out, &answer)?;
         return Ok(ExitCode::SUCCESS);
@@ -107,7 +107,7 @@ fn write_devices(status: &doc::Status, out: &mut dyn Write) -> anyhow::Result<()
 
 /// Shows what is held.
 pub(crate) fn spool(args: &SpoolArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
-    let answer = block_on(async { Ok(client::call(&args.at.socket()?, "/api/v1/spool", None).await?) })?;
+    let answer = block_on(async { Ok(client::call(&args.at.socket(), "/api/v1/spool", None).await?) })?;
     if args.json {
         print_json(out, &answer)?;
     } else {
@@ -136,7 +136,7 @@ fn write_spool(spool: &doc::Spool, out: &mut dyn Write) -> anyhow::Result<()> {
 /// Makes the daemon load its site file anew.
 pub(crate) fn reload(args: &ReloadArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
     let body = Some(serde_json::json!({}));
-    let answer = block_on(async { Ok(client::call(&args.at.socket()?, "/api/v1/reload", body).await?) })?;
+    let answer = block_on(async { Ok(client::call(&args.at.socket(), "/api/v1/reload", body).await?) })?;
     if args.json {
         print_json(out, &answer)?;
     } else {

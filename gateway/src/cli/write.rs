@@ -27,10 +27,11 @@ pub(crate) struct Args {
 
 /// Writes through the running daemon, or directly when none runs.
 pub(crate) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
+    super::check_device_id(&args.device)?;
     let answer = block_on(async {
         let path = format!("/api/v1/devices/{}/write", args.device);
         let body = serde_json::json!({ "point": args.point, "value": args.value });
-        match client::call(&args.at.socket()?, &path, Some(body)).await {
+        match client::call(&args.at.socket(), &path, Some(body)).await {
             Ok(answer) => Ok(serde_json::from_value::<doc::WriteAnswer>(answer)?),
             Err(ClientError::NoDaemon(_)) => {
                 let site = load_site(&args.at.config)?;

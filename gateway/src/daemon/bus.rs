@@ -20,6 +20,8 @@ use super::clock::Clock;
 use super::port::Port;
 use super::timer::Timer;
 
+/// Longer than a line waits for a lost port before it gives up what was asked of it.
+const ENDED: Duration = Duration::from_secs(2);
 /// First and longest pause before a lost port is opened again.
 const REOPEN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 /// Commands that may wait for one bus.
@@ -66,51 +68,63 @@ impl BusHandle {
     }
 }
 
-/// Starts the task of a bus on the present local set.
-///
-/// # Errors
-/// When the kernel has no more file descriptors for a timer.
-pub fn spawn(kind: PortKind, line: Line, sink: Rc<dyn Sink>, clock: Rc<Clock>, name: &str) -> io::Result<BusHandle> {
+/// Starts the task of a bus on the present local set. A serial port is only listened to until `quiet_until`, so that a
+/// reply to somebody who asked before cannot be taken for one to us.
+pub fn spawn(
+    (name, kind): (&str, PortKind),
+    line: Line,
+    quiet_until: Mono,
+    sink: Rc<dyn Sink>,
+    clock: Rc<Clock>,
+) -> BusHandle {
     let (sender, commands) = mpsc::channel(COMMAND_QUEUE);
     let line = Rc::new(RefCell::new(line));
-    let port = Rc::new(RefCell::new(PortState::default()));
-    let handle = BusHandle { line: line.clone(), port: port.clone(), commands: sender };
-    let reopen = Reopen { at: clock.mono(), pause: REOPEN.0 };
-    let timer = if matches!(kind, PortKind::Serial { .. }) { Timer::fine()? } else { Timer::coarse() };
+    let state = Rc::new(RefCell::new(PortState::default()));
+    let handle = BusHandle { line: line.clone(), port: state.clone(), commands: sender };
+    let is_serial = matches!(kind, PortKind::Serial { .. });
+    let timer = match Timer::fine() {
+        Ok(timer) if is_serial => timer,
+        Ok(_) | Err(_) => Timer::coarse(),
+    };
+    let port = PortSlot::Closed(clock.mono());
     let name = name.to_owned();
-    let task = Task { kind, line, state: port, port: PortSlot::Closed(reopen), commands, sink, clock, timer, name };
+    let quiet_until = is_serial.then_some(quiet_until);
+    let task =
+        Task { name, kind, line, state, port, quiet_until, pause: REOPEN.0, told: None, commands, sink, clock, timer };
     tokio::task::spawn_local(task.run());
-    Ok(handle)
+    handle
 }
 
 struct Task {
+    name: String,
     kind: PortKind,
     line: Rc<RefCell<Line>>,
     state: Rc<RefCell<PortState>>,
     port: PortSlot,
+    /// Until when a fresh line only listens.
+    quiet_until: Option<Mono>,
+    /// How long to wait after the next loss; begins anew once bytes come.
+    pause: Duration,
+    /// The trouble that was logged last and has not ended.
+    told: Option<String>,
     commands: mpsc::Receiver<Command>,
     sink: Rc<dyn Sink>,
     clock: Rc<Clock>,
     timer: Timer,
-    name: String,
-}
-
-/// When a lost port is opened again, and how long to wait after the next failure.
-#[derive(Clone, Copy)]
-struct Reopen {
-    at: Mono,
-    pause: Duration,
 }
 
 enum PortSlot {
-    Closed(Reopen),
-    Opening(Pin<Box<dyn Future<Output = io::Result<Port>>>>, Duration),
+    /// To be opened then.
+    Closed(Mono),
+    Opening(Pin<Box<dyn Future<Output = io::Result<Port>>>>),
+    /// Open, and what comes is dropped until then.
+    Listening(Port, Mono),
     Open(Port),
 }
 
 /// What a wait ended with.
 enum Event {
-    Opened(io::Result<Port>, Duration),
+    Opened(io::Result<Port>),
     Read(io::Result<usize>),
     Command(Command),
     Timer,
@@ -126,14 +140,14 @@ impl Task {
             let event = std::future::poll_fn(|cx| self.poll_event(cx, &mut rx)).await;
             let now = self.clock.mono();
             match event {
-                Event::Opened(Ok(port), _) => self.opened(port, now),
-                Event::Opened(Err(e), pause) => self.lost(&e.to_string(), pause, now),
-                Event::Read(Ok(0)) => self.lost("the other side closed the connection", REOPEN.0, now),
-                Event::Read(Ok(n)) => self.line.borrow_mut().handle_bytes(now, rx.get(..n).unwrap_or_default()),
-                Event::Read(Err(e)) => self.lost(&e.to_string(), REOPEN.0, now),
+                Event::Opened(Ok(port)) => self.opened(port, now),
+                Event::Opened(Err(e)) => self.lost(&e.to_string(), now),
+                Event::Read(Ok(0)) => self.lost("the other side closed the connection", now),
+                Event::Read(Ok(n)) => self.received(rx.get(..n).unwrap_or_default(), now),
+                Event::Read(Err(e)) => self.lost(&e.to_string(), now),
                 Event::Command(command) => self.line.borrow_mut().handle_command(now, command),
                 Event::Timer => self.on_timer(now),
-                Event::Stop => return,
+                Event::Stop => return self.stop(now),
             }
         }
     }
@@ -150,7 +164,7 @@ impl Task {
             if self.line.borrow_mut().poll_transmit(now, tx) {
                 match port.write(tx).await {
                     Ok(()) => self.line.borrow_mut().handle_sent(self.clock.mono()),
-                    Err(e) => self.lost(&e.to_string(), REOPEN.0, now),
+                    Err(e) => self.lost(&e.to_string(), now),
                 }
             } else if self.drain() {
                 // Looking for something to send ended a poll, and with it the connection.
@@ -166,7 +180,7 @@ impl Task {
         if matches!(self.port, PortSlot::Open(_)) {
             let now = self.clock.mono();
             self.line.borrow_mut().handle_closed(now);
-            self.port = PortSlot::Closed(Reopen { at: now, pause: REOPEN.0 });
+            self.port = PortSlot::Closed(now);
         }
     }
 
@@ -189,15 +203,14 @@ impl Task {
 
     fn poll_event(&mut self, cx: &mut Context<'_>, rx: &mut [u8]) -> Poll<Event> {
         match &mut self.port {
-            PortSlot::Open(port) => {
+            PortSlot::Open(port) | PortSlot::Listening(port, _) => {
                 if let Poll::Ready(read) = port.poll_read(cx, rx) {
                     return Poll::Ready(Event::Read(read));
                 }
             }
-            PortSlot::Opening(opening, pause) => {
-                let pause = *pause;
+            PortSlot::Opening(opening) => {
                 if let Poll::Ready(opened) = opening.as_mut().poll(cx) {
-                    return Poll::Ready(Event::Opened(opened, pause));
+                    return Poll::Ready(Event::Opened(opened));
                 }
             }
             PortSlot::Closed(_) => {}
@@ -208,17 +221,28 @@ impl Task {
             Poll::Pending => {}
         }
         let line_due = self.line.borrow().poll_timeout().map(|(at, _)| at);
-        let reopen_due = if let PortSlot::Closed(reopen) = &self.port { Some(reopen.at) } else { None };
-        let due = [line_due, reopen_due].into_iter().flatten().min();
+        let own_due = match &self.port {
+            PortSlot::Closed(at) | PortSlot::Listening(_, at) => Some(*at),
+            PortSlot::Opening(..) | PortSlot::Open(_) => None,
+        };
+        let due = [line_due, own_due].into_iter().flatten().min();
         self.timer.poll_due(cx, self.clock.mono(), due).map(|()| Event::Timer)
     }
 
     fn on_timer(&mut self, now: Mono) {
-        if let PortSlot::Closed(reopen) = &self.port
-            && reopen.at <= now
-        {
-            let (kind, pause) = (self.kind.clone(), reopen.pause);
-            self.port = PortSlot::Opening(Box::pin(async move { Port::open(&kind).await }), pause);
+        match &self.port {
+            PortSlot::Closed(at) if *at <= now => {
+                let kind = self.kind.clone();
+                self.port = PortSlot::Opening(Box::pin(async move { Port::open(&kind).await }));
+            }
+            PortSlot::Listening(_, at) if *at <= now => {
+                self.quiet_until = None;
+                let slot = std::mem::replace(&mut self.port, PortSlot::Closed(now));
+                if let PortSlot::Listening(port, _) = slot {
+                    self.opened(port, now);
+                }
+            }
+            _ => {}
         }
         let mut line = self.line.borrow_mut();
         if line.poll_timeout().is_some_and(|(at, _)| at <= now) {
@@ -227,8 +251,12 @@ impl Task {
     }
 
     fn opened(&mut self, port: Port, now: Mono) {
+        if let Some(until) = self.quiet_until.filter(|until| *until > now) {
+            self.port = PortSlot::Listening(port, until);
+            return;
+        }
         let mut state = self.state.borrow_mut();
-        if state.opened == 0 || state.error.is_some() {
+        if state.opened == 0 && self.told.is_none() {
             tracing::info!(bus = %self.name, port = %self.kind, "port open");
         }
         *state = PortState { open: true, since: now, error: None, opened: state.opened + 1 };
@@ -236,19 +264,111 @@ impl Task {
         self.line.borrow_mut().handle_opened(now);
     }
 
-    fn lost(&mut self, why: &str, pause: Duration, now: Mono) {
+    fn received(&mut self, bytes: &[u8], now: Mono) {
+        if matches!(self.port, PortSlot::Listening(..)) {
+            return;
+        }
+        // Only bytes prove that the port is more than a door that opens and closes.
+        self.pause = REOPEN.0;
+        if self.told.take().is_some() {
+            tracing::info!(bus = %self.name, port = %self.kind, "port works again");
+        }
+        self.line.borrow_mut().handle_bytes(now, bytes);
+    }
+
+    fn lost(&mut self, why: &str, now: Mono) {
         if matches!(self.port, PortSlot::Open(_)) {
             self.line.borrow_mut().handle_closed(now);
         }
-        self.port = PortSlot::Closed(Reopen { at: now + pause, pause: (pause * 2).min(REOPEN.1) });
-        let mut state = self.state.borrow_mut();
-        if state.error.as_deref() != Some(why) {
+        self.port = PortSlot::Closed(now + self.pause);
+        self.pause = (self.pause * 2).min(REOPEN.1);
+        if self.told.as_deref() != Some(why) {
             tracing::warn!(bus = %self.name, port = %self.kind, error = why, "port not available, trying on");
+            self.told = Some(why.to_owned());
         }
+        let mut state = self.state.borrow_mut();
         if state.open || state.error.is_none() {
             state.since = now;
         }
         state.open = false;
         state.error = Some(why.to_owned());
+    }
+
+    /// Ends all commands, each with its honest outcome; samples of a bus that ends are of no use.
+    fn stop(self, now: Mono) {
+        let mut line = self.line.borrow_mut();
+        line.handle_closed(now);
+        // Past the grace that a closed port has, so that what waits is refused.
+        line.handle_timeout(now + ENDED);
+        while let Some(output) = line.poll_output() {
+            if matches!(output, Output::CommandDone { .. }) {
+                self.sink.output(output);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gatehouse_core::driver::Action;
+    use gatehouse_core::{DeviceIx, PointIx, Value};
+    use gatehouse_drivers::line::CommandResult;
+    use gatehouse_drivers::profile::Library;
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::daemon::lines;
+
+    #[derive(Default)]
+    struct Kept(RefCell<Vec<Output>>);
+
+    impl Sink for Kept {
+        fn output(&self, output: Output) -> Option<Vec<PointReading>> {
+            self.0.borrow_mut().push(output);
+            None
+        }
+    }
+
+    #[tokio::test]
+    async fn a_bus_that_ends_tells_how_its_commands_ended() {
+        tokio::task::LocalSet::new().run_until(ended_commands()).await;
+    }
+
+    async fn ended_commands() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let text = format!(
+            "[site]\nid = \"box\"\n[[bus]]\nid = \"b\"\ntcp = \"127.0.0.1:{port}\"\n[[device]]\nid = \"relays\"\n\
+             unit = 1\nprofile = \"waveshare-modbus-rtu-relay-8\"\n"
+        );
+        let site = gatehouse_config::check("site.toml", &text, std::path::Path::new(""), &Library::new()).unwrap().site;
+        let (bus, device) = (&site.buses[0], &site.devices[0]);
+        let clock = Rc::new(Clock::open());
+        let line = lines::quiet_line(bus, device, 1, clock.mono());
+        let sink = Rc::new(Kept::default());
+        let handle = spawn(("b", bus.port.clone()), line, clock.mono(), sink.clone(), clock.clone());
+        let expires = clock.mono() + Duration::from_secs(60);
+        for id in [1, 2] {
+            let action = Action::Write(PointIx(0), Value::Bool(true));
+            handle.send(Command { id, device: DeviceIx(0), action, expires }).unwrap();
+        }
+        // The first request has reached the device, which does not answer.
+        let (stream, _) = listener.accept().await.unwrap();
+        stream.readable().await.unwrap();
+        drop(handle);
+        while Rc::strong_count(&sink) > 1 {
+            tokio::task::yield_now().await;
+        }
+        let outputs = sink.0.borrow();
+        let results: Vec<_> = outputs
+            .iter()
+            .filter_map(|output| match output {
+                Output::CommandDone { id, result, .. } => Some((*id, result.clone())),
+                _ => None,
+            })
+            .collect();
+        let unknown = CommandResult::Unknown(gatehouse_core::NoData::BusDown, None);
+        let failed = CommandResult::Failed(gatehouse_core::NoData::BusDown);
+        assert_eq!(results, [(1, unknown), (2, failed)], "what was sent may have acted, what was not sent has not");
     }
 }

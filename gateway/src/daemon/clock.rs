@@ -16,9 +16,37 @@ const TRUST_AGE: Duration = Duration::from_secs(10);
 pub struct Clock {
     boot: BootId,
     trust: Cell<(Mono, Trust)>,
-    /// Wall minus monotonic microseconds, as the core said; counts while the box's own clock is not synchronised.
-    offered: Cell<Option<i64>>,
+    /// Wall minus monotonic microseconds, as someone else said; counts while the box's own clock is not synchronised.
+    offered: Cell<Option<(i64, Offer)>>,
     announced: Cell<Option<(i64, Trust)>>,
+}
+
+/// Who told the time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// The core, over a checked session.
+    Core,
+    /// The box's battery-backed clock.
+    Rtc,
+}
+
+impl Source {
+    /// The name in events.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Source::Core => "core",
+            Source::Rtc => "rtc",
+        }
+    }
+}
+
+/// Where a time is from that is not the box's own clock's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Offer {
+    /// Who told it.
+    pub source: Source,
+    /// How far off it may have been when it was told.
+    pub accuracy: Duration,
 }
 
 /// The wall clock now relates to monotonic time in another way than was last announced.
@@ -32,6 +60,8 @@ pub struct ClockChange {
     pub step_us: i64,
     /// The trust before.
     pub before: Trust,
+    /// Where the time is from, if not from the box's own clock.
+    pub offer: Option<Offer>,
 }
 
 impl Clock {
@@ -71,15 +101,21 @@ impl Clock {
         }
         let (wall_now, trust) = match (trust, self.offered.get()) {
             (Trust::Synchronised, _) | (_, None) => (system_wall(), trust),
-            (_, Some(offset)) => (micros(mono) + offset, Trust::FreeRunning),
+            (_, Some((offset, _))) => (micros(mono) + offset, Trust::FreeRunning),
         };
         let ago_us = i64::try_from(mono.since(at).as_micros()).unwrap_or(0);
         Stamp { boot: self.boot, mono: at, wall: Wall(wall_now - ago_us), trust }
     }
 
-    /// Takes the core's time for this moment; it counts while the box's own clock is not synchronised.
-    pub fn offer(&self, wall: Wall) {
-        self.offered.set(Some(wall.0 - micros(self.mono())));
+    /// Takes the time of this moment from elsewhere; it counts while the box's own clock is not synchronised.
+    pub fn offer(&self, wall: Wall, offer: Offer) {
+        self.offered.set(Some((wall.0 - micros(self.mono()), offer)));
+    }
+
+    /// Where the time in force is from, if it is one that was offered.
+    pub fn offered(&self) -> Option<Offer> {
+        let own = self.trust.get().1 == Trust::Synchronised;
+        self.offered.get().filter(|_| !own).map(|(_, offer)| offer)
     }
 
     /// Asks the kernel anew and tells once of each change: a step, or another trust.
@@ -95,7 +131,8 @@ impl Clock {
             // Slow drift adds up against the announced offset until it is worth telling.
             self.announced.set(before);
         }
-        news.then_some(ClockChange { stamp, offset_us, step_us, before: old_trust })
+        let offer = self.offered();
+        news.then_some(ClockChange { stamp, offset_us, step_us, before: old_trust, offer })
     }
 
     fn ask_trust(&self) -> Trust {
@@ -141,7 +178,8 @@ mod tests {
     fn a_time_that_the_core_offers_counts_unless_the_clock_is_synchronised() {
         let clock = Clock::open();
         let own = clock.now();
-        clock.offer(Wall(own.wall.0 + 3_600_000_000));
+        let offer = Offer { source: Source::Core, accuracy: Duration::from_millis(50) };
+        clock.offer(Wall(own.wall.0 + 3_600_000_000), offer);
         clock.trust.set((clock.mono(), Trust::Unset));
         let told = clock.now();
         assert!((3_590_000_000..3_700_000_000).contains(&(told.wall.0 - own.wall.0)));

@@ -21,7 +21,9 @@ use crate::cli::{Failure, exit};
 /// How long the port may take to open.
 const OPEN: Duration = Duration::from_secs(6);
 /// How long the one command may take.
-const TTL: Duration = Duration::from_secs(15);
+const TTL: Duration = Duration::from_secs(10);
+/// How long its end may take beyond that.
+const LAST: Duration = Duration::from_secs(20);
 
 /// The device with this id and its bus.
 ///
@@ -73,7 +75,9 @@ impl<'a> Session<'a> {
         let clock = Rc::new(Clock::open());
         let sink = Rc::new(Last::default());
         let line = lines::quiet_line(bus, device, clock.mono().0, clock.mono());
-        let handle = bus::spawn(bus.port.clone(), line, sink.clone(), clock.clone(), &bus.id)?;
+        let quiet_until = clock.mono() + bus.line.timeout_ceiling;
+        let port = (bus.id.as_str(), bus.port.clone());
+        let handle = bus::spawn(port, line, quiet_until, sink.clone(), clock.clone());
         let opened = async {
             while !handle.port.borrow().open {
                 tokio::time::sleep(Duration::from_millis(2)).await;
@@ -92,9 +96,9 @@ impl<'a> Session<'a> {
         *self.sink.0.borrow_mut() = Some(sender);
         let command = Command { id: 0, device: DeviceIx(0), action, expires: self.clock.mono() + TTL };
         let id = &self.device.id;
-        let silent = || Failure::error(exit::DEVICE, format!("device {id}: no result within {} s", TTL.as_secs()));
+        let silent = || Failure::error(exit::DEVICE, format!("device {id}: no result within {} s", LAST.as_secs()));
         self.handle.send(command).map_err(|_| silent())?;
-        tokio::time::timeout(TTL, done).await.map_err(|_| silent())?.map_err(|_| silent())
+        tokio::time::timeout(LAST, done).await.map_err(|_| silent())?.map_err(|_| silent())
     }
 }
 

@@ -28,8 +28,9 @@ pub struct Hub {
     /// The store.
     pub store: Rc<RefCell<Store>>,
     uplink: RefCell<Option<UplinkHandle>>,
-    devices: RefCell<Vec<Option<DeviceRuntime>>>,
-    waiting: RefCell<BTreeMap<u64, Waiting>>,
+    devices: RefCell<BTreeMap<DeviceIx, DeviceRuntime>>,
+    next_device: Cell<u32>,
+    waiting: RefCell<BTreeMap<u64, (DeviceIx, Waiting)>>,
     next_command: Cell<u64>,
     sorted: RefCell<[Vec<PointReading>; 2]>,
     refused: Cell<u64>,
@@ -45,7 +46,8 @@ impl Hub {
             clock,
             store,
             uplink: RefCell::new(None),
-            devices: RefCell::new(Vec::new()),
+            devices: RefCell::new(BTreeMap::new()),
+            next_device: Cell::new(0),
             waiting: RefCell::new(BTreeMap::new()),
             next_command: Cell::new(1),
             sorted: RefCell::new([Vec::new(), Vec::new()]),
@@ -63,19 +65,20 @@ impl Hub {
 
     /// Adds a device; its index is never given to another one, so that a late output cannot reach a stranger.
     pub fn add(&self, device: DeviceRuntime) -> DeviceIx {
-        let mut devices = self.devices.borrow_mut();
-        devices.push(Some(device));
-        DeviceIx(u32::try_from(devices.len() - 1).unwrap_or(u32::MAX))
+        let ix = DeviceIx(self.next_device.replace(self.next_device.get() + 1));
+        self.devices.borrow_mut().insert(ix, device);
+        ix
     }
 
-    /// Removes a device.
+    /// Removes a device. Who still waits for a command of it is told that the bus has ended.
     pub fn remove(&self, ix: DeviceIx) -> Option<DeviceRuntime> {
-        slot(&mut self.devices.borrow_mut(), ix)?.take()
+        self.waiting.borrow_mut().retain(|_, (device, _)| *device != ix);
+        self.devices.borrow_mut().remove(&ix)
     }
 
     /// Looks at a device.
     pub fn with<T>(&self, ix: DeviceIx, look: impl FnOnce(&mut DeviceRuntime) -> T) -> Option<T> {
-        slot(&mut self.devices.borrow_mut(), ix)?.as_mut().map(look)
+        self.devices.borrow_mut().get_mut(&ix).map(look)
     }
 
     /// Samples that the store refused.
@@ -83,11 +86,11 @@ impl Hub {
         self.refused.get()
     }
 
-    /// A fresh command id, and where its result will come.
-    pub fn expect_command(&self) -> (u64, oneshot::Receiver<(Mono, CommandResult)>) {
+    /// A fresh id for a command to this device, and where its result will come.
+    pub fn expect_command(&self, device: DeviceIx) -> (u64, oneshot::Receiver<(Mono, CommandResult)>) {
         let id = self.next_command.replace(self.next_command.get() + 1);
         let (sender, receiver) = oneshot::channel();
-        self.waiting.borrow_mut().insert(id, sender);
+        self.waiting.borrow_mut().insert(id, (device, sender));
         (id, receiver)
     }
 
@@ -113,7 +116,7 @@ impl Hub {
 
     fn sample(&self, ix: DeviceIx, at: Mono, readings: &[PointReading]) {
         let mut devices = self.devices.borrow_mut();
-        let Some(Some(device)) = slot(&mut devices, ix) else { return };
+        let Some(device) = devices.get_mut(&ix) else { return };
         let mut sorted = self.sorted.borrow_mut();
         let [telemetry, billing] = &mut *sorted;
         let plain = device.take(at, readings, telemetry, billing);
@@ -139,9 +142,13 @@ impl Hub {
         }
         drop(store);
         match appended {
-            // Billing readings are announced by the store once they are durable.
-            Ok(_) if lane == Lane::Telemetry => self.sendable(lane),
-            Ok(_) => {}
+            Ok(_) => {
+                self.store_recovered();
+                // Billing readings are announced by the store once they are durable.
+                if lane == Lane::Telemetry {
+                    self.sendable(lane);
+                }
+            }
             Err(e) => {
                 self.refused.set(self.refused.get() + 1);
                 self.store_failed(&e);
@@ -150,7 +157,9 @@ impl Hub {
     }
 
     fn store_failed(&self, error: &StoreError) {
-        if !self.store_failing.replace(true) {
+        if matches!(error, StoreError::TooLarge { .. }) {
+            tracing::error!(error = %error, "an event is too large for the journal and is left out");
+        } else if !self.store_failing.replace(true) {
             tracing::error!(error = %error, "the store takes no more records; they are lost until it does");
         }
     }
@@ -162,9 +171,10 @@ impl Hub {
         due
     }
 
-    /// Called once the store has recovered.
-    pub fn store_recovered(&self) {
-        self.store_failing.set(false);
+    fn store_recovered(&self) {
+        if self.store_failing.replace(false) {
+            tracing::info!("the store takes records again");
+        }
     }
 
     fn device_state(&self, ix: DeviceIx, at: Mono, online: bool, reason: Option<NoData>) {
@@ -184,10 +194,6 @@ impl Hub {
     }
 }
 
-fn slot(devices: &mut [Option<DeviceRuntime>], ix: DeviceIx) -> Option<&mut Option<DeviceRuntime>> {
-    devices.get_mut(usize::try_from(ix.0).ok()?)
-}
-
 impl Sink for Hub {
     fn output(&self, output: Output) -> Option<Vec<PointReading>> {
         match output {
@@ -201,7 +207,7 @@ impl Sink for Hub {
             }
             Output::CommandDone { id, at, result } => {
                 let waiting = self.waiting.borrow_mut().remove(&id);
-                if let Some(waiting) = waiting {
+                if let Some((_, waiting)) = waiting {
                     // Whoever asked may have gone; the outcome is in the audit trail all the same.
                     let _ = waiting.send((at, result));
                 }

@@ -211,6 +211,15 @@ fn uplink_families(daemon: &Daemon, out: &mut Vec<MetricFamily>) {
         "Incoming messages that were malformed or unknown",
         one(c.ignored),
     );
+    family(
+        out,
+        COUNTER,
+        "gatehouse_uplink_dropped_events_total",
+        "Events of the link that nobody took",
+        one(c.events_dropped),
+    );
+    let exhausted = one(u64::from(status.budget_exhausted));
+    family(out, GAUGE, "gatehouse_uplink_budget_exhausted", "1 while telemetry waits for the next day", exhausted);
     let used = one(status.budget.bytes);
     family(out, GAUGE, "gatehouse_uplink_telemetry_bytes_today", "Telemetry bytes used of the day's budget", used);
 }

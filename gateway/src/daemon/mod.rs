@@ -17,6 +17,7 @@ pub mod outbox;
 pub mod port;
 pub mod reload;
 pub mod report;
+pub mod rtc;
 pub mod run;
 pub mod systemd;
 pub mod timer;

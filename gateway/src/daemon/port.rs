@@ -1,6 +1,7 @@
 //! Ports: a serial adapter or a socket, opened by what the site file says and behind one face.
 
 use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -10,12 +11,12 @@ use std::time::Duration;
 use gatehouse_config::{Parity, PortKind, SerialSource};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
-use tokio_serial::SerialStream;
+use tokio_serial::{SerialPort, SerialStream};
 
 /// How long a connection may take to come about.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the kernel may take to accept one request; a request is at most 512 bytes.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
+const WRITE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// An open port.
 #[derive(Debug)]
@@ -38,10 +39,10 @@ impl Port {
                 open_serial(&path, *baud, *data_bits, *parity, *stop_bits).map(Port::Serial)
             }
             PortKind::Tcp { host, port } => {
-                let connect = TcpStream::connect((host.as_str(), *port));
-                let stream = tokio::time::timeout(CONNECT_TIMEOUT, connect)
-                    .await
-                    .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "no answer to the connection request"))??;
+                let addresses = resolve(host, *port).await?;
+                let connect = tokio::time::timeout(CONNECT_TIMEOUT, connect(&addresses)).await;
+                let stream = connect.unwrap_or(Err(io::ErrorKind::TimedOut.into()));
+                let stream = stream.map_err(|e| io::Error::new(e.kind(), explain_tcp(kind, &e)))?;
                 stream.set_nodelay(true)?;
                 Ok(Port::Tcp(stream))
             }
@@ -63,6 +64,10 @@ impl Port {
     /// # Errors
     /// When the port is gone or takes nothing for seconds.
     pub async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if let Port::Serial(stream) = self {
+            // What came unasked since the last look is nobody's reply.
+            stream.clear(tokio_serial::ClearBuffer::Input)?;
+        }
         let mut done = 0;
         // Nearly always the kernel takes all at once, and no timer is needed.
         let first = std::future::poll_fn(|cx| {
@@ -87,6 +92,60 @@ impl Port {
         tokio::time::timeout(WRITE_TIMEOUT, write)
             .await
             .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the port takes no bytes"))?
+    }
+}
+
+/// The addresses of a host. A name is looked up on a thread of its own and waited for until it ends, so that a name
+/// server that hangs costs its bus one thread and the others nothing.
+async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    if let Ok(ip) = host.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(ip, port)]);
+    }
+    let (tell, mut answer) = tokio::sync::oneshot::channel();
+    let name = host.to_owned();
+    let look_up = move || {
+        // Nobody waits any more when the bus has ended.
+        let _ = tell.send((name.as_str(), port).to_socket_addrs().map(Vec::from_iter));
+    };
+    std::thread::Builder::new().name("resolve".to_owned()).stack_size(512 * 1024).spawn(look_up)?;
+    let result = match tokio::time::timeout(CONNECT_TIMEOUT, &mut answer).await {
+        Ok(result) => result,
+        Err(_) => {
+            tracing::warn!(host, "the name server gives no answer yet: check the box's network and DNS server");
+            answer.await
+        }
+    };
+    let text = |why: &dyn std::fmt::Display| format!("{host} has no address: {why}; check the name and the DNS server");
+    match result {
+        Ok(Ok(addresses)) if addresses.is_empty() => Err(io::Error::other(text(&"the answer is empty"))),
+        Ok(Ok(addresses)) => Ok(addresses),
+        Ok(Err(e)) => Err(io::Error::other(text(&e))),
+        Err(_) => Err(io::Error::other(text(&"the resolver broke off"))),
+    }
+}
+
+async fn connect(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
+    let mut last = io::Error::from(io::ErrorKind::NotFound);
+    for address in addresses {
+        match TcpStream::connect(address).await {
+            Ok(stream) => return Ok(stream),
+            Err(e) => last = e,
+        }
+    }
+    Err(last)
+}
+
+fn explain_tcp(kind: &PortKind, error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => {
+            format!(
+                "{kind} refuses the connection: is it the right port, and is the device not in use by another master?"
+            )
+        }
+        io::ErrorKind::TimedOut | io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
+            format!("{kind} does not answer: check power, cable and address")
+        }
+        _ => format!("{kind}: {error}"),
     }
 }
 

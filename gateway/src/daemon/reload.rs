@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use gatehouse_config::{Site, SiteDiff};
+use gatehouse_core::Mono;
 use serde_json::json;
 
 use super::device::DeviceRuntime;
@@ -10,19 +11,34 @@ use super::report::SiteInventory;
 use super::run::{BusRuntime, Daemon};
 use crate::api::Refusal;
 
+/// Most characters of a refusal in the audit trail; the whole is in the log and in the answer.
+const MOST_DETAIL: usize = 1000;
+
+/// What is left of a bus that has ended.
+struct Ended {
+    /// Until when a reply to it may still come.
+    late_until: Option<Mono>,
+    devices: Vec<DeviceRuntime>,
+}
+
 impl Daemon {
     /// Loads the site file anew; gives one sentence on what changed. A bad file changes nothing.
     ///
     /// # Errors
     /// The problems of the file, or what cannot change while the daemon runs.
     pub fn reload(&mut self, issuer: &str) -> Result<String, Refusal> {
-        let new = super::load(&self.path).map_err(|problems| Refusal::new(422, "configuration", problems));
-        let new = new.inspect_err(|refusal| {
-            self.hub.audit("reload", &json!({ "issuer": issuer, "outcome": "refused", "detail": refusal.message }));
-        })?;
+        self.apply(issuer).inspect_err(|refusal| {
+            let detail: String = refusal.message.chars().take(MOST_DETAIL).collect();
+            self.hub.audit("reload", &json!({ "issuer": issuer, "outcome": "refused", "detail": detail }));
+        })
+    }
+
+    fn apply(&mut self, issuer: &str) -> Result<String, Refusal> {
+        let new = super::load(&self.path).map_err(|problems| Refusal::new(422, "configuration", problems))?;
         let diff = self.site.diff(&new);
         if !diff.restart.is_empty() {
-            let tables = diff.restart.join(", ");
+            let tables: Vec<String> = diff.restart.iter().map(|table| format!("[{table}]")).collect();
+            let tables = tables.join(", ");
             let text = format!("{tables} cannot change while the daemon runs: restart it, or undo that part");
             return Err(Refusal::new(409, "configuration", text));
         }
@@ -31,7 +47,7 @@ impl Daemon {
             uplink.reconnect();
         }
         let before = std::mem::replace(&mut self.site, Rc::new(new));
-        self.change_buses(&diff)?;
+        self.change_buses(&before, &diff);
         self.change_uplink(&before, &diff);
         let (kept, changed) = (diff.unchanged.len(), diff.changed.len());
         let (added, removed) = (diff.added.len(), diff.removed.len());
@@ -45,7 +61,7 @@ impl Daemon {
         Ok(message)
     }
 
-    fn change_buses(&mut self, diff: &SiteDiff) -> Result<(), Refusal> {
+    fn change_buses(&mut self, before: &Site, diff: &SiteDiff) {
         let mut old: Vec<Option<BusRuntime>> = std::mem::take(&mut self.buses).into_iter().map(Some).collect();
         let mut take = |at: usize| old.get_mut(at).and_then(Option::take);
         let mut buses: Vec<(usize, BusRuntime)> = Vec::new();
@@ -54,18 +70,48 @@ impl Daemon {
                 buses.push((*to, self.keep_bus(*to, runtime)));
             }
         }
-        for (from, to) in &diff.changed {
-            buses.push((*to, self.replace_bus(*to, take(*from))?));
+        // All that ends lets its port go before anything new opens one.
+        let ended: Vec<(usize, Ended)> =
+            diff.changed.iter().filter_map(|(from, to)| Some((*to, self.end_bus(take(*from)?)))).collect();
+        for runtime in diff.removed.iter().filter_map(|from| take(*from)) {
+            self.end_bus(runtime);
         }
-        for to in &diff.added {
-            buses.push((*to, self.replace_bus(*to, None)?));
-        }
-        for ix in old.iter().flatten().flat_map(|bus| bus.devices.iter()) {
-            self.hub.remove(*ix);
+        let now = self.hub.clock.mono();
+        let changed = diff.changed.iter().map(|(from, to)| (Some(*from), *to));
+        for (from, to) in changed.chain(diff.added.iter().map(|to| (None, *to))) {
+            let ended = ended.iter().find(|(at, _)| *at == to).map(|(_, ended)| ended);
+            let late_until = ended.and_then(|ended| ended.late_until).unwrap_or(now);
+            let Some(bus) = self.start_bus(to, late_until) else { continue };
+            let port = |site: &Site, at: usize| site.buses.get(at).map(|bus| bus.port.clone());
+            let same_port = from.is_some_and(|from| port(before, from) == port(&self.site, to));
+            if let Some(ended) = ended.filter(|_| same_port) {
+                self.inherit(&bus, &ended.devices);
+            }
+            buses.push((to, bus));
         }
         buses.sort_by_key(|(at, _)| *at);
         self.buses = buses.into_iter().map(|(_, bus)| bus).collect();
-        Ok(())
+    }
+
+    /// Ends a bus; keeps what is known of its devices.
+    fn end_bus(&self, bus: BusRuntime) -> Ended {
+        let late_until = bus.handle.line.borrow().late_until();
+        Ended { late_until, devices: bus.devices.iter().filter_map(|ix| self.hub.remove(*ix)).collect() }
+    }
+
+    /// Devices that are the same as before keep what is known of them.
+    fn inherit(&self, bus: &BusRuntime, before: &[DeviceRuntime]) {
+        for ix in &bus.devices {
+            self.hub.with(*ix, |device| {
+                let same = |old: &&DeviceRuntime| {
+                    (&old.config.id, old.config.unit, &old.config.profile)
+                        == (&device.config.id, device.config.unit, &device.config.profile)
+                };
+                if let Some(old) = before.iter().find(same) {
+                    device.inherit(old);
+                }
+            });
+        }
     }
 
     /// Only titles, labels and the like may differ: the line and its task go on.
@@ -79,22 +125,6 @@ impl Daemon {
             });
         }
         runtime
-    }
-
-    /// A new task for the bus; devices that it had before keep what is known of them.
-    fn replace_bus(&self, position: usize, old: Option<BusRuntime>) -> Result<BusRuntime, Refusal> {
-        let before: Vec<DeviceRuntime> =
-            old.iter().flat_map(|bus| bus.devices.iter()).filter_map(|ix| self.hub.remove(*ix)).collect();
-        drop(old);
-        let started = self.start_bus(position).map_err(|e| Refusal::new(500, "unexpected", format!("{e:#}")))?;
-        for ix in &started.devices {
-            self.hub.with(*ix, |device| {
-                if let Some(same) = before.iter().find(|b| b.config.id == device.config.id) {
-                    device.inherit(same);
-                }
-            });
-        }
-        Ok(started)
     }
 
     fn change_uplink(&mut self, before: &Site, diff: &SiteDiff) {
@@ -113,7 +143,10 @@ impl Daemon {
                 tokio::task::spawn_local(async move { leaving.drain(super::run::DRAIN).await });
                 tracing::info!(brokers = before.uplink.as_ref().map_or(0, |u| u.brokers.len()), "the link is closed");
                 self.uplink = None;
+                self.link_up = false;
                 self.hub.set_uplink(None);
+                let now = self.hub.clock.mono();
+                self.hub.store.borrow_mut().handle_link(now, false);
             }
             (None, None) => {}
         }

@@ -87,20 +87,22 @@ impl Daemon {
                 Ok((_, result)) => Ok(write_answer(&config, &point, result)),
                 Err(_) => Err(stopped()),
             };
-            if let Ok(answer) = &answer {
-                let fields = json!({
-                    "device": answer.device, "point": point, "value": value, "issuer": issuer,
-                    "outcome": answer.outcome, "detail": answer.detail, "read_back": answer.read_back,
-                });
-                hub.audit("command", &fields);
-            }
+            let (outcome, detail, read_back) = match &answer {
+                Ok(answer) => (answer.outcome.clone(), answer.detail.clone(), answer.read_back.clone()),
+                Err(refusal) => ("unknown".to_owned(), Some(refusal.message.clone()), None),
+            };
+            let fields = json!({
+                "device": config.id.as_str(), "point": point, "value": value, "issuer": issuer,
+                "outcome": outcome, "detail": detail, "read_back": read_back,
+            });
+            hub.audit("command", &fields);
             let _ = reply.send(answer.and_then(|a| document(&a)));
         });
     }
 
     fn send(&self, bus: usize, device: DeviceIx, action: Action) -> Result<Done, Refusal> {
         let handle = self.buses.get(bus).map(|b| &b.handle).ok_or_else(stopped)?;
-        let (id, done) = self.hub.expect_command();
+        let (id, done) = self.hub.expect_command(device);
         let expires = self.hub.clock.mono() + COMMAND_TTL;
         handle.send(Command { id, device, action, expires }).map_err(|_| {
             self.hub.forget_command(id);
@@ -197,11 +199,15 @@ impl Daemon {
                 troubles.push(format!("device {} on bus {} does not answer ({why})", device.id, device.bus));
             }
         }
+        troubles.extend(self.http_trouble.lock().ok().and_then(|trouble| trouble.clone()));
         troubles.extend(self.hub.store.borrow().status().troubles.into_iter().map(|t| t.text));
         if let Some(link) = self.uplink.as_ref().map(|u| u.status()) {
             let down = link.state != LinkState::Up && now.since(link.since) >= LINK_GRACE;
             if let (true, Some(fault)) = (down, &link.last_error) {
                 troubles.push(format!("link to {}: {fault}", link.broker));
+            }
+            if link.budget_exhausted {
+                troubles.push("the day's telemetry budget is used up: telemetry waits until midnight UTC".to_owned());
             }
             for (lane, reason) in &link.held {
                 troubles.push(format!("the broker holds up the lane {lane} (reason {reason:#04x})"));

@@ -4,22 +4,21 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use anyhow::Context as _;
 use gatehouse_config::Site;
 use gatehouse_core::{DeviceIx, Lane, Mono, Trust, Wall};
 use gatehouse_store::{Batch, CommitTicket, LastStop, OpenReport, Store, StoreEvent};
 use gatehouse_uplink::{BudgetUse, UplinkEvent, UplinkHandle};
 use sd_notify::NotifyState;
 use serde_json::json;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
 use super::bus::{self, BusHandle};
-use super::clock::{self, Clock};
+use super::clock::{self, Clock, Offer, Source};
 use super::device::DeviceRuntime;
 use super::hub::Hub;
 use super::outbox::StoreOutbox;
@@ -86,6 +85,8 @@ pub struct Daemon {
     pub started: Mono,
     /// Whether the link was up when last heard of.
     pub link_up: bool,
+    /// Why `/metrics` and `/health` are not served, if they are to be.
+    pub http_trouble: Arc<Mutex<Option<String>>>,
     budget_kept: (Mono, BudgetUse),
     durable: Option<CommitTicket>,
     known_past_kept: Mono,
@@ -113,20 +114,34 @@ pub fn run(path: &Path) -> anyhow::Result<()> {
 struct Inputs {
     asks: mpsc::Receiver<Ask>,
     store_wake: Arc<Notify>,
+    signals: Signals,
+}
+
+/// The signals that mean something to the daemon.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> anyhow::Result<Self> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
 }
 
 async fn start(path: &Path, site: Site) -> anyhow::Result<(Daemon, Inputs)> {
     let clock = Rc::new(Clock::open());
+    super::rtc::start(&clock, site.clock.rtc.as_deref());
     let started = clock.mono();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), site = %site.id, config = %path.display(), "starting");
     // People's doors first: a socket in use means another daemon, before anything is touched.
     let socket = server::bind_socket(&site.api.socket).map_err(|e| Failure::error(exit::UNEXPECTED, e.to_string()))?;
-    let http = match site.http {
-        Some(addr) => {
-            Some(server::bind_http(addr).await.map_err(|e| Failure::error(exit::CONFIGURATION, e.to_string()))?)
-        }
-        None => None,
-    };
+    let signals = Signals::new()?;
     let store_wake = Arc::new(Notify::new());
     let waker = store_wake.clone();
     let (store, opened) = Store::open(site.store.clone(), clock.now(), Arc::new(move || waker.notify_one()))
@@ -143,27 +158,25 @@ async fn start(path: &Path, site: Site) -> anyhow::Result<(Daemon, Inputs)> {
         uplink: None,
         started,
         link_up: false,
+        http_trouble: Arc::default(),
         budget_kept: (started, BudgetUse::default()),
         durable: None,
         known_past_kept: started,
     };
     daemon.look_at_clock();
     daemon.start_uplink();
-    for position in 0..daemon.site.buses.len() {
-        let bus = daemon.start_bus(position)?;
-        daemon.buses.push(bus);
-    }
+    daemon.buses = (0..daemon.site.buses.len()).filter_map(|at| daemon.start_bus(at, started)).collect();
     let (desk, asks) = Desk::new();
     tokio::spawn(server::serve_api(socket, desk.clone(), daemon.site.api.operators.clone()));
-    if let Some(listener) = http {
-        tokio::spawn(server::serve_http(listener, desk));
+    if let Some(addr) = daemon.site.http {
+        tokio::spawn(server::serve_http(addr, desk, daemon.http_trouble.clone()));
     }
     daemon
         .hub
         .audit("started", &json!({ "version": env!("CARGO_PKG_VERSION"), "last_stop": last_stop(opened.last_stop) }));
     systemd::notify(&[NotifyState::Ready]);
     tracing::info!(buses = daemon.buses.len(), devices = daemon.site.devices.len(), "running");
-    Ok((daemon, Inputs { asks, store_wake }))
+    Ok((daemon, Inputs { asks, store_wake, signals }))
 }
 
 fn last_stop(stop: LastStop) -> &'static str {
@@ -195,24 +208,22 @@ fn tell_opened(hub: &Hub, opened: &OpenReport) {
 }
 
 impl Daemon {
-    /// Starts the task of the bus at this position, with fresh devices.
-    pub fn start_bus(&self, position: usize) -> anyhow::Result<BusRuntime> {
-        let bus = self.site.buses.get(position).context("no such bus")?;
+    /// Starts the task of the bus at this position, with fresh devices. A reply to what was asked before may still come
+    /// until `late_until`; nobody can tell what an earlier process asked, so that a serial line is listened to first.
+    pub fn start_bus(&self, position: usize, late_until: Mono) -> Option<BusRuntime> {
+        let bus = self.site.buses.get(position)?;
         let now = self.hub.clock.mono();
         let here: Vec<_> = self.site.devices_on(position).map(|(_, device)| device).collect();
         let added = here.iter().map(|d| self.hub.add(DeviceRuntime::new(Arc::clone(d), bus.id.clone())));
         let devices: Vec<DeviceIx> = added.collect();
-        let seed = fastrand::u64(..);
-        let line = lines::line(
-            (position, bus),
-            devices.iter().copied().zip(here.iter().map(|d| &***d)),
-            seed,
-            (self.started, now),
-        );
-        let handle = bus::spawn(bus.port.clone(), line, self.hub.clone(), self.hub.clock.clone(), &bus.id)?;
+        let on_line = devices.iter().copied().zip(here.iter().map(|d| &***d));
+        let line = lines::line((position, bus), on_line, fastrand::u64(..), (self.started, now));
+        let quiet_until = late_until.max(now + bus.line.timeout_ceiling);
+        let port = (bus.id.as_str(), bus.port.clone());
+        let handle = bus::spawn(port, line, quiet_until, self.hub.clone(), self.hub.clock.clone());
         let mut runtime = BusRuntime { handle, devices, busy: VecDeque::new() };
         runtime.tick(now);
-        Ok(runtime)
+        Some(runtime)
     }
 
     /// Starts the link to the core, if the site file names one.
@@ -224,6 +235,9 @@ impl Daemon {
             gatehouse_uplink::spawn_local(settings, outbox, inventory, Rc::new(move || clock.now()))
         });
         self.hub.set_uplink(self.uplink.clone());
+        // Without a link records wait as they do while it is down: with few writes to the flash.
+        let now = self.hub.clock.mono();
+        self.hub.store.borrow_mut().handle_link(now, false);
         let kept = self.hub.store.borrow().state(BUDGET_KEY);
         if let (Some(uplink), Some(used)) = (&self.uplink, kept.and_then(|text| decode_budget(&text))) {
             uplink.restore_budget(used);
@@ -239,11 +253,12 @@ impl Daemon {
         Some(settings)
     }
 
-    /// Keeps the time, if the clock is set, as one that has certainly passed.
+    /// Keeps the time as one that has certainly passed, if a time source or the core vouches for it.
     fn keep_known_past(&mut self) {
         let now = self.hub.clock.now();
         self.known_past_kept = now.mono;
-        if now.trust != Trust::Unset {
+        let by_core = self.hub.clock.offered().is_some_and(|offer| offer.source == Source::Core);
+        if now.trust == Trust::Synchronised || by_core {
             self.put_state(KNOWN_PAST_KEY, now.wall.0.to_string());
         }
     }
@@ -269,9 +284,6 @@ impl Daemon {
     }
 
     async fn turn(&mut self, mut inputs: Inputs) -> anyhow::Result<()> {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut hangup = signal(SignalKind::hangup())?;
         let mut tick = tokio::time::interval(systemd::watchdog_interval().map_or(TICK, |w| w.min(TICK)));
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -285,12 +297,14 @@ impl Daemon {
                 }
                 event = next_event(self.uplink.as_ref()) => self.on_uplink(event),
                 _ = tick.tick() => self.on_tick(),
-                _ = hangup.recv() => self.on_hangup(),
-                _ = terminate.recv() => break,
-                _ = interrupt.recv() => break,
+                _ = inputs.signals.hangup.recv() => self.on_hangup(),
+                _ = inputs.signals.terminate.recv() => break,
+                _ = inputs.signals.interrupt.recv() => break,
             }
             self.drain_store();
         }
+        // Who still asks is told that the daemon is stopping.
+        drop(inputs.asks);
         self.stop(&inputs.store_wake).await
     }
 
@@ -310,13 +324,10 @@ impl Daemon {
                 Some(StoreEvent::Sendable { lane, .. }) => self.hub.sendable(lane),
                 Some(StoreEvent::Committed(ticket)) => self.durable = Some(ticket),
                 Some(StoreEvent::Trouble(trouble)) => {
-                    tracing::error!(kind = trouble.kind.as_str(), "{}", trouble.text);
+                    tracing::error!(kind = trouble.kind.as_str(), text = trouble.text, "the store is in trouble");
                     self.hub.audit("store_trouble", &json!({ "kind": trouble.kind.as_str(), "text": trouble.text }));
                 }
-                Some(StoreEvent::Recovered(kind)) => {
-                    tracing::info!(kind = kind.as_str(), "the store has recovered");
-                    self.hub.store_recovered();
-                }
+                Some(StoreEvent::Recovered(kind)) => tracing::info!(kind = kind.as_str(), "the store has recovered"),
             }
         }
     }
@@ -349,6 +360,8 @@ impl Daemon {
         let fields = json!({
             "trust": trust.as_str(), "before": change.before.as_str(), "step_us": change.step_us,
             "boot": change.stamp.boot.to_string(), "offset_us": change.offset_us,
+            "source": change.offer.map_or("box", |offer| offer.source.as_str()),
+            "accuracy_ms": change.offer.map(|offer| offer.accuracy.as_millis()),
         });
         self.hub.audit("clock_set", &fields);
         self.keep_known_past();
@@ -368,25 +381,30 @@ impl Daemon {
                     self.hub.audit("link", &json!({ "up": false, "broker": broker, "fault": fault.code() }));
                 }
             }
-            UplinkEvent::TimeOffer { wall, authentic, received, .. } => {
+            UplinkEvent::TimeOffer { wall, accuracy, authentic, received } => {
                 let wanted = self.site.clock.core_time != gatehouse_config::CoreTime::Never;
-                if wanted && authentic {
+                if wanted && authentic && wall > clock::built() {
                     let late = i64::try_from(now.since(received).as_micros()).unwrap_or(0);
-                    self.hub.clock.offer(gatehouse_core::Wall(wall.0 + late));
+                    self.hub.clock.offer(Wall(wall.0 + late), Offer { source: Source::Core, accuracy });
                     self.look_at_clock();
                 }
             }
             UplinkEvent::LaneBlocked { lane, reason, message } => {
-                tracing::error!(lane = %lane, reason, "{message}");
+                tracing::error!(lane = %lane, reason, text = message, "the broker holds up a lane");
                 self.hub.audit("lane_blocked", &json!({ "lane": lane.as_str(), "reason": reason }));
             }
-            UplinkEvent::LaneFreed { lane } => tracing::info!(lane = %lane, "the lane moves again"),
+            UplinkEvent::LaneFreed { lane } => {
+                tracing::info!(lane = %lane, "the lane moves again");
+                self.hub.audit("lane_freed", &json!({ "lane": lane.as_str() }));
+            }
             UplinkEvent::RecordRefused { lane, seq, message } => {
-                tracing::error!(lane = %lane, seq, "{message}");
+                tracing::error!(lane = %lane, seq, text = message, "a record was refused and put aside");
+                self.hub.audit("record_refused", &json!({ "lane": lane.as_str(), "seq": seq, "why": message }));
                 self.hub.sendable(lane);
             }
             UplinkEvent::BudgetExhausted { bytes } => {
                 tracing::warn!(bytes, "the day's telemetry budget is used up; telemetry waits in the spool");
+                self.hub.audit("budget_exhausted", &json!({ "bytes": bytes }));
             }
         }
     }
@@ -394,7 +412,7 @@ impl Daemon {
     fn on_hangup(&mut self) {
         systemd::notify(&[NotifyState::Reloading]);
         if let Err(refusal) = self.reload("signal") {
-            tracing::error!("the changed site file is not used: {}", refusal.message);
+            tracing::error!(code = refusal.code, why = refusal.message, "the old site file stays in use");
         }
         systemd::notify(&[NotifyState::Ready]);
     }
@@ -403,6 +421,10 @@ impl Daemon {
         systemd::notify(&[NotifyState::Stopping]);
         tracing::info!("stopping");
         self.buses.clear();
+        // The tasks of the buses end when they are next polled; commands get their outcome into the audit trail by it.
+        for _ in 0..8 {
+            tokio::task::yield_now().await;
+        }
         let ticket = self.hub.audit("stopping", &json!({}));
         let durable = async {
             while self.drain_store() < ticket {
@@ -412,7 +434,7 @@ impl Daemon {
         // A disk that hangs must not keep the rest from stopping in order.
         let _ = tokio::time::timeout(DRAIN, durable).await;
         if let Some(uplink) = &self.uplink {
-            uplink.drain(DRAIN).await;
+            let _ = tokio::time::timeout(2 * DRAIN, uplink.drain(DRAIN)).await;
         }
         let now = self.hub.clock.mono();
         self.keep_budget(now);
