@@ -36,6 +36,8 @@ pub struct Line {
     pub(super) devices: Vec<Device>,
     pub(super) polls: Vec<Poll>,
     pub(super) commands: Commands,
+    /// Requests of commands since the last poll.
+    pub(super) commands_run: u8,
     pub(super) port: Port,
     pub(super) flight: Option<Flight>,
     /// The request in flight.
@@ -97,6 +99,7 @@ impl Line {
             settings,
             devices,
             polls,
+            commands_run: 0,
             commands: Commands::default(),
             port: Port::Closed(now),
             flight: None,

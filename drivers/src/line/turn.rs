@@ -12,6 +12,9 @@ use super::output::{CommandResult, Wake};
 use super::poll::Steps;
 use super::trace::{Direction, Verdict};
 
+/// Requests of commands in a row, after which a poll that is due gets its turn.
+const COMMANDS_RUN: u8 = 8;
+
 impl Line {
     /// Puts the next request in flight, if one may go now.
     pub(super) fn take_turn(&mut self, now: Mono) -> bool {
@@ -37,13 +40,14 @@ impl Line {
     fn next_task(&self, now: Mono) -> Option<Task> {
         let rested = |device: usize| self.devices[device].ready_at <= now;
         let command = self.commands.active.iter().find(|active| active.ready_at() <= now && rested(active.device));
-        if let Some(active) = command {
-            return Some(Task::Command(active.command.id));
-        }
         let polls = self.polls.iter().enumerate().filter(|(_, poll)| {
             poll.ready_at() <= now && rested(poll.device) && !self.devices[poll.device].is_offline()
         });
         let poll = polls.map(|(at, poll)| (poll.waits_since(), at)).min();
+        // Commands go first, but however many there are, the readings go on.
+        if let Some(active) = command.filter(|_| poll.is_none() || self.commands_run < COMMANDS_RUN) {
+            return Some(Task::Command(active.command.id));
+        }
         match (poll, self.next_probe(now)) {
             (Some((since, at)), Some((probe_at, device))) => {
                 Some(if probe_at <= since { Task::Probe(device) } else { Task::Poll(at) })
@@ -78,6 +82,10 @@ impl Line {
             return false;
         }
         self.tag = tag;
+        self.commands_run = match task {
+            Task::Command(_) => self.commands_run.saturating_add(1),
+            Task::Poll(_) | Task::Probe(_) => 0,
+        };
         let timeout = match task {
             Task::Poll(_) => self.devices[device].timeout(),
             Task::Probe(_) => self.devices[device].probe_timeout(),

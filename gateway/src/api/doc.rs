@@ -215,3 +215,12 @@ pub struct WriteAnswer {
     /// What the point read afterwards.
     pub read_back: Option<String>,
 }
+
+/// `POST .../identify`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct IdentifyAnswer {
+    /// The device.
+    pub device: String,
+    /// What it says of itself: `vendor`, `product_code`, `revision`, ...
+    pub objects: BTreeMap<String, String>,
+}

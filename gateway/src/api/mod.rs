@@ -28,6 +28,8 @@ pub enum Request {
         /// Point names.
         points: Vec<String>,
     },
+    /// Asks a device who it is.
+    Identify(String),
     /// Writes a point, reads it back.
     Write {
         /// Device id.

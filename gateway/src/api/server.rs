@@ -93,6 +93,7 @@ pub async fn serve_api(listener: UnixListener, desk: Desk, operators: Vec<u32>) 
         )
         .route("/api/v1/devices/{device}", get(device))
         .route("/api/v1/devices/{device}/read", post(read))
+        .route("/api/v1/devices/{device}/identify", post(identify))
         .route("/api/v1/devices/{device}/write", post(write))
         .route("/api/v1/reload", post(reload))
         .fallback(|| async { refuse(&Refusal::new(404, "unknown_path", "no such path under /api/v1")) })
@@ -163,6 +164,10 @@ async fn read(State(api): State<Api>, UrlPath(device): UrlPath<String>, body: By
         Ok(body) => answer(&api.desk, Request::Read { device, points: body.points }).await,
         Err(refusal) => refuse(&refusal),
     }
+}
+
+async fn identify(State(api): State<Api>, UrlPath(device): UrlPath<String>) -> Response {
+    answer(&api.desk, Request::Identify(device)).await
 }
 
 async fn write(

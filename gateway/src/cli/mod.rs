@@ -2,6 +2,7 @@
 
 mod check;
 mod generate;
+mod identify;
 mod plan;
 mod profiles;
 mod read;
@@ -59,6 +60,8 @@ enum Command {
     Profiles(profiles::Args),
     /// Reads a device now: through the running daemon, or directly when none runs.
     Read(read::Args),
+    /// Asks a device for its vendor, product and revision.
+    Identify(identify::Args),
     /// Writes a point and reads it back: through the running daemon, or directly when none runs.
     Write(write::Args),
     /// Shows what the running daemon does.
@@ -94,6 +97,7 @@ pub fn main() -> ExitCode {
         Command::Plan(args) => plan::run(args, &mut out),
         Command::Profiles(args) => profiles::run(args, &mut out),
         Command::Read(args) => read::run(&args, &mut out),
+        Command::Identify(args) => identify::run(&args, &mut out),
         Command::Write(args) => write::run(&args, &mut out),
         Command::Status(args) => status::status(&args, &mut out),
         Command::Spool(args) => status::spool(&args, &mut out),

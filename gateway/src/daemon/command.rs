@@ -48,6 +48,29 @@ pub fn read_answer(
     Ok(doc::ReadAnswer { device: device.id.to_string(), points: points.collect() })
 }
 
+/// The answer to an identification: the device's objects by name (Modbus application protocol, 6.21).
+///
+/// # Errors
+/// A refusal when the device does not tell.
+pub fn identify_answer(device: &Device, result: CommandResult) -> Result<doc::IdentifyAnswer, Refusal> {
+    const NAMES: [&str; 7] =
+        ["vendor", "product_code", "revision", "vendor_url", "product_name", "model_name", "user_application_name"];
+    let readings = match result {
+        CommandResult::Read(readings) => readings,
+        CommandResult::Failed(why) | CommandResult::Unknown(why, _) => {
+            let text = format!("device {} does not say who it is ({why}); many devices cannot", device.id);
+            return Err(Refusal::new(502, "not_identified", text));
+        }
+        other => return Err(not_done(&other)),
+    };
+    let objects = readings.into_iter().filter_map(|reading| {
+        let number = reading.point.0;
+        let name = NAMES.get(usize::from(number)).map_or_else(|| format!("object_{number}"), |name| (*name).to_owned());
+        Some((name, reading.value.ok()?.to_string()))
+    });
+    Ok(doc::IdentifyAnswer { device: device.id.to_string(), objects: objects.collect() })
+}
+
 /// The answer to a write.
 pub fn write_answer(device: &Device, point: &str, result: CommandResult) -> doc::WriteAnswer {
     let read = |back: &Option<Result<Value, NoData>>| back.as_ref().and_then(|r| r.as_ref().ok()).map(Value::to_string);

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use super::bus::{self, BusHandle, Sink};
 use super::clock::Clock;
-use super::command::{read_answer, write_action, write_answer};
+use super::command::{identify_answer, read_answer, write_action, write_answer};
 use super::device::nearest;
 use super::lines;
 use crate::api::doc;
@@ -46,6 +46,16 @@ pub async fn read(site: &Site, device: &Device, action: Action) -> anyhow::Resul
     let asked = if let Action::Read(points) = &action { points.clone() } else { Vec::new() };
     let (at, result) = Session::open(bus, device).await?.ask(action).await?;
     read_answer(device, at, &asked, result).map_err(|r| Failure::error(exit::DEVICE, r.message))
+}
+
+/// Asks a device who it is.
+///
+/// # Errors
+/// When the port cannot be opened, or the device does not tell.
+pub async fn identify(site: &Site, device: &str) -> anyhow::Result<doc::IdentifyAnswer> {
+    let (bus, device) = find(site, device)?;
+    let (_, result) = Session::open(bus, device).await?.ask(Action::Identify).await?;
+    identify_answer(device, result).map_err(|r| Failure::error(exit::DEVICE, r.message))
 }
 
 /// Writes a point of a device and reads it back.

@@ -13,7 +13,7 @@ use gatehouse_store::{LaneStatus, TroubleKind};
 use gatehouse_uplink::{DeviceEntry, InventorySource, LinkState, PointEntry, SiteEntry};
 use serde_json::json;
 
-use super::command::{COMMAND_TTL, read_answer, write_action, write_answer};
+use super::command::{COMMAND_TTL, identify_answer, read_answer, write_action, write_answer};
 use super::device::{nearest, points_by_name};
 use super::metrics;
 use super::run::Daemon;
@@ -37,6 +37,7 @@ impl Daemon {
                 self.reload(&issuer).map(|message| Answer::Json(json!({ "message": message })))
             }
             Request::Read { device, points } => return self.read(&device, &points, reply),
+            Request::Identify(device) => return self.identify(&device, reply),
             Request::Write { device, point, value, issuer } => {
                 return self.write(&device, &point, &value, issuer, reply);
             }
@@ -58,6 +59,21 @@ impl Daemon {
         tokio::task::spawn_local(async move {
             let answer = match done.await {
                 Ok((at, result)) => read_answer(&config, at, &points, result).and_then(|a| document(&a)),
+                Err(_) => Err(stopped()),
+            };
+            let _ = reply.send(answer);
+        });
+    }
+
+    fn identify(&self, id: &str, reply: Reply) {
+        let begun = self.locate(id).and_then(|(bus, ix, config)| Ok((config, self.send(bus, ix, Action::Identify)?)));
+        let (config, done) = match begun {
+            Ok(begun) => begun,
+            Err(refusal) => return drop(reply.send(Err(refusal))),
+        };
+        tokio::task::spawn_local(async move {
+            let answer = match done.await {
+                Ok((_, result)) => identify_answer(&config, result).and_then(|a| document(&a)),
                 Err(_) => Err(stopped()),
             };
             let _ = reply.send(answer);
