@@ -170,6 +170,8 @@ pub struct Written {
     pub syncs: u64,
     /// Acknowledgements that could not be remembered, because too many ranges were open; their records go twice.
     pub acks_dropped: u64,
+    /// Damaged pieces and refused records that did not fit into the quarantine (16 MiB), or that the disk did not take.
+    pub quarantine_dropped: u64,
 }
 
 /// What mends the stamps of one boot: wall = monotonic + offset.

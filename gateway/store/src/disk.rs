@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Disk {
     syncs: Arc<AtomicU64>,
+    quarantine_drops: Arc<AtomicU64>,
     #[cfg(test)]
     pub(crate) faults: Arc<Faults>,
 }
@@ -37,6 +38,15 @@ impl Disk {
             return Err(rustix::io::Errno::NOSPC.into());
         }
         OpenOptions::new().read(true).write(true).create_new(true).open(path)
+    }
+
+    /// Opens a file for reading and writing; creates it where it is not.
+    pub(crate) fn create_or_open(&self, path: &Path) -> io::Result<File> {
+        #[cfg(test)]
+        if self.faults.full.load(Ordering::SeqCst) && !path.exists() {
+            return Err(rustix::io::Errno::NOSPC.into());
+        }
+        OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)
     }
 
     /// Writes all of `bytes` at `offset`.
@@ -66,6 +76,16 @@ impl Disk {
     /// Calls of `sync`.
     pub(crate) fn syncs(&self) -> u64 {
         self.syncs.load(Ordering::Relaxed)
+    }
+
+    /// Counts what the quarantine did not take; gives how many that are.
+    pub(crate) fn count_quarantine_drop(&self) -> u64 {
+        self.quarantine_drops.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// What the quarantine did not take.
+    pub(crate) fn quarantine_drops(&self) -> u64 {
+        self.quarantine_drops.load(Ordering::Relaxed)
     }
 
     #[cfg(not(test))]

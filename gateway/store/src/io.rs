@@ -19,6 +19,7 @@ use crate::floors::FloorsFile;
 use crate::gap::Reason;
 use crate::intervals::Intervals;
 use crate::journal::{FLOORS_KEY, Journal, Op};
+use crate::quarantine::Quarantine;
 use crate::segment::{self, At, FILE_HEAD, Segment};
 use crate::store::Wake;
 use crate::tail::{self, Sealable};
@@ -51,10 +52,15 @@ pub(crate) enum Job {
         done: Intervals,
         stamp: Stamp,
     },
-    /// Puts damaged or refused bytes aside.
-    Quarantine {
-        path: PathBuf,
+    /// Puts damaged bytes aside.
+    Damaged {
+        name: String,
         bytes: Vec<u8>,
+    },
+    /// Puts a refused record aside.
+    Refused {
+        lane: Lane,
+        line: String,
     },
     Stop,
 }
@@ -106,6 +112,7 @@ pub(crate) struct IoThread {
     pub(crate) disk: Disk,
     pub(crate) floors: FloorsFile,
     pub(crate) journal: Journal,
+    pub(crate) quarantine: Quarantine,
     pub(crate) jobs: Receiver<Job>,
     pub(crate) replies: Sender<Reply>,
     pub(crate) wake: Wake,
@@ -180,10 +187,12 @@ impl IoThread {
                 let result = self.thin(&segment, &done, &stamp).map_err(|error| error.to_string());
                 self.reply(Reply::Thinned { id, result });
             }
-            Job::Quarantine { path, bytes } => {
-                if let Err(error) = put_aside(&self.disk, &path, &bytes) {
-                    tracing::warn!(path = %path.display(), %error, "damaged bytes could not be put aside");
-                }
+            // What could not be put aside is counted and logged there.
+            Job::Damaged { name, bytes } => {
+                let _ = self.quarantine.put(&name, &bytes);
+            }
+            Job::Refused { lane, line } => {
+                let _ = self.quarantine.append(&format!("refused-{lane}.jsonl"), line.as_bytes());
             }
             Job::Commit { .. } | Job::Stop => {}
         }
@@ -422,19 +431,4 @@ fn close_gap(writer: &mut BlockWriter, gap: &mut Option<(u64, u64, u64)>, stamp:
 fn bucket(stamp: &Stamp) -> i64 {
     let us = i64::try_from(stamp.mono.0 / 1000).unwrap_or(i64::MAX);
     us / THIN_BUCKET_US
-}
-
-/// Writes bytes into the quarantine; a file of that name is the same bytes from an earlier start.
-pub(crate) fn put_aside(disk: &Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder)?;
-    }
-    match disk.create(path) {
-        Ok(file) => {
-            disk.write_at(&file, bytes, 0)?;
-            disk.sync(&file, path)
-        }
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(error),
-    }
 }

@@ -4,7 +4,7 @@
 //! with events. It formats nothing for the wire and knows no topics.
 //!
 //! In the data folder: `spool/*.seg` (readings in sealed blocks), `journal/` (sled: state, events, clock offsets),
-//! `floors` (reserved numbers, what is delivered, what is gone), `ballast`, `lock`, `quarantine/` (damaged bytes). On
+//! `floors` (reserved numbers, what is delivered, what is gone), `ballast`, `lock`, `quarantine/` (damaged bytes, refused records). On
 //! tmpfs: `*.tail` (what is appended and not yet sealed) and `acks`.
 //!
 //! Start reading at [`Store`]; then `block` (the format on disk), `book` (a lane's numbers), `open` (recovery).
@@ -21,6 +21,7 @@ mod intervals;
 mod io;
 mod journal;
 mod open;
+mod quarantine;
 mod read;
 mod row;
 mod run;

@@ -17,8 +17,9 @@ use crate::error::StoreError;
 use crate::floors::{self, Floors, FloorsFile};
 use crate::gap::{Gap, Reason};
 use crate::intervals::Intervals;
-use crate::io::{IoThread, Work, put_aside};
+use crate::io::{IoThread, Work};
 use crate::journal::{self, Journal};
+use crate::quarantine::Quarantine;
 use crate::segment::{self, Segment};
 use crate::settings::Settings;
 use crate::store::{Commits, QUARANTINE, SPOOL, Spool, Store, Timers, Wake, reserve, spool_dir, spool_of};
@@ -27,8 +28,6 @@ use crate::wire::{Take, trust_code, trust_from};
 
 /// Most foreign files that are named.
 const NAMED_FOREIGN: usize = 16;
-/// Bytes in the quarantine beyond which nothing more is copied there; the damaged files themselves stay.
-const QUARANTINE_BYTES: u64 = 16 << 20;
 const LOCK: &str = "lock";
 
 /// What was found on the disk, before it is put together.
@@ -41,6 +40,7 @@ struct Disks {
     held: [Intervals; 2],
     done: [Intervals; 2],
     next_segment: u64,
+    quarantine: Quarantine,
     quarantined: Vec<PathBuf>,
     foreign: Vec<PathBuf>,
 }
@@ -163,11 +163,12 @@ fn find(settings: &Settings, disk: &Disk) -> io::Result<Disks> {
         held: Default::default(),
         done: Default::default(),
         next_segment: 1,
+        quarantine: Quarantine::new(dir.join(QUARANTINE), disk.clone()),
         quarantined: Vec::new(),
         foreign: Vec::new(),
     };
     find_foreign(dir, &mut found.foreign)?;
-    find_segments(settings, disk, &mut found)?;
+    find_segments(settings, &mut found)?;
     found.foreign.truncate(NAMED_FOREIGN);
     Ok(found)
 }
@@ -186,7 +187,7 @@ fn find_foreign(dir: &Path, foreign: &mut Vec<PathBuf>) -> io::Result<()> {
     Ok(())
 }
 
-fn find_segments(settings: &Settings, disk: &Disk, found: &mut Disks) -> io::Result<()> {
+fn find_segments(settings: &Settings, found: &mut Disks) -> io::Result<()> {
     let mut files: Vec<(u64, Lane, PathBuf)> = Vec::new();
     for entry in fs::read_dir(spool_dir(settings))? {
         let path = entry?.path();
@@ -199,23 +200,16 @@ fn find_segments(settings: &Settings, disk: &Disk, found: &mut Disks) -> io::Res
         }
     }
     files.sort();
-    let mut room = QUARANTINE_BYTES.saturating_sub(folder_bytes(&settings.dir.join(QUARANTINE)));
     for (id, lane, path) in files {
         found.next_segment = found.next_segment.max(id + 1);
         let scan = segment::scan(&path, lane, id)?;
         for &(offset, len) in &scan.damage {
             let bytes = segment::read_vec(&File::open(&path)?, offset, len)?;
             let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-            let target = settings.dir.join(QUARANTINE).join(format!("{name}-{offset}.bad"));
-            // Zeros are room that was reserved; and what is there was put aside by an earlier start.
-            if len <= room && !target.exists() && bytes.iter().any(|byte| *byte != 0) {
-                room -= len;
-                match put_aside(disk, &target, &bytes) {
-                    Ok(()) => found.quarantined.push(target),
-                    Err(error) => {
-                        tracing::warn!(path = %target.display(), %error, "damaged bytes could not be put aside");
-                    }
-                }
+            let name = format!("{name}-{offset}.bad");
+            // Zeros are room that was reserved.
+            if bytes.iter().any(|byte| *byte != 0) && found.quarantine.put(&name, &bytes) {
+                found.quarantined.push(found.quarantine.path(&name));
             }
         }
         let Some(segment) = scan.segment else { continue };
@@ -235,11 +229,6 @@ fn find_segments(settings: &Settings, disk: &Disk, found: &mut Disks) -> io::Res
     }
     found.segments.sort_by_key(|segment| (segment.first, segment.id));
     Ok(())
-}
-
-fn folder_bytes(dir: &Path) -> u64 {
-    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.metadata().ok()).map(|meta| meta.len()).sum()
 }
 
 type TailFiles = Vec<(PathBuf, u64)>;
@@ -467,6 +456,7 @@ fn start(
         disk: disk.clone(),
         floors: found.floors_file,
         journal: found.journal,
+        quarantine: found.quarantine,
         jobs: job_queue,
         replies: reply_queue,
         wake,

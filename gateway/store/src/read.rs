@@ -144,13 +144,14 @@ impl Store {
             && let Ok(bytes) = segment::read_vec(&cursor.file, offset, len)
         {
             let name = segment.path.file_name().and_then(|name| name.to_str()).unwrap_or("segment");
-            let path = self.settings.dir.join(QUARANTINE).join(format!("{name}-{offset}.bad"));
+            let name = format!("{name}-{offset}.bad");
+            let path = self.settings.dir.join(QUARANTINE).join(&name);
             let text = format!(
                 "numbers {first} to {last} of {lane} in {} are damaged: the bytes were copied to {}; check the disk",
                 segment.path.display(),
                 path.display()
             );
-            self.send(Job::Quarantine { path, bytes });
+            self.send(Job::Damaged { name, bytes });
             self.trouble(TroubleKind::Damaged, text);
         } else {
             self.trouble(TroubleKind::Damaged, format!("numbers {first} to {last} of {lane} are missing on the disk"));

@@ -20,6 +20,7 @@ use crate::floors::Floors;
 use crate::gap::{Gap, Reason};
 use crate::io::{Job, Reply};
 use crate::journal::{self, Op, Shared};
+use crate::quarantine;
 use crate::read::Cursor;
 use crate::segment::{self, Segment};
 use crate::settings::Settings;
@@ -331,16 +332,16 @@ impl Store {
 
     /// Puts a record aside that the broker refuses for good, and leaves a gap record in its place.
     pub fn refuse(&mut self, lane: Lane, seq: u64) {
-        let mut text = None;
+        let mut copy = None;
         let copied = self.read(lane, seq, &mut |record| {
             if record.seq == seq && !matches!(record.body, Body::Gap { .. }) {
-                text = Some(format!("{record:?}\n"));
+                copy = Some(record.clone());
             }
             ControlFlow::Break(())
         });
-        if let (Ok(()), Some(text)) = (copied, text) {
-            let path = self.settings.dir.join(QUARANTINE).join(format!("refused-{lane}-{seq}.txt"));
-            self.send(Job::Quarantine { path, bytes: text.into_bytes() });
+        if let (Ok(()), Some(record)) = (copied, copy) {
+            let line = quarantine::line(&record, self.resolve(&record.stamp));
+            self.send(Job::Refused { lane, line });
             self.leave_gap(lane, seq, seq, 1, Reason::Refused);
         }
     }
@@ -392,7 +393,11 @@ impl Store {
             tail_bytes: self.spools.iter().map(|spool| spool.tail.bytes as u64).sum(),
             free_bytes: journal::free_bytes(&self.settings.dir),
             troubles: self.troubles.iter().map(|(kind, text)| Trouble { kind: *kind, text: text.clone() }).collect(),
-            written: Written { syncs: self.disk.syncs(), ..self.written },
+            written: Written {
+                syncs: self.disk.syncs(),
+                quarantine_dropped: self.disk.quarantine_drops(),
+                ..self.written
+            },
         }
     }
 
@@ -477,7 +482,7 @@ impl Drop for Store {
     }
 }
 
-/// The folder of bytes that were put aside.
+/// The folder of bytes and records that were put aside.
 pub(crate) const QUARANTINE: &str = "quarantine";
 /// The folder of segments.
 pub(crate) const SPOOL: &str = "spool";

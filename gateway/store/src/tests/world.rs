@@ -223,8 +223,69 @@ fn a_refused_record_is_put_aside_and_leaves_a_gap() {
     rig.kill();
     let records = rig.read(Lane::Telemetry);
     assert_eq!(gaps(&records), [(2, 2, 1, "refused")]);
-    let text = std::fs::read_to_string(rig.settings.dir.join("quarantine/refused-telemetry-2.txt")).unwrap();
-    assert!(text.contains("meter") || text.contains("door"), "{text}");
+}
+
+fn refused(rig: &Rig, lane: Lane) -> Vec<serde_json::Value> {
+    let text = std::fs::read_to_string(rig.settings.dir.join(format!("quarantine/refused-{lane}.jsonl"))).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn refused_records_of_a_lane_stand_in_one_file_line_by_line() {
+    let mut rig = Rig::new(|_| {});
+    for tag in 1..=6 {
+        rig.append(Lane::Telemetry, tag);
+    }
+    rig.commit(&[], &[(Lane::Audit, 7)]);
+    rig.settle();
+    rig.store().refuse(Lane::Telemetry, 2);
+    rig.store().refuse(Lane::Audit, 1);
+    rig.settle();
+    // A power cut left a line open.
+    let path = rig.settings.dir.join("quarantine/refused-telemetry.jsonl");
+    let torn = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, torn.trim_end()).unwrap();
+    rig.store().refuse(Lane::Telemetry, 5);
+    rig.settle();
+    let lines = refused(&rig, Lane::Telemetry);
+    let seqs: Vec<_> = lines.iter().map(|line| line["seq"].as_u64().unwrap()).collect();
+    assert_eq!(seqs, [2, 5]);
+    assert_eq!(lines[0]["values"]["energy"], "0.14", "{}", lines[0]);
+    assert_eq!(lines[0]["values"]["on"], true);
+    assert_eq!(lines[1]["missing"]["voltage"], "timeout", "{}", lines[1]);
+    assert_eq!(lines[1]["device"], "door-1");
+    let event = &refused(&rig, Lane::Audit)[0];
+    assert_eq!((&event["lane"], &event["event"], &event["data"]["tag"]), (&"audit".into(), &"test".into(), &7.into()));
+    assert!(event["time"].as_str().unwrap().ends_with('Z'), "{event}");
+    assert_eq!(std::fs::read_dir(rig.settings.dir.join("quarantine")).unwrap().count(), 2);
+}
+
+#[test]
+fn a_full_quarantine_takes_no_more_and_counts_that_until_somebody_makes_room() {
+    let mut rig = Rig::new(|_| {});
+    for tag in 1..=300 {
+        rig.append(Lane::Telemetry, tag);
+    }
+    let folder = rig.settings.dir.join("quarantine");
+    std::fs::create_dir_all(&folder).unwrap();
+    let other = std::fs::File::create(folder.join("other.bad")).unwrap();
+    other.set_len(crate::quarantine::BYTES - 8192).unwrap();
+    rig.kill();
+    for seq in 1..=200 {
+        rig.store().refuse(Lane::Telemetry, seq);
+    }
+    rig.settle();
+    let kept = refused(&rig, Lane::Telemetry).len() as u64;
+    assert!((20..60).contains(&kept), "lines of about 230 bytes in two blocks of 4096: {kept}");
+    assert_eq!(rig.store().status().written.quarantine_dropped, 200 - kept);
+    let size = |entry: std::io::Result<std::fs::DirEntry>| entry.unwrap().metadata().unwrap().len();
+    let bytes: u64 = std::fs::read_dir(&folder).unwrap().map(size).sum();
+    assert!(bytes <= crate::quarantine::BYTES, "{bytes}");
+    assert_eq!(gaps(&rig.read(Lane::Telemetry)), [(1, 200, 200, "refused")], "accounted for all the same");
+    std::fs::remove_file(folder.join("other.bad")).unwrap();
+    rig.store().refuse(Lane::Telemetry, 250);
+    rig.settle();
+    assert_eq!(refused(&rig, Lane::Telemetry).last().unwrap()["seq"], 250);
 }
 
 #[test]
