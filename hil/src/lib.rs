@@ -1,7 +1,7 @@
 //! The simulated site: slaves, lines, brokers and the faults that real ones have, for the demo, the bench and tests.
 //!
 //! It is the other side of everything the gateway speaks, and shares none of its codecs. It is never part of the
-//! daemon. Start reading at [`slave`] and [`line`] (what is polled), then [`receive`] (what is delivered) and [`rig`]
+//! daemon. Start reading at [`slave`] and [`mod@line`] (what is polled), then [`receive`] (what is delivered) and [`rig`]
 //! (what holds both together).
 
 pub mod bench;

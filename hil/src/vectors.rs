@@ -1,6 +1,6 @@
 //! The conformance runner: golden vectors through the drivers.
 //!
-//! Each file of a folder names its schema, and its protocol where the schema has several. [`SUITES`] says what runs
+//! Each file of a folder names its schema, and its protocol where the schema has several. `SUITES` says what runs
 //! it; a new protocol is one more entry there. What nothing runs counts as failed.
 
 mod checksum;

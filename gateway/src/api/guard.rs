@@ -18,7 +18,7 @@ const CONNECTIONS: usize = 32;
 /// A connection lives at most this long; no answer takes longer.
 const LIFETIME: Duration = Duration::from_secs(60);
 
-/// A unix listener that admits [`CONNECTIONS`] at a time.
+/// A unix listener that admits 32 connections at a time, each for a minute at most.
 #[derive(Debug)]
 pub struct Guarded {
     listener: UnixListener,

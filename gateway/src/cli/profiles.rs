@@ -1,11 +1,12 @@
 //! `gatehouse profiles`: the device models that site files may name.
 
-use std::io::Write;
-use std::path::PathBuf;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use gatehouse_core::Decimal;
 use gatehouse_drivers::modbus::point::PointSpec;
+use gatehouse_drivers::profile::keys::did_you_mean;
 use gatehouse_drivers::profile::{Command, Library, Profile};
 use serde_json::{Value, json};
 
@@ -30,7 +31,7 @@ pub(crate) fn run(args: Args, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
     let mut library = Library::new();
     if let Some(folder) = &args.folder {
         let problems = gatehouse_config::add_folder(folder, &mut library)
-            .map_err(|why| Failure::error(exit::CONFIGURATION, format!("{}: {why}", folder.display())))?;
+            .map_err(|why| Failure::error(exit::CONFIGURATION, unreadable(folder, &why)))?;
         if !problems.is_empty() {
             return Err(Failure::error(exit::CONFIGURATION, gatehouse_config::render(&problems)));
         }
@@ -40,8 +41,8 @@ pub(crate) fn run(args: Args, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     };
     let Some(profile) = library.find(name) else {
-        let near = library.nearest(name).map(|near| format!(": did you mean {near}?")).unwrap_or(";".to_owned());
-        let message = format!("there is no profile {name:?}{near} `gatehouse profiles` lists all");
+        let help = did_you_mean(name, &library.names());
+        let message = format!("there is no profile {name:?}: {help}");
         return Err(Failure::error(exit::USAGE, message));
     };
     if args.json {
@@ -50,6 +51,19 @@ pub(crate) fn run(args: Args, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
         show(profile, out)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn unreadable(folder: &Path, why: &io::Error) -> String {
+    let at = folder.display();
+    let wanted = "--folder takes a folder with one .toml file per profile";
+    match why.kind() {
+        io::ErrorKind::NotFound => format!("there is no folder {at}: {wanted}; make it, or name the one that you mean"),
+        io::ErrorKind::NotADirectory => format!("{at} is a file: {wanted}, name the folder that the file is in"),
+        io::ErrorKind::PermissionDenied => {
+            format!("no permission to read the folder {at} or a file in it: ask as its owner, or with sudo")
+        }
+        _ => format!("the folder {at} cannot be read: {why}; {wanted}"),
+    }
 }
 
 fn list(library: &Library, json: bool, out: &mut dyn Write) -> anyhow::Result<()> {
@@ -182,4 +196,32 @@ fn document(profile: &Profile) -> Value {
         "points": profile.points.iter().map(point).collect::<Vec<_>>(),
         "commands": profile.commands.iter().map(command).collect::<Vec<_>>(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(name: Option<&str>, folder: Option<&Path>) -> String {
+        let args = Args { name: name.map(str::to_owned), folder: folder.map(Path::to_owned), json: false };
+        run(args, &mut Vec::new()).expect_err("that is not there").to_string()
+    }
+
+    #[test]
+    fn a_profile_that_is_not_there_gets_a_near_one_or_all() {
+        assert_eq!(refused(Some("sdm630"), None), "there is no profile \"sdm630\": did you mean `eastron-sdm630`?");
+        let all = refused(Some("nosuch-name"), None);
+        assert!(all.starts_with("there is no profile \"nosuch-name\": known are: acrel-adl400, "), "{all}");
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_is_told_from_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let (gone, file) = (folder.path().join("gone"), folder.path().join("meter.toml"));
+        std::fs::write(&file, "").unwrap();
+        let why = refused(None, Some(&gone));
+        assert!(why.starts_with(&format!("there is no folder {}: --folder takes", gone.display())), "{why}");
+        let why = refused(None, Some(&file));
+        assert!(why.starts_with(&format!("{} is a file: ", file.display())), "{why}");
+    }
 }

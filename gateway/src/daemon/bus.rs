@@ -159,6 +159,9 @@ impl Task {
                 self.close_on_purpose();
             }
             let PortSlot::Open(port) = &mut self.port else { return };
+            if port.has_unread() {
+                return;
+            }
             let now = self.clock.mono();
             tx.clear();
             if self.line.borrow_mut().poll_transmit(now, tx) {

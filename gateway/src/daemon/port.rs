@@ -59,15 +59,16 @@ impl Port {
         Poll::Ready(Ok(buf.filled().len()))
     }
 
+    /// True when the kernel holds bytes of a serial line that were not read yet: someone talks, and one must not.
+    pub fn has_unread(&self) -> bool {
+        matches!(self, Port::Serial(stream) if stream.bytes_to_read().is_ok_and(|bytes| bytes > 0))
+    }
+
     /// Hands all bytes to the kernel.
     ///
     /// # Errors
     /// When the port is gone or takes nothing for seconds.
     pub async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if let Port::Serial(stream) = self {
-            // What came unasked since the last look is nobody's reply.
-            stream.clear(tokio_serial::ClearBuffer::Input)?;
-        }
         let mut done = 0;
         // Nearly always the kernel takes all at once, and no timer is needed.
         let first = std::future::poll_fn(|cx| {

@@ -95,7 +95,7 @@ pub struct Daemon {
 /// Runs the daemon until a signal ends it.
 ///
 /// # Errors
-/// [`Failure`] with the exit code for what could not be started.
+/// What could not be started, with its exit code.
 pub fn run(path: &Path) -> anyhow::Result<()> {
     let site = crate::cli::load_site(path)?;
     // One thread: everything shares state without locks. Names of brokers and devices resolve on helper threads.
