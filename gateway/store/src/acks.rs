@@ -31,6 +31,8 @@ pub(crate) struct Acks {
     boot: BootId,
     epoch: u64,
     pending: Vec<(Lane, u64, u64)>,
+    /// The last write failed, so the file lacks something: it is to be written anew.
+    pub(crate) failing: bool,
 }
 
 /// What the file said: delivered ranges and next numbers.
@@ -82,7 +84,7 @@ impl Acks {
     pub(crate) fn create(dir: &Path, boot: BootId, epoch: u64, books: &[Book; 6]) -> io::Result<Acks> {
         let path = dir.join(NAME);
         let (file, len) = rewrite(&path, boot, epoch, books)?;
-        Ok(Acks { path, file, len, boot, epoch, pending: Vec::new() })
+        Ok(Acks { path, file, len, boot, epoch, pending: Vec::new(), failing: false })
     }
 
     /// Notes a delivered range; true when `flush` should be called.
@@ -95,12 +97,12 @@ impl Acks {
     }
 
     pub(crate) fn is_pending(&self) -> bool {
-        !self.pending.is_empty()
+        self.failing || !self.pending.is_empty()
     }
 
     /// Writes what waits.
     pub(crate) fn flush(&mut self, books: &[Book; 6]) -> io::Result<()> {
-        if self.pending.is_empty() {
+        if !self.is_pending() {
             return Ok(());
         }
         let mut out = Vec::with_capacity(self.pending.len() * ENTRY);
@@ -118,7 +120,13 @@ impl Acks {
     }
 
     fn write(&mut self, bytes: &[u8], books: &[Book; 6]) -> io::Result<()> {
-        if self.len > REWRITE {
+        let result = self.try_write(bytes, books);
+        self.failing = result.is_err();
+        result
+    }
+
+    fn try_write(&mut self, bytes: &[u8], books: &[Book; 6]) -> io::Result<()> {
+        if self.failing || self.len > REWRITE {
             (self.file, self.len) = rewrite(&self.path, self.boot, self.epoch, books)?;
         }
         if let Err(error) = self.file.write_all(bytes) {

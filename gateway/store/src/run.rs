@@ -20,6 +20,8 @@ const ACKS_WAIT: Duration = Duration::from_secs(1);
 const HOUSEKEEPING: Duration = Duration::from_secs(600);
 /// A failed seal or checkpoint is tried again after this long.
 const RETRY: Duration = Duration::from_secs(5);
+/// tmpfs has recovered when it has taken everything for this long: a full one often takes a little in between.
+const TAIL_SETTLED: Duration = Duration::from_secs(30);
 /// The hot tail's bound, in units of `Settings::tail_bytes`.
 const TAIL_BOUND: usize = 4;
 /// The same while the disk is only slow.
@@ -430,16 +432,26 @@ impl Store {
         if self.acks.is_pending() {
             let flushed = self.acks.flush(&self.books);
             self.check_tail(flushed);
+            if self.acks.failing {
+                self.timers.acks = Some(self.timers.now + RETRY);
+            }
         }
     }
 
+    /// Tells trouble with tmpfs once, and its end when every file there is written again.
     pub(crate) fn check_tail(&mut self, result: io::Result<()>) {
         if let Err(error) = result {
+            self.timers.tail_failed = self.timers.now;
             self.tail_trouble(&error);
+        } else if self.troubles.contains_key(&TroubleKind::TailFailing) {
+            let failing = self.acks.failing || self.spools.iter().any(|spool| spool.tail.failing);
+            if !failing && self.timers.now >= self.timers.tail_failed + TAIL_SETTLED {
+                self.recovered(TroubleKind::TailFailing);
+            }
         }
     }
 
-    pub(crate) fn tail_trouble(&mut self, error: &io::Error) {
+    fn tail_trouble(&mut self, error: &io::Error) {
         let dir = self.settings.tail_dir.display();
         let text = format!(
             "the hot tail in {dir} cannot be written: {error}; until it can, a killed process loses what is not yet on \

@@ -102,6 +102,8 @@ pub(crate) struct Timers {
     pub(crate) acks: Option<Mono>,
     pub(crate) housekeeping: Option<Mono>,
     pub(crate) checkpoint_retry: Option<Mono>,
+    /// When tmpfs last did not take something.
+    pub(crate) tail_failed: Mono,
 }
 
 /// Numbers that are reserved ahead at a time: half of it is left when the next reservation is asked for. Telemetry's
@@ -161,10 +163,8 @@ impl Store {
             book.newest = seq;
         }
         let low = book.ceiling - seq < reserve(lane) / 2;
-        match self.spools[at].tail.append(seq, self.timers.now, &stamp, schema, readings) {
-            Ok(()) => self.recovered(TroubleKind::TailFailing),
-            Err(error) => self.tail_trouble(&error),
-        }
+        let appended = self.spools[at].tail.append(seq, self.timers.now, &stamp, schema, readings);
+        self.check_tail(appended);
         if low {
             self.reserve_ahead();
         }

@@ -5,6 +5,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use gatehouse_core::{BootId, Lane, Mono, PointReading, Schema, Stamp};
 
@@ -16,6 +17,8 @@ const MAGIC: [u8; 8] = *b"GHTAIL1\n";
 const FILE_HEAD: usize = 8 + 16 + 8;
 /// Bytes of samples at which a generation is closed: small enough that a healthy link frees memory soon.
 const GENERATION_BYTES: usize = 128 << 10;
+/// After a file could not be written, the next one is tried this much later at the soonest.
+const RETRY: Duration = Duration::from_secs(5);
 
 /// What the I/O thread needs of a generation to seal it.
 #[derive(Debug, Default)]
@@ -33,13 +36,23 @@ pub(crate) struct Place {
     at: Mono,
 }
 
+/// Where a generation's samples go beside the memory.
+#[derive(Debug)]
+enum Sink {
+    /// To its file.
+    File(File),
+    /// Nowhere, until a new generation tries a file again: the file could not be opened or written.
+    Memory { retry: Mono },
+    /// Nothing is appended any more.
+    Closed,
+}
+
 #[derive(Debug)]
 struct Generation {
     path: PathBuf,
     rows: Arc<Rows>,
     places: Vec<Place>,
-    /// Closed: nothing is appended any more.
-    file: Option<File>,
+    sink: Sink,
     numbers: HashMap<usize, u32>,
     written: u64,
 }
@@ -56,6 +69,8 @@ pub(crate) struct Tail {
     frame: Vec<u8>,
     /// Bytes of samples in memory.
     pub(crate) bytes: usize,
+    /// The last sample went to no file.
+    pub(crate) failing: bool,
 }
 
 /// What is to be sealed: the rows of each generation, and where the samples stand in them.
@@ -68,11 +83,11 @@ fn remove(path: &Path) {
 
 impl Tail {
     pub(crate) fn new(lane: Lane, dir: &Path, boot: BootId, epoch: u64, next_file: u64) -> Self {
-        let generations = VecDeque::new();
-        Tail { lane, dir: dir.into(), boot, epoch, generations, next_file, frame: Vec::new(), bytes: 0 }
+        let (generations, frame) = (VecDeque::new(), Vec::new());
+        Tail { lane, dir: dir.into(), boot, epoch, generations, next_file, frame, bytes: 0, failing: false }
     }
 
-    /// Adds a sample. An error means that it is in memory only.
+    /// Adds a sample; with `failing` it is in memory only. An error says why, once for each file that was tried.
     pub(crate) fn append(
         &mut self,
         seq: u64,
@@ -81,13 +96,11 @@ impl Tail {
         schema: &Arc<Schema>,
         readings: &[PointReading],
     ) -> io::Result<()> {
-        let mut result = Ok(());
-        if self.generations.back().is_none_or(|last| last.file.is_none() || last.rows.bytes.len() >= GENERATION_BYTES) {
-            result = self.begin();
-        }
+        let begun = if self.is_open(at) { Ok(()) } else { self.begin(at) };
         let boot = self.boot;
-        let generation = self.generations.back_mut().expect("begun above");
+        let generation = self.generations.back_mut().expect("`begin` leaves one, whatever fails");
         let rows = Arc::get_mut(&mut generation.rows).expect("an open generation is shared with nobody");
+        self.frame.clear();
         let key = Arc::as_ptr(schema) as usize;
         let number = match generation.numbers.get(&key) {
             Some(number) => *number,
@@ -95,9 +108,7 @@ impl Tail {
                 let number = u32::try_from(rows.schemas.len()).unwrap_or(u32::MAX);
                 rows.schemas.push(Arc::clone(schema));
                 generation.numbers.insert(key, number);
-                self.frame.clear();
                 row::put_schema_frame(&mut self.frame, number, schema);
-                result = result.and(write(generation.file.as_mut(), &self.frame, &mut generation.written));
                 number
             }
         };
@@ -105,13 +116,33 @@ impl Tail {
         row::put_sample_frame(&mut rows.bytes, boot, seq, number, stamp, readings);
         let bytes = &rows.bytes[offset..];
         self.bytes += bytes.len();
-        result = result.and(write(generation.file.as_mut(), bytes, &mut generation.written));
+        let written = match &mut generation.sink {
+            Sink::File(file) => write(file, [&self.frame, bytes], &mut generation.written),
+            Sink::Memory { .. } | Sink::Closed => Ok(()),
+        };
+        if written.is_err() {
+            // Were the file written on, samples could stand in it whose schema does not.
+            generation.sink = Sink::Memory { retry: at + RETRY };
+        }
+        self.failing = !matches!(generation.sink, Sink::File(_));
         generation.places.push(Place { seq, offset: u32::try_from(offset).unwrap_or(u32::MAX), at });
-        result
+        begun.and(written)
     }
 
-    /// Closes the last generation and begins a new one.
-    fn begin(&mut self) -> io::Result<()> {
+    /// True when the last generation takes the next sample.
+    fn is_open(&self, at: Mono) -> bool {
+        self.generations.back().is_some_and(|last| {
+            last.rows.bytes.len() < GENERATION_BYTES
+                && match last.sink {
+                    Sink::File(_) => true,
+                    Sink::Memory { retry } => at < retry,
+                    Sink::Closed => false,
+                }
+        })
+    }
+
+    /// Closes the last generation and begins a new one: in memory only if there is an error.
+    fn begin(&mut self, at: Mono) -> io::Result<()> {
         self.close();
         let path = self.dir.join(format!("{}-{:010}.tail", self.lane, self.next_file));
         self.next_file += 1;
@@ -119,37 +150,36 @@ impl Tail {
         head.extend_from_slice(&MAGIC);
         head.extend_from_slice(&self.boot.0.to_le_bytes());
         head.extend_from_slice(&self.epoch.to_le_bytes());
-        let mut written = 0;
         let opened = OpenOptions::new().append(true).create(true).open(&path);
-        let (file, result) = match opened {
-            Ok(mut file) => {
-                let result = write(Some(&mut file), &head, &mut written);
-                (file, result)
+        let opened = opened.and_then(|mut file| file.write_all(&head).map(|()| file));
+        let (sink, result) = match opened {
+            Ok(file) => (Sink::File(file), Ok(())),
+            Err(error) => {
+                remove(&path);
+                (Sink::Memory { retry: at + RETRY }, Err(error))
             }
-            // Samples go to a file that takes everything, and are safe once they are sealed.
-            Err(error) => (OpenOptions::new().append(true).open("/dev/null")?, Err(error)),
         };
         self.generations.push_back(Generation {
             path,
             rows: Arc::default(),
             places: Vec::new(),
-            file: Some(file),
+            sink,
             numbers: HashMap::new(),
-            written,
+            written: FILE_HEAD as u64,
         });
         result
     }
 
     fn close(&mut self) {
         if let Some(last) = self.generations.back_mut() {
-            last.file = None;
+            last.sink = Sink::Closed;
             last.numbers = HashMap::new();
         }
     }
 
     /// Drops generations from the front whose samples are all in `done`; true if a file went.
     pub(crate) fn wants_trim(&self, done: &Intervals) -> bool {
-        self.generations.front().is_some_and(|front| front.file.is_none() && is_done(front, done))
+        self.generations.front().is_some_and(|front| front.is_closed() && is_done(front, done))
     }
 
     /// See [`Tail::wants_trim`]; the acknowledgements must be on tmpfs by now.
@@ -162,7 +192,7 @@ impl Tail {
     /// Drops all generations that end at or before `sealed`.
     pub(crate) fn drop_sealed(&mut self, sealed: u64) {
         let all = |front: &Generation| front.places.last().is_none_or(|place| place.seq <= sealed);
-        while self.generations.front().is_some_and(|front| front.file.is_none() && all(front)) {
+        while self.generations.front().is_some_and(|front| front.is_closed() && all(front)) {
             self.drop_front();
         }
     }
@@ -217,6 +247,12 @@ impl Tail {
     }
 }
 
+impl Generation {
+    fn is_closed(&self) -> bool {
+        matches!(self.sink, Sink::Closed)
+    }
+}
+
 fn is_done(generation: &Generation, done: &Intervals) -> bool {
     match (generation.places.first(), generation.places.last()) {
         (Some(first), Some(last)) => {
@@ -226,14 +262,13 @@ fn is_done(generation: &Generation, done: &Intervals) -> bool {
     }
 }
 
-fn write(file: Option<&mut File>, bytes: &[u8], written: &mut u64) -> io::Result<()> {
-    let Some(file) = file else { return Ok(()) };
-    let result = file.write_all(bytes);
-    *written += bytes.len() as u64;
-    if result.is_err() {
-        // A torn frame would hide what follows: cut it off. What follows is then read back; this sample is not.
-        *written -= bytes.len() as u64;
-        file.set_len(*written)?;
+/// Writes a schema frame, which may be empty, and a sample frame, or neither.
+fn write(file: &mut File, [schema, sample]: [&[u8]; 2], written: &mut u64) -> io::Result<()> {
+    let result = file.write_all(schema).and_then(|()| file.write_all(sample));
+    match result {
+        Ok(()) => *written += (schema.len() + sample.len()) as u64,
+        // A torn frame at the end would be taken for damage: cut it off.
+        Err(_) => file.set_len(*written)?,
     }
     result
 }

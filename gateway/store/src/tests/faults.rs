@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use gatehouse_core::{Body, Lane, Stamp};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::rig::{Rig, readings};
 use crate::api::{LastStop, StoreEvent, TroubleKind};
@@ -260,4 +261,92 @@ fn a_damaged_block_is_put_aside_when_it_is_read_and_its_neighbours_live() {
     assert_eq!(troubles(&rig), [TroubleKind::Damaged]);
     assert_eq!(std::fs::read_dir(rig.settings.dir.join("quarantine")).unwrap().count(), 1);
     assert_eq!(rig.store().status().lanes[5].lost, 10);
+}
+
+/// Appends a sample a second, and lets the disk keep up.
+fn live_on(rig: &mut Rig, seconds: u64) {
+    for tag in 1..=seconds {
+        rig.append(Lane::Telemetry, tag);
+        rig.pass(Duration::from_secs(1));
+        rig.settle();
+    }
+}
+
+fn recoveries(rig: &Rig) -> usize {
+    rig.heard.iter().filter(|event| **event == StoreEvent::Recovered(TroubleKind::TailFailing)).count()
+}
+
+fn shown(rig: &mut Rig) -> Vec<TroubleKind> {
+    rig.store().status().troubles.iter().map(|trouble| trouble.kind).collect()
+}
+
+#[test]
+fn a_tmpfs_that_takes_no_file_is_said_once_until_a_file_takes_samples_again() {
+    let mut rig = Rig::new(|_| {});
+    rig.append(Lane::Telemetry, 1);
+    let dir = rig.settings.tail_dir.clone();
+    let away = dir.with_extension("away");
+    std::fs::rename(&dir, &away).unwrap();
+    for _ in 0..3 {
+        live_on(&mut rig, 20);
+        assert_eq!((troubles(&rig), recoveries(&rig)), (vec![TroubleKind::TailFailing], 0));
+        assert_eq!(shown(&mut rig), [TroubleKind::TailFailing]);
+    }
+    std::fs::rename(&away, &dir).unwrap();
+    live_on(&mut rig, 60);
+    assert_eq!((troubles(&rig), recoveries(&rig), shown(&mut rig)), (vec![TroubleKind::TailFailing], 1, vec![]));
+    rig.append(Lane::Telemetry, 2);
+    rig.kill();
+    assert_eq!((rig.report.last_stop, rig.read(Lane::Telemetry).len()), (LastStop::Killed, 122));
+}
+
+#[test]
+fn acknowledgements_that_tmpfs_does_not_take_are_said_until_all_of_them_are_written() {
+    let mut rig = Rig::new(|_| {});
+    for tag in 1..=6600 {
+        rig.append(Lane::Telemetry, tag);
+    }
+    // The file cannot be written anew, once it has grown long.
+    let blocked = rig.settings.tail_dir.join("acks.new");
+    std::fs::create_dir(&blocked).unwrap();
+    for n in 0..3300 {
+        rig.store().ack(Lane::Telemetry, 2 * n + 1, 2 * n + 1);
+    }
+    live_on(&mut rig, 60);
+    assert_eq!((troubles(&rig), recoveries(&rig)), (vec![TroubleKind::TailFailing], 0));
+    assert_eq!(shown(&mut rig), [TroubleKind::TailFailing]);
+    std::fs::remove_dir(&blocked).unwrap();
+    live_on(&mut rig, 60);
+    assert_eq!((troubles(&rig), recoveries(&rig), shown(&mut rig)), (vec![TroubleKind::TailFailing], 1, vec![]));
+    rig.kill();
+    assert_eq!(rig.report.last_stop, LastStop::Killed);
+    assert!((0..3300).all(|n| rig.store().next_unacked(Lane::Telemetry, 2 * n + 1) == Some(2 * n + 2)));
+}
+
+#[test]
+fn without_free_file_descriptors_samples_stay_in_memory() {
+    const ALONE: &str = "GATEHOUSE_TEST_ALONE";
+    // The limit is the process's: the other tests need their files.
+    if std::env::var_os(ALONE).is_none() {
+        let name = "tests::faults::without_free_file_descriptors_samples_stay_in_memory";
+        let mut alone = std::process::Command::new(std::env::current_exe().unwrap());
+        let output = alone.args(["--exact", name, "--nocapture"]).env(ALONE, "1").output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        return;
+    }
+    let mut rig = Rig::new(|_| {});
+    live_on(&mut rig, 2);
+    // The copy of the disk needs files of its own.
+    *rig.disk.faults.shadow.lock().unwrap() = None;
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: Some(3), ..limit }).unwrap();
+    for tag in 1..=50 {
+        rig.append(Lane::Telemetry, tag);
+        rig.pass(Duration::from_millis(700));
+    }
+    assert!(troubles(&rig).contains(&TroubleKind::TailFailing));
+    setrlimit(Resource::Nofile, limit).unwrap();
+    live_on(&mut rig, 60);
+    assert_eq!((recoveries(&rig), shown(&mut rig)), (1, vec![]));
+    assert_eq!(rig.read(Lane::Telemetry).iter().filter(|r| matches!(r.body, Body::Sample { .. })).count(), 112);
 }
