@@ -4,8 +4,8 @@ use std::cell::RefCell;
 use std::ops::ControlFlow;
 use std::rc::Rc;
 
-use gatehouse_core::{Lane, Stamp, Trust, Wall};
-use gatehouse_store::{ClockOffset, Store};
+use gatehouse_core::Lane;
+use gatehouse_store::{Store, resolve};
 use gatehouse_uplink::{Outbox, OutboxError, Visit};
 
 /// Hands the store's records to the uplink, with their stamps mended by what is known of the clock now.
@@ -39,13 +39,4 @@ impl Outbox for StoreOutbox {
     fn refuse(&mut self, lane: Lane, seq: u64) {
         self.0.borrow_mut().refuse(lane, seq);
     }
-}
-
-/// The best that is known of when a stamp was: mended by its boot's offset where that is to be believed more.
-fn resolve(offsets: &[ClockOffset], stamp: &Stamp) -> (Wall, Trust) {
-    let better = offsets.iter().find(|o| o.boot == stamp.boot && o.trust > stamp.trust);
-    better.map_or((stamp.wall, stamp.trust), |o| {
-        let mono_us = i64::try_from(stamp.mono.0 / 1000).unwrap_or(i64::MAX);
-        (Wall(mono_us.saturating_add(o.offset_us)), o.trust)
-    })
 }

@@ -39,4 +39,4 @@ pub use api::{
 };
 pub use error::StoreError;
 pub use settings::Settings;
-pub use store::{Store, Wake};
+pub use store::{Store, Wake, resolve};

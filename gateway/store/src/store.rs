@@ -369,15 +369,9 @@ impl Store {
         &self.offsets
     }
 
-    /// The best that is known of when a stamp was: mended by its boot's offset where that is to be believed more.
+    /// [`resolve`], with the offsets that are known.
     pub fn resolve(&self, stamp: &Stamp) -> (Wall, Trust) {
-        match self.offsets.iter().find(|o| o.boot == stamp.boot && o.trust > stamp.trust) {
-            Some(o) => {
-                let mono = i64::try_from(stamp.mono.0 / 1000).unwrap_or(i64::MAX);
-                (Wall(mono.saturating_add(o.offset_us)), o.trust)
-            }
-            None => (stamp.wall, stamp.trust),
-        }
+        resolve(&self.offsets, stamp)
     }
 
     /// What is held, and how much room there is. Looks at files: for people and metrics, not for every reading.
@@ -470,6 +464,17 @@ impl Store {
             self.timers.now = self.timers.now.max(stamp.mono);
             self.stamp = stamp;
         }
+    }
+}
+
+/// The best that is known of when a stamp was: mended by its boot's offset where that is to be believed more.
+pub fn resolve(offsets: &[ClockOffset], stamp: &Stamp) -> (Wall, Trust) {
+    match offsets.iter().find(|o| o.boot == stamp.boot && o.trust > stamp.trust) {
+        Some(o) => {
+            let mono_us = i64::try_from(stamp.mono.0 / 1000).unwrap_or(i64::MAX);
+            (Wall(mono_us.saturating_add(o.offset_us)), o.trust)
+        }
+        None => (stamp.wall, stamp.trust),
     }
 }
 

@@ -301,6 +301,11 @@ fn stamps_of_an_unset_clock_are_mended_by_their_boots_offset() {
     assert_eq!(rig.store().resolve(&stamp), (Wall(6_000_000), Trust::Synchronised));
     let other = Stamp { boot: BootId(2), ..stamp };
     assert_eq!(rig.store().resolve(&other), (Wall(7), Trust::Unset));
+    let believed = Stamp { trust: Trust::Synchronised, ..stamp };
+    assert_eq!(crate::resolve(rig.store().clock_offsets(), &believed), (Wall(7), Trust::Synchronised));
+    let late = Stamp { mono: gatehouse_core::Mono(u64::MAX), ..stamp };
+    let far = ClockOffset { offset_us: i64::MAX, ..offset };
+    assert_eq!(crate::resolve(&[far], &late), (Wall(i64::MAX), Trust::Synchronised), "it ends where numbers end");
 }
 
 #[test]
