@@ -172,9 +172,6 @@ impl Uplink {
         }
         self.send(link, now)?;
         while let Some(event) = self.session.poll_event() {
-            if let UplinkEvent::LaneBlocked { message, .. } | UplinkEvent::RecordRefused { message, .. } = &event {
-                tracing::warn!(message = message.as_str(), "uplink refused");
-            }
             self.shared.status.borrow_mut().held = self.session.held().collect();
             self.shared.push_event(event);
         }
