@@ -2,7 +2,9 @@
 
 use gatehouse_core::Kind;
 use gatehouse_drivers::modbus::point::{DataType, Order, PointSpec, Table, WriteWith};
-use gatehouse_drivers::profile::{KeyError, Library, Profile, embedded, override_point, parse_limits, parse_point};
+use gatehouse_drivers::profile::{
+    KeyError, Library, Profile, embedded, nearest, override_point, parse_limits, parse_point,
+};
 use proptest::prelude::*;
 use toml::de::DeTable;
 
@@ -139,4 +141,16 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_near_name_shares_something_with_what_was_written() {
+    let near = |given: &str, names: &[&'static str]| nearest(given, names.iter().copied());
+    assert_eq!((near("xx", &["id"]), near("q", &["id", "unit", "a"])), (None, None), "nothing is left of the word");
+    assert_eq!(near("untt", &["id", "unit", "uplink"]), Some("unit"));
+    let profiles = ["acrel-adl400", "eastron-sdm120", "eastron-sdm630", "eastron-sdm630-mct"];
+    assert_eq!(near("sdm630", &profiles), Some("eastron-sdm630"), "a part, and of those the nearest");
+    assert_eq!(near("SDM120-modbus", &["sdm120"]), Some("sdm120"));
+    assert_eq!(near("sdm12o", &profiles), None);
+    assert_eq!(near("ad", &profiles), None, "two letters stand in many names");
 }

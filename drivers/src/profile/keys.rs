@@ -54,16 +54,27 @@ pub struct KeyError {
     pub span: Range<usize>,
 }
 
-/// The candidate that `given` was probably meant to be: the nearest within about a third of its length.
+/// Fewest characters that say something as a part of a name.
+const TELLING: usize = 3;
+
+/// The candidate that `given` was probably meant to be: the nearest within about a third of its length, else one of
+/// which it is a part, or that is a part of it.
 pub fn nearest<'a>(given: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let lower = given.to_lowercase();
-    let bound = (given.chars().count() / 3).max(1) + 1;
-    candidates
-        .into_iter()
-        .map(|candidate| (strsim::damerau_levenshtein(&lower, &candidate.to_lowercase()), candidate))
-        .filter(|&(distance, _)| distance <= bound)
-        .min_by_key(|&(distance, _)| distance)
-        .map(|(_, candidate)| candidate)
+    let length = lower.chars().count();
+    let bound = (length / 3).max(1) + 1;
+    let rank = |candidate: &str| {
+        let other = candidate.to_lowercase();
+        let distance = strsim::damerau_levenshtein(&lower, &other);
+        let part = other.contains(&lower) || lower.contains(&other);
+        if distance <= bound && distance < length {
+            Some((false, distance))
+        } else {
+            (part && length.min(other.chars().count()) >= TELLING).then_some((true, distance))
+        }
+    };
+    let ranked = candidates.into_iter().filter_map(|candidate| Some((rank(candidate)?, candidate)));
+    ranked.min_by_key(|&(rank, _)| rank).map(|(_, candidate)| candidate)
 }
 
 /// Line and column, both from 1, of a byte of `text`; columns count characters.
