@@ -38,7 +38,7 @@ impl<'s> Broker<'s> {
         let mut config = format!(
             "user root\nlistener {port} 127.0.0.1\nallow_anonymous true\npersistence true\n\
              persistence_location {folder}/\nautosave_on_changes true\nautosave_interval 1\n\
-             max_queued_messages 0\nlog_type all\nconnection_messages true\n"
+             max_queued_messages 0\nmax_inflight_messages 0\nlog_type all\nconnection_messages true\n"
         );
         if security == Security::Certificates {
             config += &format!(
@@ -97,6 +97,8 @@ impl<'s> Broker<'s> {
     pub fn subscribe(&self) -> Subscriber {
         let mut command = self.client("mosquitto_sub");
         command.args(["-q", "1", "-c", "-i", "receiver", "-x", "3600", "-t", "gatehouse/#", "-F", "%t %p"]);
+        // Without this at most 20 messages are on their way to it, and the broker keeps acknowledged ones in its memory.
+        command.args(["-D", "connect", "receive-maximum", "65535"]);
         let mut process = Process::start("mosquitto_sub", self.stage.path(), &mut command);
         let lines = process.lines();
         let subscriber = Subscriber { _process: process, lines, ledger: Ledger::default() };

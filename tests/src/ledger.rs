@@ -93,6 +93,12 @@ impl Ledger {
         self.lanes.iter().any(|((_, name), of)| name == lane && of.records.contains_key(&seq))
     }
 
+    /// The highest number that came in a lane; 0 for none.
+    pub fn highest(&self, lane: &str) -> u64 {
+        let of_lane = self.lanes.iter().filter(|((_, name), _)| name == lane);
+        of_lane.filter_map(|(_, of)| of.records.keys().next_back().copied()).max().unwrap_or(0)
+    }
+
     /// The values of a device's point in the order of their numbers, those without one left out.
     pub fn values(&self, device: &str, point: &str) -> Vec<Value> {
         let lanes = self.lanes.values().flat_map(|lane| lane.records.values());
@@ -141,7 +147,7 @@ impl Ledger {
                 lane.twice, lane.gaps
             );
         }
-        text
+        text + &format!("missing: {:?}\n", self.missing())
     }
 }
 

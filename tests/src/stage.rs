@@ -89,9 +89,11 @@ impl Stage {
     }
 }
 
-/// A port of 127.0.0.1 that is free now.
+/// A port of 127.0.0.1 that is free now and stays so: below those that the kernel gives to outgoing connections (from 32768
+/// on), one of which may even meet itself when it tries a port whose owner is away.
 pub(crate) fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+    let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    std::iter::repeat_with(|| fastrand::u16(20_000..32_000)).find(free).expect("the iterator never ends")
 }
 
 /// A program of the system.

@@ -17,7 +17,7 @@ fn meter(id: &str, bus: &str, unit: u8, interval: &str) -> String {
 }
 
 fn tcp(id: &str, slave: &Slave) -> String {
-    format!("[[bus]]\nid = \"{id}\"\ntcp = \"127.0.0.1:{}\"\ntimeout = \"20s\"\n", slave.port())
+    format!("[[bus]]\nid = \"{id}\"\ntcp = \"127.0.0.1:{}\"\ntimeout_min = \"10s\"\ntimeout = \"20s\"\n", slave.port())
 }
 
 fn find<'v>(status: &'v Value, list: &str, id: &str) -> &'v Value {
