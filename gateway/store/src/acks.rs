@@ -33,6 +33,8 @@ pub(crate) struct Acks {
     pending: Vec<(Lane, u64, u64)>,
     /// The last write failed, so the file lacks something: it is to be written anew.
     pub(crate) failing: bool,
+    /// The hot tail is not whole: see [`Acks::bar`].
+    pub(crate) barred: bool,
 }
 
 /// What the file said: delivered ranges and next numbers.
@@ -84,7 +86,16 @@ impl Acks {
     pub(crate) fn create(dir: &Path, boot: BootId, epoch: u64, books: &[Book; 6]) -> io::Result<Acks> {
         let path = dir.join(NAME);
         let (file, len) = rewrite(&path, boot, epoch, books)?;
-        Ok(Acks { path, file, len, boot, epoch, pending: Vec::new(), failing: false })
+        Ok(Acks { path, file, len, boot, epoch, pending: Vec::new(), failing: false, barred: false })
+    }
+
+    /// Takes back the proof that the hot tail is whole: were the process killed now, numbers that were given out would
+    /// be found nowhere, and be given again. The next start then goes on behind all reserved ones.
+    pub(crate) fn bar(&mut self) -> io::Result<()> {
+        self.barred = true;
+        self.failing = true;
+        self.len = 0;
+        self.file.set_len(0)
     }
 
     /// Notes a delivered range; true when `flush` should be called.
@@ -120,6 +131,9 @@ impl Acks {
     }
 
     fn write(&mut self, bytes: &[u8], books: &[Book; 6]) -> io::Result<()> {
+        if self.barred {
+            return Ok(());
+        }
         let result = self.try_write(bytes, books);
         self.failing = result.is_err();
         result

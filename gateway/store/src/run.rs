@@ -429,6 +429,7 @@ impl Store {
 
     pub(crate) fn flush_acks(&mut self) {
         self.timers.acks = None;
+        self.acks.barred &= self.spools.iter().any(|spool| spool.tail.is_exposed());
         if self.acks.is_pending() {
             let flushed = self.acks.flush(&self.books);
             self.check_tail(flushed);
@@ -441,6 +442,12 @@ impl Store {
     /// Tells trouble with tmpfs once, and its end when every file there is written again.
     pub(crate) fn check_tail(&mut self, result: io::Result<()>) {
         if let Err(error) = result {
+            if self.spools.iter().any(|spool| spool.tail.failing) {
+                if let Err(error) = self.acks.bar() {
+                    tracing::error!(%error, "a killed process may give numbers twice: the file of acknowledgements cannot be cut");
+                }
+                self.timers.acks.get_or_insert(self.timers.now);
+            }
             self.timers.tail_failed = self.timers.now;
             self.tail_trouble(&error);
         } else if self.troubles.contains_key(&TroubleKind::TailFailing) {

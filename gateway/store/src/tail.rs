@@ -53,6 +53,8 @@ struct Generation {
     rows: Arc<Rows>,
     places: Vec<Place>,
     sink: Sink,
+    /// Holds samples that went to no file.
+    exposed: bool,
     numbers: HashMap<usize, u32>,
     written: u64,
 }
@@ -125,8 +127,14 @@ impl Tail {
             generation.sink = Sink::Memory { retry: at + RETRY };
         }
         self.failing = !matches!(generation.sink, Sink::File(_));
+        generation.exposed |= self.failing;
         generation.places.push(Place { seq, offset: u32::try_from(offset).unwrap_or(u32::MAX), at });
         begun.and(written)
+    }
+
+    /// True while samples are here that went to no file, whether or not files are written again.
+    pub(crate) fn is_exposed(&self) -> bool {
+        self.generations.iter().any(|generation| generation.exposed)
     }
 
     /// True when the last generation takes the next sample.
@@ -164,6 +172,7 @@ impl Tail {
             rows: Arc::default(),
             places: Vec::new(),
             sink,
+            exposed: false,
             numbers: HashMap::new(),
             written: FILE_HEAD as u64,
         });

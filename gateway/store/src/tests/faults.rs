@@ -301,6 +301,23 @@ fn a_tmpfs_that_takes_no_file_is_said_once_until_a_file_takes_samples_again() {
 }
 
 #[test]
+fn numbers_of_samples_that_no_file_took_are_never_given_again() {
+    let mut rig = Rig::new(|_| {});
+    rig.append(Lane::Telemetry, 1);
+    rig.pass(Duration::from_secs(2));
+    rig.settle();
+    let dir = rig.settings.tail_dir.clone();
+    let away = dir.with_extension("away");
+    std::fs::rename(&dir, &away).unwrap();
+    let sent = rig.append(Lane::Telemetry, 2);
+    rig.store().ack(Lane::Telemetry, 1, 1);
+    rig.store().flush_acks();
+    rig.kill_and(|_| std::fs::rename(&away, &dir).unwrap());
+    let next = rig.append(Lane::Telemetry, 3);
+    assert!(next > sent, "{next} after {sent}");
+}
+
+#[test]
 fn acknowledgements_that_tmpfs_does_not_take_are_said_until_all_of_them_are_written() {
     let mut rig = Rig::new(|_| {});
     for tag in 1..=6600 {
