@@ -100,7 +100,7 @@ fn a_secret_is_never_shown() {
 
 #[test]
 fn the_examples_pass() {
-    for (file, devices) in [("first-site.toml", 1), ("full.toml", 5)] {
+    for (file, devices) in [("first-site.toml", 1), ("full.toml", 5), ("metered-link.toml", 1)] {
         let text = std::fs::read_to_string(folder("../../docs/examples").join(file)).unwrap();
         match check(file, &text, Path::new(""), &Library::new()) {
             Ok(loaded) => {

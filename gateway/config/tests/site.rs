@@ -9,6 +9,7 @@ use gatehouse_drivers::profile::Library;
 use gatehouse_rules::report::Policy;
 
 const FULL: &str = include_str!("../../../docs/examples/full.toml");
+const METERED: &str = include_str!("../../../docs/examples/metered-link.toml");
 
 fn site(text: &str) -> Site {
     let loaded = check("site.toml", text, Path::new(""), &Library::new()).map_err(|problems| problems.to_string());
@@ -152,6 +153,36 @@ fn a_hundred_devices_a_minute_fit_into_a_hundred_megabytes_a_month() {
     let plain = forecast::link(&site(&hundred_meters("")), Assumptions::default()).unwrap();
     println!("{plain:?}");
     assert!(plain.bytes > 3.0 * link.bytes, "batches and compression are what makes it fit");
+}
+
+#[test]
+fn a_hundred_meters_of_the_example_for_a_sim_card_fit_into_a_hundred_megabytes_a_month() {
+    let (head, device) = METERED.split_once("[[device]]\n").unwrap();
+    assert!(device.contains("id = \"meter-101\"\nunit = 1\n") && device.contains("interval = \"1m\""), "{device}");
+    let device = |unit: u32| {
+        let its = device.replace("id = \"meter-101\"\nunit = 1\n", &format!("id = \"meter-{unit}\"\nunit = {unit}\n"));
+        format!("[[device]]\n{its}\n")
+    };
+    let text = format!("{head}{}", (1..=100).map(device).collect::<String>());
+    let hundred = site(&text);
+    assert_eq!(hundred.devices.len(), 100);
+    let month = |site: &Site| forecast::link(site, Assumptions::default()).unwrap();
+    let link = month(&hundred);
+    println!("{link:?}");
+    assert!(link.bytes < 100e6, "{} MB", link.bytes / 1e6);
+    let budget = hundred.uplink.as_ref().unwrap().daily_telemetry_bytes.unwrap();
+    assert!(
+        link.telemetry_bytes / 30.0 < f64::from(u32::try_from(budget).unwrap()),
+        "an ordinary day is within budget"
+    );
+    let without = |line: &str| month(&site(&text.replace(line, ""))).bytes;
+    for line in [
+        "batch_window = \"1m\"",
+        "compress = true",
+        "points = [\"import_energy\", \"voltage_l1\", \"current_l1\", \"power\"]",
+    ] {
+        assert!(text.contains(line) && without(line) > 1.2 * link.bytes, "{line} saves something");
+    }
 }
 
 #[test]

@@ -8,12 +8,15 @@ use std::time::Duration;
 use gatehouse_config::forecast::{self, Assumptions, BusForecast, LinkForecast, RequestForecast};
 use gatehouse_config::units::duration_text;
 use gatehouse_config::{Bus, PortKind, Site};
+use gatehouse_rules::report::Policy;
 use serde_json::{Value, json};
 
 use super::{DEFAULT_CONFIG, exit, human_bytes, load_site, print_json, table};
 
 /// A bus that is busier than this share of the time gets a warning.
 const BUSY: f64 = 0.8;
+/// A link that takes more bytes than this in a month gets advice.
+const COSTLY: f64 = 1e9;
 
 /// Arguments of `gatehouse plan`.
 #[derive(Debug, clap::Args)]
@@ -52,7 +55,7 @@ pub(crate) fn run(args: Args, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
         let documents: Vec<Value> =
             site.buses.iter().zip(&buses).map(|(bus, forecast)| bus_document(&site, bus, forecast)).collect();
         let warnings: Vec<&str> = troubles.iter().map(|(_, text)| text.as_str()).collect();
-        let link = link.as_ref().map(|link| link_document(link, args.moves));
+        let link = link.as_ref().map(|link| link_document(link, args.moves, advice(&site, link)));
         print_json(out, &json!({ "ok": !over, "warnings": warnings, "buses": documents, "link": link }))?;
     } else {
         for (bus, forecast) in site.buses.iter().zip(&buses) {
@@ -163,7 +166,26 @@ fn write_link(site: &Site, link: Option<&LinkForecast>, moves: f64, out: &mut dy
         let (daily, budget) = (human_bytes(daily), human_bytes(budget));
         writeln!(out, "      telemetry takes {daily} a day, {verdict} its budget of {budget}")?;
     }
+    if let Some(advice) = advice(site, link) {
+        writeln!(out, "      {advice}")?;
+    }
     Ok(())
+}
+
+/// What would make a costly link cheaper and is not used yet.
+fn advice(site: &Site, link: &LinkForecast) -> Option<String> {
+    let settings = site.uplink.as_ref().filter(|_| link.bytes > COSTLY)?;
+    let mut points = site.devices.iter().flat_map(|device| &device.points);
+    let bands = points.any(|point| matches!(point.report, Policy::DeadBand { .. }));
+    let means = [
+        (settings.batch_window.is_zero(), "batch_window = \"1m\" in [uplink]"),
+        (!settings.compress, "compress = true in [uplink]"),
+        (!bands, "a deadband for each unit in [report]"),
+    ];
+    let unused: Vec<&str> = means.iter().filter(|(unused, _)| *unused).map(|(_, means)| *means).collect();
+    let list = unused.join(", ");
+    (!unused.is_empty())
+        .then(|| format!("more than 1 GB a month; what makes it less: {list} (examples/metered-link.toml)"))
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a positive number of bytes for people")]
@@ -192,11 +214,11 @@ fn bus_document(site: &Site, bus: &Bus, forecast: &BusForecast) -> Value {
     })
 }
 
-fn link_document(link: &LinkForecast, moves: f64) -> Value {
+fn link_document(link: &LinkForecast, moves: f64, advice: Option<String>) -> Value {
     json!({
         "mb_per_month": link.bytes / 1e6, "payload_mb_per_month": link.payload_bytes / 1e6,
         "telemetry_mb_per_month": link.telemetry_bytes / 1e6, "messages_per_month": link.messages,
-        "records_per_month": link.records, "moves_percent": moves,
+        "records_per_month": link.records, "moves_percent": moves, "advice": advice,
     })
 }
 
@@ -249,6 +271,21 @@ interval = "500ms"
         let (_, plan) = planned(&SLOW.replace("500ms", "10s"), false);
         assert_eq!(plan["warnings"], json!([]));
         assert_eq!(plan["buses"][0]["devices"][0]["requests"].as_array().unwrap().len(), 3);
+    }
+
+    #[test]
+    fn a_costly_link_is_told_what_it_does_not_use_yet() {
+        let advice = |uplink: &str, interval: &str| {
+            let text =
+                SLOW.replace("[[bus]]", &format!("[uplink]\nbrokers = [\"mqtts://core.example\"]\n{uplink}\n[[bus]]"));
+            planned(&text.replace("500ms", interval), true).1["link"]["advice"].clone()
+        };
+        let all = advice("", "500ms");
+        let all = all.as_str().unwrap();
+        assert!(all.contains("batch_window = ") && all.contains("compress = ") && all.contains("a deadband"), "{all}");
+        let rest = advice("compress = true", "500ms");
+        assert!(!rest.as_str().unwrap().contains("compress = "), "{rest}");
+        assert_eq!(advice("", "10m"), Value::Null);
     }
 
     #[test]
