@@ -1,7 +1,7 @@
 //! Prints what the uplink costs: CPU per sample of 50 values, flat out and at a steady 50 samples a second, against
 //! Debian's mosquitto, and what a batch weighs on the wire.
 //!
-//! `cargo run --release -p gatehouse-uplink --example figures`
+//! `cargo run --release -p gatehouse-uplink --example uplink-figures`
 
 #[path = "../tests/common/mod.rs"]
 mod common;

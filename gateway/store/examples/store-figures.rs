@@ -1,6 +1,6 @@
 //! Prints what the store costs: bytes a reading, time of an append, opening, memory, bytes written to the device.
 //!
-//! `cargo run -p gatehouse-store --release --example figures [FOLDER]`
+//! `cargo run -p gatehouse-store --release --example store-figures [FOLDER]`
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
