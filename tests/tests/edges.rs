@@ -12,18 +12,11 @@ const MAY_USE: [(&str, &[&str]); 10] = [
     ("gatehouse-drivers", &["gatehouse-core"]),
     ("gatehouse-rules", &["gatehouse-core"]),
     ("gatehouse-firmware-bridge", &["gatehouse-core"]),
-    ("gatehouse-store", PURE),
-    ("gatehouse-uplink", PURE),
+    ("gatehouse-store", &["gatehouse-core"]),
+    ("gatehouse-uplink", &["gatehouse-core"]),
     (
         "gatehouse-config",
-        &[
-            "gatehouse-core",
-            "gatehouse-drivers",
-            "gatehouse-rules",
-            "gatehouse-firmware-bridge",
-            "gatehouse-store",
-            "gatehouse-uplink",
-        ],
+        &["gatehouse-core", "gatehouse-drivers", "gatehouse-rules", "gatehouse-store", "gatehouse-uplink"],
     ),
     (
         "gatehouse",
