@@ -171,6 +171,8 @@ fn store_families(daemon: &Daemon, out: &mut Vec<MetricFamily>) {
     family(out, COUNTER, "gatehouse_store_blocks_total", "Blocks of readings sealed", one(status.written.blocks));
     let help = "Acknowledgements not remembered for want of room; their records go twice";
     family(out, COUNTER, "gatehouse_store_dropped_acks_total", help, one(status.written.acks_dropped));
+    let help = "Refused records for which the quarantine had no room";
+    family(out, COUNTER, "gatehouse_store_dropped_quarantine_total", help, one(status.written.quarantine_dropped));
     let refused = one(daemon.hub.refused());
     family(out, COUNTER, "gatehouse_store_refused_samples_total", "Samples that the store did not take", refused);
 }

@@ -14,9 +14,9 @@ use super::clock::{self, Clock, Offer, Source};
 /// How far off the chip may be: 3.5 ppm (Maxim data sheet 19-5170, -40 to +85 degrees) are 110 s in a year unset.
 const ACCURACY: Duration = Duration::from_secs(110);
 
-/// Gives the chip's time to a clock that was never set. Without a chip, or with a clock that was set, does nothing.
+/// Gives the chip's time to a clock that follows no time source yet. Without a chip does nothing.
 pub fn start(clock: &Clock, rtc: Option<&Path>) {
-    let Some(path) = rtc.filter(|_| clock.now().trust == Trust::Unset) else { return };
+    let Some(path) = rtc.filter(|_| clock.now().trust != Trust::Synchronised) else { return };
     match read(path) {
         Ok(wall) => {
             clock.offer(wall, Offer { source: Source::Rtc, accuracy: ACCURACY });
