@@ -1,7 +1,7 @@
 //! The journal: one sled tree for state, events and the copy of the floors, by the recipe that survived power cuts.
 //!
 //! sled 0.34.7 does not sync by `flush()` alone, spills large nodes into files that it never syncs, and stays poisoned
-//! after any error. So: every commit is one batch, a flush and our own fdatasync of `db`; values have at most
+//! after any error; a closed database keeps its file locked until its last thread lets go. So: every commit is one batch, a flush and our own fdatasync of `db`; values have at most
 //! [`VALUE_MAX`] bytes; after any error the database is closed and opened again, a full disk first given the ballast's
 //! room; what cannot be opened is renamed aside.
 //!
@@ -12,10 +12,13 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use gatehouse_core::{Body, Lane, Record};
+use rustix::fs::FlockOperation;
+use rustix::io::Errno;
 
-use crate::disk::Disk;
+use crate::disk::{self, Disk};
 use crate::wire::{Take, put_stamp, put_text};
 
 /// Most bytes of a value: 18 KB ones made sled spill, 12 KB ones never.
@@ -34,6 +37,10 @@ pub(crate) const FOLDER: &str = "journal";
 const CACHE_BYTES: u64 = 1 << 20;
 /// sled's flusher thread also collects garbage; our commits flush by themselves, so that it may be slow.
 const FLUSHER_MS: u64 = 10_000;
+/// How often the lock of sled's file is looked at, and the pause between: two seconds, where a busy core needs
+/// milliseconds.
+const LOCK_LOOKS: u32 = 400;
+const LOCK_PAUSE: Duration = Duration::from_millis(5);
 
 /// One change: a key, and its new value or nothing.
 pub(crate) type Op = (Vec<u8>, Option<Vec<u8>>);
@@ -57,7 +64,36 @@ fn io_error(error: sled::Error) -> io::Error {
     }
 }
 
+/// Waits until nobody has sled's file locked: a thread of sled's may hold it a little longer than the database is open.
+/// `pause` is told how often it was called before, and ends the wait by `false`.
+fn wait_for_lock(db: &Path, mut pause: impl FnMut(u32) -> bool) -> io::Result<()> {
+    // Whatever else is wrong with the file, sled will say.
+    let Ok(file) = File::open(db) else { return Ok(()) };
+    for looks in 0.. {
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) if pause(looks) => {}
+            Err(Errno::WOULDBLOCK) => {
+                let why = format!("{} is locked by another process", db.display());
+                return Err(io::Error::new(io::ErrorKind::WouldBlock, why));
+            }
+            Ok(()) | Err(_) => break,
+        }
+    }
+    Ok(())
+}
+
+/// True for errors that say nothing of the journal's content: the same journal may open at the next start.
+fn is_passing(error: &io::Error) -> bool {
+    let passing = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::ACCESS, Errno::PERM];
+    let code = error.raw_os_error();
+    error.kind() == io::ErrorKind::WouldBlock || passing.iter().any(|errno| code == Some(errno.raw_os_error()))
+}
+
 fn open_db(path: &Path) -> io::Result<sled::Db> {
+    wait_for_lock(&path.join("db"), |looks| {
+        std::thread::sleep(LOCK_PAUSE);
+        looks < LOCK_LOOKS
+    })?;
     let config = sled::Config::new()
         .path(path)
         .mode(sled::Mode::LowSpace)
@@ -67,17 +103,20 @@ fn open_db(path: &Path) -> io::Result<sled::Db> {
 }
 
 impl Journal {
-    /// Opens the journal in the data folder; one that cannot be opened is renamed, and its new name given.
+    /// Opens the journal in the data folder; one whose content cannot be opened is renamed, and its new name given.
     pub(crate) fn open(dir: &Path, disk: &Disk) -> io::Result<(Journal, Option<PathBuf>)> {
         let path = dir.join(FOLDER);
         let (db, aside) = match open_db(&path) {
             Ok(db) => (db, None),
+            Err(error) if is_passing(&error) => return Err(error),
             Err(first) => {
                 // It may only be the room that is missing.
                 if fs::remove_file(dir.join(BALLAST)).is_ok()
                     && let Ok(db) = open_db(&path)
                 {
                     (db, None)
+                } else if disk::is_full(&first) {
+                    return Err(first);
                 } else {
                     let free = (1..1000).map(|n| dir.join(format!("{FOLDER}.bad-{n}"))).find(|path| !path.exists());
                     let aside = free.ok_or(first)?;
@@ -202,4 +241,57 @@ pub(crate) fn decode_event(lane: Lane, seq: u64, bytes: &[u8]) -> Option<Record>
     let mut take = Take(bytes);
     let (stamp, kind, json) = (take.stamp()?, take.text()?.into(), take.text()?.into());
     Some(Record { lane, seq, stamp, body: Body::Event { kind, json } })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn locked(db: &Path) -> File {
+        let file = File::open(db).unwrap();
+        rustix::fs::flock(&file, FlockOperation::LockExclusive).unwrap();
+        file
+    }
+
+    #[test]
+    fn a_lock_that_outlives_its_database_is_waited_for_but_not_for_ever() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = dir.path().join("db");
+        fs::write(&db, "").unwrap();
+        let mut holder = Some(locked(&db));
+        let mut calls = 0;
+        wait_for_lock(&db, |looks| {
+            assert_eq!(looks, calls);
+            calls += 1;
+            if calls == 3 {
+                holder = None;
+            }
+            true
+        })
+        .unwrap();
+        assert_eq!(calls, 3);
+        // The look itself leaves no lock behind.
+        let _holder = locked(&db);
+        let error = wait_for_lock(&db, |looks| looks < 2).unwrap_err();
+        assert!(is_passing(&error), "{error}");
+    }
+
+    #[test]
+    fn a_journal_that_is_locked_is_left_in_its_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = Disk::default();
+        let ops = || [(b"sk".to_vec(), Some(b"v".to_vec()))].into_iter();
+        let (mut journal, _) = Journal::open(dir.path(), &disk).unwrap();
+        journal.commit(ops()).unwrap();
+        drop(journal);
+        let db = dir.path().join(FOLDER).join("db");
+        wait_for_lock(&db, |_| true).unwrap();
+        let holder = locked(&db);
+        let error = Journal::open(dir.path(), &disk).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock, "{error}");
+        drop(holder);
+        let (journal, aside) = Journal::open(dir.path(), &disk).unwrap();
+        assert_eq!(aside, None);
+        assert_eq!(with(&journal.shared(), |db| db.get(b"sk")).unwrap().unwrap(), b"v");
+    }
 }
