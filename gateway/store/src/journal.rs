@@ -79,6 +79,8 @@ fn wait_for_lock(db: &Path, mut pause: impl FnMut(u32) -> bool) -> io::Result<()
             Ok(()) | Err(_) => break,
         }
     }
+    // Not by closing alone: a process that is being started holds copies of all files for a moment.
+    let _ = rustix::fs::flock(&file, FlockOperation::Unlock);
     Ok(())
 }
 

@@ -465,8 +465,9 @@ fn start(
     let lock = with.lock;
     let thread = std::thread::Builder::new().name("store-io".into()).spawn(move || {
         // The lock goes when the thread has written its last.
-        let _lock = lock;
         thread.run();
+        // Not by closing alone: a process that is being started holds copies of all files for a moment.
+        let _ = rustix::fs::flock(&lock, rustix::fs::FlockOperation::Unlock);
     });
     let thread =
         thread.map_err(|error| StoreError::unusable("cannot start the I/O thread for", &settings.dir, error))?;
