@@ -119,7 +119,7 @@ pub async fn serve_http(addr: SocketAddr, desk: Desk, trouble: Arc<Mutex<Option<
             Err(e) => {
                 let text = format!("[http] listen = \"{addr}\": {e}: choose another port, or listen = \"off\"");
                 if !std::mem::replace(&mut told, true) {
-                    tracing::error!(error = text, "no metrics and no health for now, trying on");
+                    tracing::error!(error = text, "metrics and health are not served, trying on");
                 }
                 tell(Some(text));
                 tokio::time::sleep(REBIND).await;
