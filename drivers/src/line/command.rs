@@ -69,19 +69,24 @@ impl Active {
 
     /// How it ended, all its steps done; `failure` is what the last step died of.
     pub(super) fn result(mut self, failure: Option<NoData>) -> CommandResult {
-        let Action::Write(point, wanted) = &self.command.action else {
+        if !self.command.action.acts() {
             let nothing = self.readings.iter().all(|reading| reading.value.is_err());
             if let (Some(reason), true) = (failure, nothing) {
                 return CommandResult::Failed(reason);
             }
             self.readings.sort_unstable_by_key(|reading| reading.point);
             return CommandResult::Read(self.readings);
+        }
+        let (read_back, wanted) = match &self.command.action {
+            Action::Write(point, wanted) => (read_back(&mut self.readings, *point), Some(wanted)),
+            _ => (None, None),
         };
-        let read_back = read_back(&mut self.readings, *point);
         match (self.write, read_back) {
             (None, _) => CommandResult::Failed(failure.unwrap_or(NoData::Timeout)),
             (Some(Written::Broadcast), _) => CommandResult::Sent,
-            (Some(_), Some(Ok(value))) if same_value(&value, wanted) => CommandResult::Verified(value),
+            (Some(_), Some(Ok(value))) if wanted.is_some_and(|wanted| same_value(&value, wanted)) => {
+                CommandResult::Verified(value)
+            }
             (Some(Written::Confirmed), read_back) => CommandResult::Acknowledged(read_back),
             (Some(Written::Doubtful(reason)), read_back) => CommandResult::Unknown(reason, read_back),
         }

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use gatehouse_core::driver::Action;
 use gatehouse_core::{Mono, NoData, PointReading, Reject, StepId};
 
 use super::command::Written;
@@ -307,7 +306,7 @@ impl Line {
         self.devices[flight.device].driver.points(flight.step, &mut self.spare.points);
         let reads = !self.spare.points.is_empty();
         let Some(active) = self.commands.find(id) else { return };
-        if matches!(active.command.action, Action::Write(..)) && !reads {
+        if active.command.action.acts() && !reads {
             self.settle_write(id, now, flight, outcome);
         } else {
             self.settle_read(id, now, flight, outcome);

@@ -1,6 +1,5 @@
 //! Whose turn it is: commands first, then whoever waits longest, probes of lost devices among them.
 
-use gatehouse_core::driver::Action;
 use gatehouse_core::{Mono, NoData, StepId};
 
 use super::command::{Active, Written};
@@ -329,7 +328,7 @@ impl Line {
     /// Notes what became of a command's write.
     pub(super) fn note_written(&mut self, id: u64, written: Written) {
         if let Some(active) = self.commands.find(id)
-            && matches!(active.command.action, Action::Write(..))
+            && active.command.action.acts()
         {
             active.write = Some(written);
         }

@@ -16,7 +16,7 @@ use super::pdu::{self, function};
 use super::planner::{self, Cost, Cut, PlanError, READ_REQUEST_PDU, Read, Rules};
 use super::point::{PointSpec, Table};
 use super::scan::{self, Expect, Found};
-use crate::profile::Limits;
+use crate::profile::{Command, Limits};
 
 /// Silence after a broadcast, so that each device has carried it out (Modbus over Serial Line 1.02, 2.4.1).
 const BROADCAST_PAUSE: Duration = Duration::from_millis(100);
@@ -30,6 +30,8 @@ pub struct ModbusDevice {
     codecs: Box<[PointCodec]>,
     limits: Limits,
     cost: Cost,
+    /// What its profile can do beyond points.
+    commands: Arc<[Command]>,
     /// The plan: the steps of each group, in the order to send them.
     groups: Vec<Vec<StepId>>,
     /// Every planned read there ever was, so that a [`StepId`] stays good while the plan changes under it.
@@ -160,6 +162,7 @@ impl ModbusDevice {
             points,
             limits,
             cost,
+            commands: Arc::default(),
             groups: Vec::with_capacity(groups.len()),
             reads: Vec::new(),
             actions: Vec::new(),
@@ -177,6 +180,13 @@ impl ModbusDevice {
             device.groups.push(steps);
         }
         Ok(device)
+    }
+
+    /// The same device, with the commands of its profile.
+    #[must_use]
+    pub fn with_commands(mut self, commands: Arc<[Command]>) -> Self {
+        self.commands = commands;
+        self
     }
 
     /// The device's points.

@@ -1,21 +1,8 @@
 //! Requests that are more than a point: encoded to a Modbus PDU, and recognised in one.
 
-use super::{Channels, Command, Payload, Profile};
+pub use gatehouse_core::driver::Argument;
 
-/// What a caller adds to a command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Argument {
-    /// Nothing.
-    None,
-    /// So many of the command's time units.
-    Units(u16),
-    /// A number; for coils, the row with coil 0 in the lowest bit.
-    Value(u64),
-    /// On or off.
-    On(bool),
-    /// How many registers, coils or inputs to read.
-    Count(u16),
-}
+use super::{Channels, Command, Payload, Profile};
 
 /// A command with everything that its request needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -13,7 +13,8 @@ use crate::site::{Bus, Device};
 /// # Panics
 /// When the device's points and limits were changed after its site file was checked.
 pub fn driver(bus: &Bus, device: &Device) -> ModbusDevice {
-    plan(bus, device).expect("a checked site file has only points that can be read")
+    let planned = plan(bus, device).expect("a checked site file has only points that can be read");
+    planned.with_commands(device.commands.clone())
 }
 
 /// Plans the requests of a device.

@@ -11,7 +11,7 @@ use gatehouse_core::{DeviceIx, Name, PointIx, Schema, SchemaPoint};
 use gatehouse_drivers::line::settings::{DeviceSettings, LineSettings, Wire};
 use gatehouse_drivers::modbus::Framing;
 use gatehouse_drivers::modbus::point::PointSpec;
-use gatehouse_drivers::profile::Limits;
+use gatehouse_drivers::profile::{Command, Limits};
 use gatehouse_rules::report::Policy;
 
 /// Names and values that people and the core attach to a site or a device; they may change without changing what it is.
@@ -180,6 +180,10 @@ pub struct Device {
     pub unit: u8,
     /// The profile that its points come from; `None`: all are spelled out.
     pub profile: Option<Name>,
+    /// The profile's category: `electricity_meter_3p`, `relay_board`, ...; `""` without a profile.
+    pub category: String,
+    /// What the profile can do beyond points.
+    pub commands: Arc<[Command]>,
     /// Labels; building, floor, room and the core's own ids are among them.
     pub labels: Labels,
     /// Points; [`PointIx`] counts here.

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use crate::ids::PointIx;
+use crate::ids::{Name, PointIx};
 use crate::reading::PointReading;
 use crate::value::Value;
 
@@ -79,6 +79,21 @@ pub enum Decoded {
     },
 }
 
+/// What a caller adds to a command of a device's profile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Argument {
+    /// Nothing.
+    None,
+    /// So many of the command's time units.
+    Units(u16),
+    /// A number; for coils, the row with coil 0 in the lowest bit.
+    Value(u64),
+    /// On or off.
+    On(bool),
+    /// How many registers, coils or inputs to read.
+    Count(u16),
+}
+
 /// What someone asks of a device beside its polls.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
@@ -86,9 +101,25 @@ pub enum Action {
     Read(Vec<PointIx>),
     /// Writes one value, then reads the point back.
     Write(PointIx, Value),
+    /// Runs a command of the device's profile: a pulse that the device times itself, a toggle. Never sent twice.
+    Call {
+        /// The command's name in the profile.
+        command: Name,
+        /// The channel, as the device counts; `None` when the command has none.
+        channel: Option<u16>,
+        /// What the caller adds.
+        argument: Argument,
+    },
     /// Asks the device who it is, where the protocol can. Its readings are texts, under the protocol's object number
     /// in place of a point (Modbus: 0 vendor, 1 product, 2 revision).
     Identify,
+}
+
+impl Action {
+    /// True when it changes something in the world: it is then never sent twice on doubt.
+    pub fn acts(&self) -> bool {
+        matches!(self, Action::Write(..) | Action::Call { .. })
+    }
 }
 
 /// Why an action cannot be turned into requests.
@@ -106,6 +137,17 @@ pub enum ActionError {
         kind: &'static str,
         /// What would do.
         hint: String,
+    },
+    /// The device's profile has no such command.
+    #[error("the device's profile has no command {0:?}")]
+    NoSuchCommand(Name),
+    /// Channel or argument do not suit the command.
+    #[error("the command {command} cannot be sent so: {why}")]
+    BadCall {
+        /// The command.
+        command: Name,
+        /// What does not suit.
+        why: String,
     },
     /// The protocol has no such action.
     #[error("the device's protocol has no such request")]

@@ -7,6 +7,7 @@ use super::{ModbusDevice, Step, id_of};
 use crate::modbus::encode::write_request;
 use crate::modbus::pdu::identification_objects;
 use crate::modbus::planner;
+use crate::profile::{Call, Payload};
 
 /// The first step of an action; steps of the plan lie below.
 pub(super) const FIRST: u32 = 1 << 31;
@@ -33,6 +34,19 @@ impl ModbusDevice {
                 if !self.is_broadcast() && self.rules().can_read(&self.points, *point) {
                     self.begin_reads(&[*point])?;
                 }
+            }
+            Action::Call { command: name, channel, argument } => {
+                let command = self.commands.iter().find(|command| command.name == *name);
+                let command = command.ok_or_else(|| ActionError::NoSuchCommand(name.clone()))?;
+                let refuse = |why: String| ActionError::BadCall { command: name.clone(), why };
+                // Sent to every device of the line, or a read: neither is an act of this device.
+                if command.broadcast || matches!(command.payload, Payload::Read { .. }) {
+                    return Err(refuse("only commands that one device carries out can be".to_owned()));
+                }
+                let mut pdu = Vec::new();
+                let call = Call { channel: *channel, argument: *argument };
+                command.encode(call, &mut pdu).map_err(|why| refuse(why.to_string()))?;
+                self.actions.push(Step::Write(pdu.into()));
             }
             Action::Identify if self.is_broadcast() => return Err(ActionError::Unsupported),
             Action::Identify => self.actions.push(Step::Identify { object: 0 }),

@@ -1,3 +1,4 @@
+use gatehouse_core::driver::Argument;
 use gatehouse_core::{Decimal, Name, Value};
 
 use super::*;
@@ -562,4 +563,34 @@ fn the_plan_is_shown_with_its_bytes() {
     };
     assert_eq!(summary, [[expected]]);
     assert_eq!(device.describe(StepId(0)), "unit 17 read holding 0 to 2, 3 points");
+}
+
+#[test]
+fn a_pulse_that_the_board_times_is_one_request_that_is_never_repeated() {
+    let profile = crate::profile::Library::new().find("waveshare-modbus-rtu-relay-8").unwrap().clone();
+    let specs: Vec<PointSpec> = profile.points.clone();
+    let mut board = ModbusDevice::new(Framing::Rtu, UNIT, specs, Vec::new(), Limits::default(), COST)
+        .unwrap()
+        .with_commands(profile.commands.clone().into());
+    let call = |name: &str, argument| Action::Call { command: Name::new(name).unwrap(), channel: Some(1), argument };
+    let mut steps = Vec::new();
+    board.begin(&call("flash_on", Argument::Units(7)), &mut steps).unwrap();
+    let [step] = steps[..] else { panic!("{steps:?}") };
+    assert!(!board.shape(step).repeatable);
+    let mut bytes = Vec::new();
+    board.encode(step, 0, &mut bytes);
+    // Flash relay 2 on for 7 x 100 ms (Waveshare wiki, Modbus RTU Relay).
+    assert_eq!(bytes[1..6], [0x05, 0x02, 0x01, 0x00, 0x07]);
+    assert!(
+        matches!(board.decode(step, 0, &bytes, &mut Vec::new()), Decoded::Reply { bytes: 8 }),
+        "the echo confirms it"
+    );
+    board.end();
+
+    let mut begin = |action: &Action| board.begin(action, &mut Vec::new()).unwrap_err().to_string();
+    assert_eq!(begin(&call("flash", Argument::None)), "the device's profile has no command \"flash\"");
+    assert_eq!(
+        begin(&call("flash_on", Argument::None)),
+        "the command flash_on cannot be sent so: the command takes a time"
+    );
 }

@@ -66,6 +66,8 @@ pub(super) fn read(
         bus,
         unit: unit.value,
         profile: known.map(|profile| profile.name.clone()),
+        category: known.map(|profile| profile.category.clone()).unwrap_or_default(),
+        commands: known.map(|profile| profile.commands.clone().into()).unwrap_or_default(),
         labels,
         points,
         groups,

@@ -1,0 +1,1 @@
+//! Alarms: conditions with the life of ANSI/ISA-18.2.

@@ -1,0 +1,1 @@
+//! Commands: one requested action, one outcome, at most once.

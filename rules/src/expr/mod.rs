@@ -1,0 +1,1 @@
+//! Conditions of rules: CEL expressions over points, checked when the site loads.

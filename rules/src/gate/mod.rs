@@ -1,0 +1,1 @@
+//! Gates: barriers and doors with their sensors, under one law of interlocks.

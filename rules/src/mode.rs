@@ -1,0 +1,1 @@
+//! Online, degraded, recovering: entered and left once for each outage.

@@ -1,0 +1,1 @@
+//! Calendars, weekly schedules and rounds.

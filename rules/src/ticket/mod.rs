@@ -1,0 +1,1 @@
+//! Tickets: a fault becomes one work order.
