@@ -1,1 +1,6 @@
 //! Credentials, and who may pass a gate.
+
+pub mod credential;
+mod hex;
+pub mod plate;
+pub mod wiegand;
