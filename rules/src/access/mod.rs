@@ -3,4 +3,6 @@
 pub mod credential;
 mod hex;
 pub mod plate;
+pub mod seal;
+mod table;
 pub mod wiegand;
