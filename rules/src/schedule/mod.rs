@@ -5,10 +5,14 @@
 
 pub mod calendar;
 pub mod days;
+pub mod round;
+pub mod timetable;
 pub mod weekly;
 pub mod zone;
 
 pub use calendar::{Calendar, CalendarError, CalendarFault, CalendarPart, CalendarSpec, DayKind, Holiday};
 pub use days::Days;
+pub use round::{InvalidRound, Proof, RoundSpec, Stop};
+pub use timetable::Timetable;
 pub use weekly::{Span, Weekly};
 pub use zone::{local, wall};
