@@ -6,6 +6,7 @@
 pub mod calendar;
 pub mod days;
 pub mod round;
+pub mod rounds;
 pub mod timetable;
 pub mod weekly;
 pub mod zone;
@@ -13,6 +14,7 @@ pub mod zone;
 pub use calendar::{Calendar, CalendarError, CalendarFault, CalendarPart, CalendarSpec, DayKind, Holiday};
 pub use days::Days;
 pub use round::{InvalidRound, Proof, RoundSpec, Stop};
+pub use rounds::{Holder, InvalidRounds, Rounds};
 pub use timetable::Timetable;
 pub use weekly::{Span, Weekly};
 pub use zone::{local, wall};
