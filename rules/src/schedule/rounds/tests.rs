@@ -84,10 +84,13 @@ impl World {
         self.step(|rounds, now| rounds.handle_timeout(now));
     }
 
+    /// The daemon was off for so long; from 20 minutes on the box was too.
     fn restart(&mut self, off: i64) {
         self.run(off);
-        self.now.boot.0 += 1;
-        self.now.mono = Mono::from_millis(20_000);
+        if off > 20 * MINUTE {
+            self.now.boot.0 += 1;
+            self.now.mono = Mono::from_millis(20_000);
+        }
         self.rounds = Rounds::new(self.specs.clone(), self.calendar.clone(), zone()).unwrap();
         for (key, value) in &self.kept {
             self.rounds.restore(key, value).unwrap();
@@ -150,6 +153,15 @@ fn night() -> RoundSpec {
 /// Monday, 4 January 2027.
 fn monday(hour: i8, minute: i8) -> DateTime {
     date(2027, 1, 4).at(hour, minute, 0, 0)
+}
+
+/// A calendar on which that Monday is a holiday.
+fn monday_off() -> Calendar {
+    let day = monday(0, 0).date();
+    let holidays = vec![Holiday { name: "x".into(), first: day, last: day }];
+    let (name, version) = ("x".to_owned(), "1".to_owned());
+    let spec = CalendarSpec { name, version, first: day, last: date(2027, 12, 31), holidays, workdays: Vec::new() };
+    Calendar::new(spec).unwrap()
 }
 
 #[test]
@@ -253,6 +265,27 @@ fn a_restart_loses_no_proof_and_repeats_no_end() {
 }
 
 #[test]
+fn a_round_that_has_lost_its_last_missing_stop_is_done() {
+    let mut world = World::new(vec![night()], monday(21, 55));
+    world.card("r1", "h-1", None);
+    world.specs[0].stops.pop();
+    world.restart(MINUTE);
+    assert_eq!(world.short_ends(), ["04 22:00 done"]);
+}
+
+#[test]
+fn a_calendar_that_comes_while_the_clock_is_unset_counts_from_then_on() {
+    let mut world =
+        World::new(vec![RoundSpec { due: Timetable::from_str("holiday 23:00").unwrap(), ..night() }], monday(21, 0));
+    world.now.trust = Trust::Unset;
+    let calendar = monday_off();
+    world.step(|rounds, now| rounds.handle_calendar(now, calendar));
+    world.now.trust = Trust::Synchronised;
+    world.pass(3 * HOUR);
+    assert_eq!(world.short_ends(), ["04 23:00 missed unproved"]);
+}
+
+#[test]
 fn a_box_that_was_off_accuses_nobody() {
     let mut world = World::new(vec![night()], monday(21, 55));
     world.card("r1", "h-1", None);
@@ -335,11 +368,7 @@ fn a_due_that_the_new_calendar_does_not_have_is_cancelled_with_what_was_proved()
     let due = Timetable::from_str("workday 22:00; holiday 23:00").unwrap();
     let mut world = World::new(vec![RoundSpec { due, ..night() }], monday(21, 55));
     world.card("r1", "h-1", None);
-    let day = monday(0, 0).date();
-    let holidays = vec![Holiday { name: "x".into(), first: day, last: day }];
-    let (name, version) = ("x".to_owned(), "1".to_owned());
-    let spec = CalendarSpec { name, version, first: day, last: date(2027, 12, 31), holidays, workdays: Vec::new() };
-    let calendar = Calendar::new(spec).unwrap();
+    let calendar = monday_off();
     world.step(|rounds, now| rounds.handle_calendar(now, calendar));
     assert_eq!(world.short_ends(), ["04 22:00 cancelled changed"]);
     world.pass(2 * HOUR);
