@@ -242,6 +242,28 @@ pub struct Credential {
     pub flags: Vec<Flag>,
 }
 
+/// One entry of a snapshot.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Change {
+    /// A credential as it is from now on.
+    Put(Credential),
+    /// A credential that opens nothing any more.
+    Revoke(CredentialId),
+    /// A credential to forget; in deltas only.
+    Remove(CredentialId),
+}
+
+impl Change {
+    /// The credential that it is about.
+    pub fn id(&self) -> CredentialId {
+        match self {
+            Change::Put(credential) => credential.id,
+            Change::Revoke(id) | Change::Remove(id) => *id,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

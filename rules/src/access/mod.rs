@@ -3,6 +3,8 @@
 pub mod credential;
 mod hex;
 pub mod plate;
+pub mod roll;
 pub mod seal;
+pub mod snapshot;
 mod table;
 pub mod wiegand;

@@ -82,7 +82,8 @@ mod tests {
 
     #[test]
     fn one_plate_has_one_form_however_the_camera_writes_it() {
-        for text in ["京A·12345", "京a12345", " 京A 123-45 ", "京Ａ１２３４５", "京A.12345", "京A•12345"] {
+        for text in ["京A·12345", "京a12345", " 京A 123-45 ", "京Ａ１２３４５", "京A.12345", "京A•12345"]
+        {
             assert_eq!(Plate::read(text).unwrap().as_str(), "京A12345", "{text}");
         }
         assert_ne!(Plate::read("京AO2345"), Plate::read("京A02345"), "likeness never opens");

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use gatehouse_core::Name;
 
-use super::credential::{Credential, CredentialId, CredentialKind, Flags};
+use super::credential::{Change, Credential, CredentialId, CredentialKind, Flags};
 use crate::words::HolderClass;
 
 /// The most credentials that a box takes.
@@ -199,11 +199,7 @@ pub(super) struct Table {
 impl Table {
     /// Finds a credential.
     pub(super) fn find(&self, id: CredentialId) -> Option<Entry<'_>> {
-        let record = match self.overlay.get(&id) {
-            Some(changed) => (*changed)?,
-            None => *self.records.get(self.ids.binary_search(&id).ok()?)?,
-        };
-        Some(self.texts.entry(id, record))
+        Some(self.texts.entry(id, self.record(id)?))
     }
 
     /// How many credentials it holds, revoked ones included.
@@ -211,38 +207,54 @@ impl Table {
         self.live().count()
     }
 
-    /// Sets one credential.
-    pub(super) fn put(&mut self, credential: &Credential) -> Result<(), RecordError> {
-        if self.ids.len() + self.overlay.len() >= CAPACITY {
+    /// Applies changes, all or none of them.
+    pub(super) fn change(&mut self, changes: &[Change]) -> Result<(), RecordError> {
+        let room = |table: &Table| table.ids.len() + table.overlay.len() + changes.len() <= CAPACITY;
+        if !room(self) {
+            self.fold();
+        }
+        if !room(self) {
             return Err(RecordError::Full);
         }
-        let record = self.texts.record(credential)?;
-        self.overlay.insert(credential.id, Some(record));
-        Ok(())
-    }
-
-    /// Marks a credential as revoked, known or not.
-    pub(super) fn revoke(&mut self, id: CredentialId) {
-        let known = match self.overlay.get(&id) {
-            Some(changed) => *changed,
-            None => self.ids.binary_search(&id).ok().and_then(|at| self.records.get(at).copied()),
+        let made = match self.make(changes) {
+            Err(RecordError::Full) => {
+                self.fold();
+                self.make(changes)
+            }
+            made => made,
         };
-        let record = known.unwrap_or(Record::TOMBSTONE);
-        self.overlay.insert(id, Some(Record { marks: record.marks | REVOKED, ..record }));
-    }
-
-    /// Removes a credential.
-    pub(super) fn remove(&mut self, id: CredentialId) {
-        self.overlay.insert(id, None);
-    }
-
-    /// Makes one sorted part of everything once the changes are many; texts that nobody has any more go.
-    pub(super) fn fold_if_many(&mut self) {
+        self.overlay.extend(made?);
         if self.overlay.len() > OVERLAY_CAPACITY {
             self.fold();
         }
+        Ok(())
     }
 
+    /// The records that changes make. Texts are taken in; without their records they go with the next fold.
+    fn make(&mut self, changes: &[Change]) -> Result<Vec<(CredentialId, Option<Record>)>, RecordError> {
+        let mut made = Vec::with_capacity(changes.len());
+        for change in changes {
+            let record = match change {
+                Change::Put(credential) => Some(self.texts.record(credential)?),
+                Change::Revoke(id) => {
+                    let record = self.record(*id).unwrap_or(Record::TOMBSTONE);
+                    Some(Record { marks: record.marks | REVOKED, ..record })
+                }
+                Change::Remove(_) => None,
+            };
+            made.push((change.id(), record));
+        }
+        Ok(made)
+    }
+
+    fn record(&self, id: CredentialId) -> Option<Record> {
+        match self.overlay.get(&id) {
+            Some(changed) => *changed,
+            None => self.records.get(self.ids.binary_search(&id).ok()?).copied(),
+        }
+    }
+
+    /// Makes one sorted part of everything; texts that nobody has any more go.
     fn fold(&mut self) {
         let mut folded = Table::default();
         folded.texts.bytes.reserve(self.texts.bytes.len());
@@ -307,7 +319,8 @@ impl Table {
         if u32::try_from(texts.len()) != Ok(u32::from_le_bytes(*text_len)) || texts.len() > TEXT_CAPACITY {
             return None;
         }
-        let mut table = Table { ids: Vec::with_capacity(count), records: Vec::with_capacity(count), ..Table::default() };
+        let mut table =
+            Table { ids: Vec::with_capacity(count), records: Vec::with_capacity(count), ..Table::default() };
         table.texts.bytes = texts.to_vec();
         for entry in entries.as_chunks::<ENTRY>().0 {
             let (id, record) = decode_entry(entry)?;
@@ -447,7 +460,7 @@ mod tests {
         assert_eq!(found.gates().collect::<Vec<_>>(), ["lobby", "garage"]);
         assert_eq!(found.groups().collect::<Vec<_>>(), ["all-doors"]);
         assert_eq!(table.find(CredentialId([3; 16])), None);
-        table.revoke(CredentialId([1; 16]));
+        table.change(&[Change::Revoke(CredentialId([1; 16]))]).unwrap();
         assert!(table.find(CredentialId([1; 16])).unwrap().revoked);
         assert_eq!(table.find(CredentialId([1; 16])).unwrap().who, "p-1");
     }
@@ -501,15 +514,15 @@ mod tests {
                 let key = CredentialId([id; 16]);
                 match what {
                     0 => {
-                        table.put(&credential(id, &format!("q-{at}"))).unwrap();
+                        table.change(&[Change::Put(credential(id, &format!("q-{at}")))]).unwrap();
                         model.insert(key, (format!("q-{at}"), false));
                     }
                     1 => {
-                        table.remove(key);
+                        table.change(&[Change::Remove(key)]).unwrap();
                         model.remove(&key);
                     }
                     2 => {
-                        table.revoke(key);
+                        table.change(&[Change::Revoke(key)]).unwrap();
                         model.entry(key).or_default().1 = true;
                     }
                     _ => {
