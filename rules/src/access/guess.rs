@@ -175,7 +175,8 @@ impl Watch {
         self.wrong.retain(|at| now.mono.since(at.mono) < limits.within);
         self.wrong.push_back(*now);
         let limit = usize::try_from(limit.clamp(1, 100)).unwrap_or(1);
-        if self.wrong.len() < limit || self.closed.is_some() {
+        let still = self.closed.is_some_and(|closed| now.mono < closed.until);
+        if self.wrong.len() < limit || still {
             self.wrong.truncate(limit);
             return None;
         }
@@ -224,7 +225,7 @@ mod tests {
         for _ in 0..8 {
             while !guesses.is_closed(at(now).mono, "pad") {
                 guesses.wrong(&at(now), "pad", &mut effects);
-                now += 700 / 6;
+                now += 10;
             }
             let until = guesses.closed().find(|(reader, _)| reader.as_deref() == Some("pad")).unwrap().1;
             let closure = std::iter::from_fn(|| guesses.poll_turn()).find(|turn| turn.closed_for.is_some()).unwrap();

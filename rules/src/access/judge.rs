@@ -14,6 +14,9 @@ use super::used::Used;
 use crate::schedule::{Calendar, local};
 use crate::words::{DecidedBy, Direction, HolderClass};
 
+/// The fact that a car left without anybody knowing whether it had paid.
+pub(super) const UNPAID: &str = "unpaid";
+
 /// A code that proves itself: a signed one or a PIN.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Voucher {
@@ -163,7 +166,7 @@ impl<'a> Judge<'a> {
         let policy = self.gate.policy.unpaid_exit.filter(|_| asked)?;
         Some(match policy {
             UnpaidExit::Open => Ok(Vec::new()),
-            UnpaidExit::OpenAndRecord => Ok(vec![("unpaid", "unknown".to_owned())]),
+            UnpaidExit::OpenAndRecord => Ok(vec![(UNPAID, "unknown".to_owned())]),
             UnpaidExit::Refuse => Err(reason::UNPAID),
         })
     }

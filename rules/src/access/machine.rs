@@ -11,7 +11,7 @@ use super::credential::{CredentialId, CredentialKind, LookupKey};
 use super::guess::Guesses;
 use super::holdings::{Applied, Holdings, OpenError};
 use super::issue::Issuer;
-use super::judge::subject;
+use super::judge::{UNPAID, subject};
 use super::policy::{GateAccess, GuessLimits, ZoneSpec};
 use super::presence::{Mover, Presence, Whom};
 use super::request::{Ask, reason};
@@ -129,6 +129,7 @@ pub struct Access {
     pub(super) effects: Effects,
     pub(super) verdicts: VecDeque<Verdict>,
     pub(super) questions: VecDeque<Ask>,
+    pub(super) conditions: VecDeque<Condition>,
     pub(super) stats: Stats,
 }
 
@@ -156,6 +157,7 @@ impl Access {
             effects: Effects::default(),
             verdicts: VecDeque::new(),
             questions: VecDeque::new(),
+            conditions: VecDeque::new(),
             stats: Stats::default(),
         }
     }
@@ -210,10 +212,16 @@ impl Access {
             }
             return;
         }
+        if verdict.allowed && !fact(UNPAID).is_empty() {
+            for (active, message) in [(true, "a car left unpaid"), (false, "the car is gone")] {
+                let id = AlarmId { class: "unpaid_exit".to_owned(), source: verdict.gate.clone() };
+                let message = format!("{}: {message}", verdict.gate);
+                self.conditions.push_back(Condition { id, active: Some(active), device: None, message });
+            }
+        }
         // Who passes without a grant counts where a sensor saw it.
-        let moves = verdict.allowed || passed.verified == Some(true);
-        let zone = self.gates.get(&verdict.gate).and_then(|gate| gate.zone.as_deref()).filter(|_| moves);
-        let Some(zone) = zone else { return };
+        let zone = self.gates.get(&verdict.gate).and_then(|gate| gate.zone.as_deref());
+        let Some(zone) = zone.filter(|_| verdict.allowed || passed.verified == Some(true)) else { return };
         let kind =
             if fact("kind") == CredentialKind::Plate.as_str() { CredentialKind::Plate } else { CredentialKind::Card };
         let mover = verdict.who.as_deref().map(|who| Mover {
@@ -338,6 +346,9 @@ impl Access {
 
     /// The next condition that began or ended.
     pub fn poll_condition(&mut self) -> Option<Condition> {
+        if let Some(condition) = self.conditions.pop_front() {
+            return Some(condition);
+        }
         let turn = self.guesses.poll_turn()?;
         let place = turn.reader.as_deref().unwrap_or("all readers");
         let message = match turn.closed_for {

@@ -18,6 +18,8 @@ pub mod seal;
 mod settle;
 pub mod snapshot;
 mod table;
+#[cfg(test)]
+mod tests;
 mod used;
 pub mod view;
 pub mod visitor;
