@@ -208,11 +208,11 @@ impl Snapshot {
     ///
     /// # Panics
     /// When an entry cannot be JSON, which is a mistake in its type.
-    pub fn sign<'a>(header: &Header, changes: impl IntoIterator<Item = &'a Change>, key: &Ed25519KeyPair) -> Vec<u8> {
+    pub fn sign(header: &Header, changes: impl IntoIterator<Item = Change>, key: &Ed25519KeyPair) -> Vec<u8> {
         let mut entries = Vec::new();
         let mut count = 0;
         for change in changes {
-            push_line(&mut entries, change);
+            push_line(&mut entries, &change);
             count += 1;
         }
         let mut bytes = Vec::with_capacity(entries.len() + 512);

@@ -175,7 +175,8 @@ impl Builder {
     /// The table; a credential that came twice, where one did.
     pub(super) fn finish(mut self) -> Result<Table, CredentialId> {
         self.entries.sort_unstable_by_key(|(id, _)| *id);
-        if let Some([(id, _), _]) = self.entries.array_windows::<2>().find(|[a, b]| a.0 == b.0) {
+        let next = self.entries.iter().skip(1);
+        if let Some(((id, _), _)) = self.entries.iter().zip(next).find(|(a, b)| a.0 == b.0) {
             return Err(*id);
         }
         self.texts.bytes.shrink_to_fit();

@@ -190,7 +190,7 @@ impl Bench {
 
     fn snapshot(&mut self, header: &Header, changes: Vec<Change>) -> Result<Applied, ApplyError> {
         let verified =
-            Snapshot::verify(&Snapshot::sign(header, &changes, &core_key()), &self.access.expected()).unwrap();
+            Snapshot::verify(&Snapshot::sign(header, changes, &core_key()), &self.access.expected()).unwrap();
         let salt = self.salt();
         let applied = self.access.handle_snapshot(self.now, verified, salt);
         self.drain();
