@@ -1,4 +1,19 @@
 //! Credentials, and who may pass a gate.
+//!
+//! Start with [`Access`], the machine; [`snapshot`] is how credentials come, [`visitor`] how codes prove themselves,
+//! [`policy`] what a site may choose, and [`reason`] what a verdict may say.
+//!
+//! | event | lane | fields |
+//! |---|---|---|
+//! | `credentials` | audit | `version`, `base_version`, `entries`, `refused` (why, or null), `in_force` |
+//! | `code_issued` | audit | `form` (`signed`, `pin`), `who`, `gates`, `groups`, `until`, `by` |
+//! | `code_guessing` | audit | `reader` (null: all), `closed_s`, `closures` |
+//! | `anti_passback_cleared` | audit | `who` or `household`, `cleared`, `by` |
+//! | `occupancy_corrected` | audit | `zone`, `from`, `to`, `by` |
+//!
+//! Facts of a verdict: `kind`, `credential` (the beginning of the keyed hash), `confidence` and `colour` of a plate,
+//! `household`, `anti_passback` (`already_in`, `already_out`: it opened all the same), `unpaid`, `once` (the code that
+//! was used up), and those of the core's answer.
 
 mod claim;
 pub mod credential;

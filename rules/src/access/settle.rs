@@ -161,7 +161,8 @@ impl Access {
             self.used.add(now, id, until, &mut self.effects);
             facts.insert(ONCE.to_owned(), id.prefix());
         }
-        let guessed = [reason::BAD_CODE, reason::UNKNOWN_CREDENTIAL].contains(&ruling.reason.as_str());
+        let guessed =
+            [reason::BAD_CODE, reason::UNKNOWN_CREDENTIAL, reason::CORE_REFUSED].contains(&ruling.reason.as_str());
         if matter.claim.is_code() && guessed && !ruling.allowed {
             self.guesses.wrong(now, &matter.via, &mut self.effects);
         }

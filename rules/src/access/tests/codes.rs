@@ -173,6 +173,19 @@ fn who_guesses_is_held_up_and_the_right_code_waits_too() {
 }
 
 #[test]
+fn codes_that_the_core_refuses_count_as_guesses() {
+    let mut bench = Bench::with(core_policy(), vec![]);
+    for n in 0..5 {
+        let (request, taken) = bench.present("entry", In, code(&format!("{n:06}")));
+        assert_eq!(taken, Taken::Asked);
+        bench.answer(request, false, "");
+    }
+    assert_eq!(bench.verdicts.last().unwrap().reason, "core_refused");
+    assert_eq!(bench.present("entry", In, code("000005")).1, Taken::Decided);
+    assert_eq!(bench.verdicts.last().unwrap().reason, "locked_out");
+}
+
+#[test]
 fn cards_and_plates_are_not_held_up_by_guessed_codes() {
     let mut bench = Bench::with(GatePolicy::default(), vec![credential(card_id(1), CredentialKind::Card, "p-1")]);
     for n in 0..6 {
