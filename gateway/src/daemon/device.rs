@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use gatehouse_config::Device;
-use gatehouse_core::{Decimal, Kind, Mono, Name, NoData, PointIx, PointReading, Reading, Schema, Value};
+use gatehouse_core::{Decimal, DeviceIx, Kind, Mono, Name, NoData, PointIx, PointReading, Reading, Schema, Value};
 use gatehouse_rules::report::Reporter;
 
 use crate::api::{Refusal, doc};
@@ -13,6 +13,8 @@ use crate::api::{Refusal, doc};
 pub struct DeviceRuntime {
     /// What the site file says of it.
     pub config: Arc<Device>,
+    /// Its place in the site file.
+    pub place: DeviceIx,
     /// The id of its bus.
     pub bus: Name,
     /// What its stored values mean.
@@ -27,12 +29,22 @@ pub struct DeviceRuntime {
 
 impl DeviceRuntime {
     /// A device of which nothing is known yet.
-    pub fn new(config: Arc<Device>, bus: Name) -> Self {
+    pub fn new((place, config): (DeviceIx, Arc<Device>), bus: Name) -> Self {
         let schema = config.schema();
         let policies: Vec<_> = config.points.iter().map(|p| p.report).collect();
         let plain = config.points.iter().all(|p| !p.billing && p.report == gatehouse_rules::report::Policy::Always);
         let latest = config.points.iter().map(|_| None).collect();
-        DeviceRuntime { config, bus, schema, samples: 0, state: None, reporter: Reporter::new(policies), latest, plain }
+        DeviceRuntime {
+            config,
+            place,
+            bus,
+            schema,
+            samples: 0,
+            state: None,
+            reporter: Reporter::new(policies),
+            latest,
+            plain,
+        }
     }
 
     /// Takes over what is known from the same device before a reload, point by point.
@@ -99,6 +111,20 @@ impl DeviceRuntime {
             reason: reason.map(|r| r.to_string()),
             samples: self.samples,
         }
+    }
+
+    /// Whether the device answers; `None` before it is known.
+    pub fn online(&self) -> Option<bool> {
+        self.state.map(|(online, ..)| online)
+    }
+
+    /// The latest readings, and when they were taken.
+    pub fn latest(&self) -> impl Iterator<Item = (Mono, PointReading)> {
+        let points = (0u16..).map(PointIx).zip(&self.latest);
+        points.filter_map(|(point, reading)| {
+            let reading = reading.as_ref()?;
+            Some((reading.at, PointReading { point, value: reading.value.clone() }))
+        })
     }
 
     /// True while the device is known to be silent.

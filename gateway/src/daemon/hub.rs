@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use gatehouse_core::{DeviceIx, Event, Lane, Mono, NoData, PointReading, Schema};
 use gatehouse_drivers::line::{CommandResult, Output};
+use gatehouse_rules::Engine;
 use gatehouse_store::{Batch, CommitTicket, Store, StoreError};
 use gatehouse_uplink::UplinkHandle;
 use serde_json::json;
@@ -17,6 +18,7 @@ use tokio::sync::{Notify, oneshot};
 use super::bus::Sink;
 use super::clock::Clock;
 use super::device::DeviceRuntime;
+use super::effector::Effector;
 
 /// Who waits for a command's result.
 type Waiting = oneshot::Sender<(Mono, CommandResult)>;
@@ -35,13 +37,17 @@ pub struct Hub {
     sorted: RefCell<[Vec<PointReading>; 2]>,
     refused: Cell<u64>,
     store_failing: Cell<bool>,
-    store_wake: Arc<Notify>,
+    pub(super) store_wake: Arc<Notify>,
     store_armed: Cell<Mono>,
+    pub(super) engine: RefCell<Engine>,
+    pub(super) effector: RefCell<Effector>,
+    pub(super) engine_armed: Cell<Mono>,
 }
 
 impl Hub {
-    /// A hub without devices. `store_wake` tells the main loop that the store has something to do or to say.
-    pub fn new(clock: Rc<Clock>, store: Rc<RefCell<Store>>, store_wake: Arc<Notify>) -> Self {
+    /// A hub without devices. `store_wake` tells the main loop that the store or the engine has something to do or to
+    /// say.
+    pub fn new(clock: Rc<Clock>, store: Rc<RefCell<Store>>, engine: Engine, store_wake: Arc<Notify>) -> Self {
         Hub {
             clock,
             store,
@@ -55,6 +61,9 @@ impl Hub {
             store_failing: Cell::new(false),
             store_wake,
             store_armed: Cell::new(Mono(0)),
+            engine: RefCell::new(engine),
+            effector: RefCell::default(),
+            engine_armed: Cell::new(Mono(0)),
         }
     }
 
@@ -88,10 +97,15 @@ impl Hub {
 
     /// A fresh id for a command to this device, and where its result will come.
     pub fn expect_command(&self, device: DeviceIx) -> (u64, oneshot::Receiver<(Mono, CommandResult)>) {
-        let id = self.next_command.replace(self.next_command.get() + 1);
+        let id = self.next_number();
         let (sender, receiver) = oneshot::channel();
         self.waiting.borrow_mut().insert(id, (device, sender));
         (id, receiver)
+    }
+
+    /// A number for a command that no other one has.
+    pub(super) fn next_number(&self) -> u64 {
+        self.next_command.replace(self.next_command.get() + 1)
     }
 
     /// Forgets a command that was never sent.
@@ -156,7 +170,7 @@ impl Hub {
         }
     }
 
-    fn store_failed(&self, error: &StoreError) {
+    pub(super) fn store_failed(&self, error: &StoreError) {
         if matches!(error, StoreError::TooLarge { .. }) {
             tracing::error!(error = %error, "an event is too large for the journal and is left out");
         } else if !self.store_failing.replace(true) {
@@ -199,12 +213,19 @@ impl Sink for Hub {
         match output {
             Output::Sample { device, at, readings, .. } => {
                 self.sample(device, at, &readings);
+                if let Some(place) = self.with(device, |device| device.place) {
+                    self.decide(|engine, now| engine.handle_sample(now, place, at, &readings));
+                }
                 Some(readings)
             }
             Output::DeviceState { device, at, online, reason } => {
                 self.device_state(device, at, online, reason);
+                if let Some(place) = self.with(device, |device| device.place) {
+                    self.decide(|engine, now| engine.handle_device_state(now, place, online));
+                }
                 None
             }
+            Output::CommandDone { id, result, .. } if self.act_done(id, &result) => None,
             Output::CommandDone { id, at, result } => {
                 let waiting = self.waiting.borrow_mut().remove(&id);
                 if let Some((_, waiting)) = waiting {
@@ -224,6 +245,7 @@ mod tests {
 
     use gatehouse_core::{Body, PointIx, Value};
     use gatehouse_drivers::profile::Library;
+    use gatehouse_rules::engine::Setup;
 
     use super::*;
 
@@ -248,9 +270,10 @@ billing = ["import_energy"]
         let clock = Rc::new(Clock::open());
         let settings = gatehouse_store::Settings::new(dir.join("data"), dir.join("tail"));
         let (store, _) = Store::open(settings, clock.now(), Arc::new(|| {})).unwrap();
-        let hub = Hub::new(clock, Rc::new(RefCell::new(store)), Arc::new(Notify::new()));
+        let hub =
+            Hub::new(clock, Rc::new(RefCell::new(store)), Engine::new(&Setup::default()), Arc::new(Notify::new()));
         let site = gatehouse_config::check("site.toml", SITE, dir, &Library::new()).unwrap().site;
-        let device = DeviceRuntime::new(site.devices[0].clone(), site.buses[0].id.clone());
+        let device = DeviceRuntime::new((DeviceIx(0), site.devices[0].clone()), site.buses[0].id.clone());
         let ix = hub.add(device);
         (hub, ix)
     }

@@ -6,8 +6,10 @@
 pub mod bus;
 pub mod clock;
 pub mod command;
+pub mod decide;
 pub mod device;
 pub mod direct;
+pub mod effector;
 pub mod hub;
 pub mod lines;
 pub mod log;
@@ -19,6 +21,7 @@ pub mod reload;
 pub mod report;
 pub mod rtc;
 pub mod run;
+pub mod setup;
 pub mod systemd;
 pub mod timer;
 

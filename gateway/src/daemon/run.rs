@@ -9,6 +9,9 @@ use std::time::Duration;
 
 use gatehouse_config::Site;
 use gatehouse_core::{DeviceIx, Lane, Mono, Trust, Wall};
+use gatehouse_rules::Engine;
+use gatehouse_rules::mode::Backlog;
+use gatehouse_rules::words::Mode;
 use gatehouse_store::{Batch, CommitTicket, LastStop, OpenReport, Store, StoreEvent};
 use gatehouse_uplink::{BudgetUse, UplinkEvent, UplinkHandle};
 use sd_notify::NotifyState;
@@ -20,6 +23,7 @@ use tokio::time::Instant;
 use super::bus::{self, BusHandle};
 use super::clock::{self, Clock, Offer, Source};
 use super::device::DeviceRuntime;
+use super::effector::Route;
 use super::hub::Hub;
 use super::outbox::StoreOutbox;
 use super::report::SiteInventory;
@@ -87,6 +91,8 @@ pub struct Daemon {
     pub link_up: bool,
     /// Why `/metrics` and `/health` are not served, if they are to be.
     pub http_trouble: Arc<Mutex<Option<String>>>,
+    /// The newest number of each lane when the link came up: what is older and not taken yet is owed.
+    owed_up_to: [u64; Lane::ALL.len()],
     budget_kept: (Mono, BudgetUse),
     durable: Option<CommitTicket>,
     known_past_kept: Mono,
@@ -146,8 +152,9 @@ async fn start(path: &Path, site: Site) -> anyhow::Result<(Daemon, Inputs)> {
     let waker = store_wake.clone();
     let (store, opened) = Store::open(site.store.clone(), clock.now(), Arc::new(move || waker.notify_one()))
         .map_err(|e| Failure::error(exit::STORE, e.to_string()))?;
+    let engine = super::setup::engine(&site, &store);
     let store = Rc::new(RefCell::new(store));
-    let hub = Rc::new(Hub::new(clock, store, store_wake.clone()));
+    let hub = Rc::new(Hub::new(clock, store, engine, store_wake.clone()));
     tell_opened(&hub, &opened);
 
     let mut daemon = Daemon {
@@ -159,6 +166,7 @@ async fn start(path: &Path, site: Site) -> anyhow::Result<(Daemon, Inputs)> {
         started,
         link_up: false,
         http_trouble: Arc::default(),
+        owed_up_to: [0; Lane::ALL.len()],
         budget_kept: (started, BudgetUse::default()),
         durable: None,
         known_past_kept: started,
@@ -166,6 +174,7 @@ async fn start(path: &Path, site: Site) -> anyhow::Result<(Daemon, Inputs)> {
     daemon.look_at_clock();
     daemon.start_uplink();
     daemon.buses = (0..daemon.site.buses.len()).filter_map(|at| daemon.start_bus(at, started)).collect();
+    daemon.set_routes();
     let (desk, asks) = Desk::new();
     tokio::spawn(server::serve_api(socket, desk.clone(), daemon.site.api.operators.clone()));
     if let Some(addr) = daemon.site.http {
@@ -213,10 +222,12 @@ impl Daemon {
     pub fn start_bus(&self, position: usize, late_until: Mono) -> Option<BusRuntime> {
         let bus = self.site.buses.get(position)?;
         let now = self.hub.clock.mono();
-        let here: Vec<_> = self.site.devices_on(position).map(|(_, device)| device).collect();
-        let added = here.iter().map(|d| self.hub.add(DeviceRuntime::new(Arc::clone(d), bus.id.clone())));
+        let here: Vec<_> = self.site.devices_on(position).collect();
+        let added = here
+            .iter()
+            .map(|(place, device)| self.hub.add(DeviceRuntime::new((*place, Arc::clone(device)), bus.id.clone())));
         let devices: Vec<DeviceIx> = added.collect();
-        let on_line = devices.iter().copied().zip(here.iter().map(|d| &***d));
+        let on_line = devices.iter().copied().zip(here.iter().map(|(_, device)| &***device));
         let line = lines::line((position, bus), on_line, fastrand::u64(..), (self.started, now));
         let quiet_until = late_until.max(now + bus.line.timeout_ceiling);
         let port = (bus.id.as_str(), bus.port.clone());
@@ -224,6 +235,20 @@ impl Daemon {
         let mut runtime = BusRuntime { handle, devices, busy: VecDeque::new() };
         runtime.tick(now);
         Some(runtime)
+    }
+
+    /// Tells the hub how each device is reached.
+    pub fn set_routes(&self) {
+        let mut routes = vec![None; self.site.devices.len()];
+        for bus in &self.buses {
+            for ix in &bus.devices {
+                let place = self.hub.with(*ix, |device| device.place).and_then(|place| usize::try_from(place.0).ok());
+                if let Some(slot) = place.and_then(|place| routes.get_mut(place)) {
+                    *slot = Some(Route { device: *ix, bus: bus.handle.commands() });
+                }
+            }
+        }
+        self.hub.set_routes(routes);
     }
 
     /// Starts the link to the core, if the site file names one.
@@ -287,7 +312,7 @@ impl Daemon {
         let mut tick = tokio::time::interval(systemd::watchdog_interval().map_or(TICK, |w| w.min(TICK)));
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            let store_due = self.store_due();
+            let (store_due, engine_due) = (self.store_due(), self.engine_due());
             tokio::select! {
                 Some(ask) = inputs.asks.recv() => self.answer(ask),
                 () = inputs.store_wake.notified() => {}
@@ -295,6 +320,7 @@ impl Daemon {
                     let now = self.hub.clock.mono();
                     self.hub.store.borrow_mut().handle_timeout(now);
                 }
+                () = tokio::time::sleep_until(engine_due) => self.hub.handle_engine_timeout(),
                 event = next_event(self.uplink.as_ref()) => self.on_uplink(event),
                 _ = tick.tick() => self.on_tick(),
                 _ = inputs.signals.hangup.recv() => self.on_hangup(),
@@ -310,9 +336,17 @@ impl Daemon {
 
     /// When the store wants to be woken; far away when it does not.
     fn store_due(&self) -> Instant {
+        self.instant(self.hub.arm_store())
+    }
+
+    /// When the engine wants to be woken; far away when it does not.
+    fn engine_due(&self) -> Instant {
+        self.instant(self.hub.engine_due())
+    }
+
+    fn instant(&self, due: Option<Mono>) -> Instant {
         let now = self.hub.clock.mono();
-        let wait = self.hub.arm_store().map_or(Duration::from_secs(3600), |due| now.until(due));
-        Instant::now() + wait
+        Instant::now() + due.map_or(Duration::from_secs(3600), |due| now.until(due))
     }
 
     /// Acts on what the store says; gives the last ticket that became durable.
@@ -320,7 +354,7 @@ impl Daemon {
         loop {
             let event = self.hub.store.borrow_mut().poll_event();
             match event {
-                None => return self.durable,
+                None => break,
                 Some(StoreEvent::Sendable { lane, .. }) => self.hub.sendable(lane),
                 Some(StoreEvent::Committed(ticket)) => self.durable = Some(ticket),
                 Some(StoreEvent::Trouble(trouble)) => {
@@ -330,6 +364,10 @@ impl Daemon {
                 Some(StoreEvent::Recovered(kind)) => tracing::info!(kind = kind.as_str(), "the store has recovered"),
             }
         }
+        if let Some(ticket) = self.durable {
+            self.hub.handle_durable(ticket);
+        }
+        self.durable
     }
 
     fn on_tick(&mut self) {
@@ -338,6 +376,7 @@ impl Daemon {
             bus.tick(now);
         }
         self.look_at_clock();
+        self.tell_backlog();
         if now.since(self.budget_kept.0) >= KEEP_BUDGET {
             self.keep_budget(now);
         }
@@ -345,6 +384,25 @@ impl Daemon {
             self.keep_known_past();
         }
         systemd::notify(&[NotifyState::Watchdog]);
+    }
+
+    /// Tells the engine what the core is owed, while it waits to hear that.
+    fn tell_backlog(&self) {
+        if self.hub.look(Engine::mode) == Mode::Online {
+            return;
+        }
+        let owed = |lane: Lane| {
+            let store = self.hub.store.borrow();
+            let up_to = self.owed_up_to.get(lane.index()).copied().unwrap_or_default();
+            let first = store.next_unacked(lane, 1).filter(|first| *first <= up_to);
+            first.map_or(0, |first| up_to - first + 1)
+        };
+        let backlog = Backlog {
+            urgent: owed(Lane::Passages) + owed(Lane::Tickets) + owed(Lane::Alarms),
+            billing: owed(Lane::Billing),
+            telemetry: owed(Lane::Telemetry),
+        };
+        self.hub.decide(|engine, now| engine.handle_backlog(now, backlog));
     }
 
     /// Stores and tells a changed relation of the clocks, so that earlier stamps can be mended.
@@ -372,11 +430,14 @@ impl Daemon {
         match event {
             UplinkEvent::LinkUp { broker } => {
                 self.link_up = true;
+                self.owed_up_to = Lane::ALL.map(|lane| self.hub.store.borrow().newest(lane));
+                self.hub.decide(|engine, now| engine.handle_link(now, true));
                 self.hub.store.borrow_mut().handle_link(now, true);
                 self.hub.audit("link", &json!({ "up": true, "broker": broker }));
             }
             UplinkEvent::LinkDown { broker, fault } => {
                 self.hub.store.borrow_mut().handle_link(now, false);
+                self.hub.decide(|engine, now| engine.handle_link(now, false));
                 if std::mem::take(&mut self.link_up) {
                     self.hub.audit("link", &json!({ "up": false, "broker": broker, "fault": fault.code() }));
                 }

@@ -5,6 +5,7 @@ mod device;
 mod general;
 mod point;
 mod report;
+mod rules;
 mod secret;
 mod uplink;
 
@@ -166,6 +167,10 @@ pub(crate) fn site(context: &mut Context<'_>, root: &DeTable<'_>) -> Option<Site
     if context.sink.has_errors() {
         return None;
     }
+    let devices: Vec<Arc<crate::site::Device>> =
+        devices.into_iter().map(|entry| entry.device.map(Arc::new)).collect::<Option<_>>()?;
+    let buses: Vec<crate::site::Bus> = buses.into_iter().map(|entry| entry.bus).collect::<Option<_>>()?;
+    let rules = rules::read(&devices, &buses, uplink.is_some());
     Some(Site {
         id: general.id?,
         title: general.title,
@@ -176,8 +181,9 @@ pub(crate) fn site(context: &mut Context<'_>, root: &DeTable<'_>) -> Option<Site
         clock: general.clock,
         store: store?,
         uplink,
-        buses: buses.into_iter().map(|entry| entry.bus).collect::<Option<_>>()?,
-        devices: devices.into_iter().map(|entry| entry.device.map(Arc::new)).collect::<Option<_>>()?,
+        buses,
+        devices,
+        rules: Arc::new(rules),
     })
 }
 

@@ -1,0 +1,161 @@
+//! Does what the engine wants done: state and events into one batch of the journal, then the acts to their lines.
+//!
+//! Stored before done: an act goes out once the batch that decided it is durable. Urgent ones (a fire release, STOP) go
+//! first and are stored after, so that a failing store never delays them. A batch that the store cannot take now is
+//! kept and merged with the next; acts that wait for it run out and are told as expired, never sent late.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use gatehouse_core::{DeviceIx, Event, Lane, Mono, NoData, Stamp};
+use gatehouse_drivers::line::{Command, CommandResult};
+use gatehouse_rules::{Act, ActId, ActResult, Effect};
+use gatehouse_store::{Batch, CommitTicket, Store, StoreError};
+
+use super::bus::CommandSender;
+
+/// Events that may wait for a store that takes none; beyond it the oldest are dropped and counted.
+const EVENTS_KEPT: usize = 4096;
+
+/// How a device of the site is reached.
+#[derive(Debug, Clone)]
+pub struct Route {
+    /// Its index at run time.
+    pub device: DeviceIx,
+    /// Its bus.
+    pub bus: CommandSender,
+}
+
+/// What is on its way from the engine to the store and to the lines.
+#[derive(Debug, Default)]
+pub struct Effector {
+    routes: Vec<Option<Route>>,
+    state: BTreeMap<Box<str>, Option<Box<[u8]>>>,
+    events: VecDeque<(Lane, Stamp, Event)>,
+    /// Acts of the batch that is being put together.
+    fresh: Vec<Act>,
+    /// Acts that wait for their batch to be durable, in order.
+    waiting: VecDeque<(CommitTicket, Act)>,
+    /// Acts under way: the line's number of each, in the order of sending.
+    under_way: BTreeMap<u64, ActId>,
+    durable: CommitTicket,
+    dropped: u64,
+}
+
+impl Effector {
+    /// Tells how the devices of the site are reached, in the order of the site file.
+    pub fn set_routes(&mut self, routes: Vec<Option<Route>>) {
+        self.routes = routes;
+    }
+
+    /// Events that were dropped because the store took none for too long.
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// Takes one effect. Gives back an urgent act, which goes out at once.
+    pub fn take(&mut self, effect: Effect) -> Option<Act> {
+        match effect {
+            Effect::Keep { key, value } => {
+                self.state.insert(key, value);
+            }
+            Effect::Event { lane, at, event } => {
+                if self.events.len() == EVENTS_KEPT {
+                    self.events.pop_front();
+                    self.dropped += 1;
+                }
+                self.events.push_back((lane, at, event));
+            }
+            Effect::Act(act) if act.urgent => return Some(act),
+            Effect::Act(act) => self.fresh.push(act),
+        }
+        None
+    }
+
+    /// Gives the batch to the store. Gives back the acts that need not wait for it.
+    ///
+    /// # Errors
+    /// What the store said; all but what is too large for it is kept for the next call.
+    pub fn commit(&mut self, store: &mut Store) -> Result<Vec<Act>, StoreError> {
+        if self.state.is_empty() && self.events.is_empty() {
+            return Ok(std::mem::take(&mut self.fresh));
+        }
+        let state = self.state.iter().map(|(key, value)| (key.as_bytes().into(), value.clone())).collect();
+        let batch = Batch { state, events: self.events.iter().cloned().collect() };
+        let committed = store.commit(batch);
+        if !matches!(committed, Err(StoreError::Busy(_))) {
+            self.state.clear();
+            self.events.clear();
+        }
+        // Acts of a batch that was not taken wait for the next one that is, or run out.
+        let ticket = committed.as_ref().copied().unwrap_or(CommitTicket(u64::MAX));
+        self.waiting.extend(self.fresh.drain(..).map(|act| (ticket, act)));
+        if let Ok(ticket) = committed {
+            for (wanted, _) in self.waiting.iter_mut().filter(|(wanted, _)| wanted.0 == u64::MAX) {
+                *wanted = ticket;
+            }
+        }
+        committed.map(|_| Vec::new())
+    }
+
+    /// The acts that may go out now that everything up to `ticket` is durable.
+    pub fn handle_durable(&mut self, ticket: CommitTicket) -> Vec<Act> {
+        self.durable = self.durable.max(ticket);
+        let ready = self.waiting.iter().take_while(|(wanted, _)| *wanted <= self.durable).count();
+        self.waiting.drain(..ready).map(|(_, act)| act).collect()
+    }
+
+    /// The acts that waited too long for the store.
+    pub fn expired(&mut self, now: Mono) -> Vec<ActId> {
+        let (out, rest) = std::mem::take(&mut self.waiting).into_iter().partition(|(_, act)| act.expires <= now);
+        self.waiting = rest;
+        let out: VecDeque<(CommitTicket, Act)> = out;
+        out.into_iter().map(|(_, act)| act.id).collect()
+    }
+
+    /// When the first waiting act runs out.
+    pub fn poll_timeout(&self) -> Option<Mono> {
+        self.waiting.iter().map(|(_, act)| act.expires).min()
+    }
+
+    /// Hands an act to its line under this number of the line's.
+    ///
+    /// # Errors
+    /// How it ended, when no line takes it.
+    pub fn send(&mut self, act: Act, number: u64) -> Result<(), (ActId, ActResult)> {
+        let ended = |why: &str| (act.id, ActResult::Refused(why.into()));
+        let route = usize::try_from(act.device.0).ok().and_then(|at| self.routes.get(at)?.as_ref());
+        let Some(route) = route else { return Err(ended("the device is not on a bus now")) };
+        let command = Command { id: number, device: route.device, action: act.action.clone(), expires: act.expires };
+        if route.bus.send(command).is_err() {
+            return Err(ended("too many commands wait on this bus already, or it has ended"));
+        }
+        self.under_way.insert(number, act.id);
+        Ok(())
+    }
+
+    /// Takes a line's result of this number, if it is one of an act.
+    pub fn handle_done(&mut self, number: u64, result: &CommandResult) -> Option<(ActId, ActResult)> {
+        Some((self.under_way.remove(&number)?, act_result(result)))
+    }
+
+    /// Acts that a line will never tell of, because it has ended without a word.
+    pub fn lost(&mut self) -> Vec<(ActId, ActResult)> {
+        let lost = std::mem::take(&mut self.under_way);
+        lost.into_values().map(|id| (id, ActResult::Unknown(NoData::BusDown))).collect()
+    }
+}
+
+/// What a line's result means for an act.
+fn act_result(result: &CommandResult) -> ActResult {
+    match result {
+        CommandResult::Verified(_) => ActResult::Verified,
+        CommandResult::Acknowledged(None | Some(Err(_))) | CommandResult::Sent => ActResult::Acknowledged,
+        CommandResult::Acknowledged(Some(Ok(_))) => ActResult::Failed(NoData::BadReply),
+        CommandResult::Failed(why) => ActResult::Failed(*why),
+        CommandResult::Unknown(why, _) => ActResult::Unknown(*why),
+        CommandResult::Expired => ActResult::Expired,
+        CommandResult::Refused(why) => ActResult::Refused(why.to_string().into()),
+        // No act asks for readings.
+        CommandResult::Read(_) => ActResult::Acknowledged,
+    }
+}
