@@ -213,10 +213,9 @@ impl Refusal {
             | Refusal::Busy => false,
         }
     }
-}
 
-impl Refusal {
-    /// True when the box's clock has judged `expires_at` before, so that it is nowhere beyond the present.
+    /// True when `expires_at` lies no further ahead than the longest life, by the box's clock: a wild one must not shut
+    /// out the commands that expire before it.
     pub(super) fn is_timed(self) -> bool {
         matches!(self, Refusal::Expired | Refusal::Forgotten | Refusal::QueueFull)
     }
