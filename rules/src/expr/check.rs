@@ -360,7 +360,10 @@ impl Check<'_> {
         };
         match other {
             Text::Const(word) if !words.contains(&&**word) => {
-                let help = suggestion(word, words, |word| format!("{word:?}"));
+                let help = match self.own().and_then(|(_, device)| device.point_by_name("mode")) {
+                    Some(_) if *text == Text::Mode => "the point of this name is written point(\"mode\")".to_owned(),
+                    _ => suggestion(word, words, |word| format!("{word:?}")),
+                };
                 let message = format!("{what} is never {word:?}");
                 self.error(code::UNKNOWN_WORD, self.source.span(place), message, help)
             }

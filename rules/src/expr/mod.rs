@@ -25,7 +25,8 @@
 //! # Missing data
 //!
 //! A point whose last reading has no value, or that was never read, makes what needs it [`Outcome::Missing`], never false.
-//! `true || missing` is true and `false && missing` is false, in either order. A point that never had a value has no age,
+//! `true || missing` is true and `false && missing` is false, in either order. A stale value still counts: a rule that
+//! minds asks for the `quality`. A point that never had a value has no age,
 //! but is at least as old as [`Facts::watched_since`] says: `age("p") > 600` becomes true after ten minutes without a
 //! value, and `age("p") < 600` is never true by it.
 

@@ -311,7 +311,8 @@ impl<'a> Check<'a> {
         self.error(code::ARGUMENTS, self.source.span(expr), message, format!("write {}", usage(name)))
     }
 
-    fn own(&self) -> Option<(DeviceIx, &'a CatalogDevice)> {
+    /// The rule's own device.
+    pub(super) fn own(&self) -> Option<(DeviceIx, &'a CatalogDevice)> {
         let ix = self.own?;
         Some((ix, self.catalog.device(ix)?))
     }

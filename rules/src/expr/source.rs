@@ -124,7 +124,7 @@ fn balanced(text: &str, mut span: Range<usize>) -> Range<usize> {
     for _ in 0..open {
         let rest = text.get(span.end..).unwrap_or_default();
         let next = rest.trim_start();
-        if !next.starts_with([')', ']', '}', ',']) {
+        if !next.starts_with([')', ']', '}']) {
             break;
         }
         span.end += rest.len() - next.len() + 1;

@@ -423,3 +423,12 @@ fn an_expression_has_a_largest_size_and_depth() {
         assert!(Expr::compile(&unit.repeat(count), &catalog(), Some(OWN)).is_err(), "{unit}");
     }
 }
+
+#[test]
+fn a_point_named_mode_is_told_apart_from_the_mode_of_the_site() {
+    let mut catalog = catalog();
+    catalog.devices[0].points[5].name = gatehouse_core::Name::new("mode").unwrap();
+    let errors = Expr::compile("mode == \"cool\"", &catalog, Some(OWN)).unwrap_err();
+    assert_eq!(errors[0].help, "the point of this name is written point(\"mode\")");
+    assert!(Expr::compile("point(\"mode\") == \"cool\" && mode != \"online\"", &catalog, Some(OWN)).is_ok());
+}

@@ -81,7 +81,7 @@ fn expressions(depth: u32) -> Leaves {
         (needle.clone(), item.clone(), item)
             .prop_map(|(x, a, b)| Both::join(&[&x, &a, &b], |s| format!("({} in [{}, {}])", s[0], s[1], s[2])))
     };
-    let part = (text_of(&texts), prop::sample::select(vec!["startsWith", "endsWith", "contains"]), text_of(&texts))
+    let part = (texts.clone(), prop::sample::select(vec!["startsWith", "endsWith", "contains"]), texts.clone())
         .prop_map(|(a, name, b)| Both::join(&[&a, &b], |s| format!("{}.{name}({})", s[0], s[1])));
     let flag = Union::new([
         flag.clone(),
@@ -100,20 +100,12 @@ fn expressions(depth: u32) -> Leaves {
     let number = Union::new([
         number,
         two(&numbers, &["+", "-", "*", "/"]).boxed(),
-        numbers.prop_map(|a| Both::join(&[&a], |s| format!("-({})", s[0]))).boxed(),
-        three(&expressions_numbers(depth - 1)).boxed(),
+        numbers.clone().prop_map(|a| Both::join(&[&a], |s| format!("-({})", s[0]))).boxed(),
+        three(&numbers).boxed(),
         size.boxed(),
     ]);
     let text = Union::new([text, two(&texts, &["+"]).boxed(), three(&texts).boxed()]);
     (flag.boxed(), number.boxed(), text.boxed())
-}
-
-fn text_of(texts: &BoxedStrategy<Both>) -> BoxedStrategy<Both> {
-    texts.clone()
-}
-
-fn expressions_numbers(depth: u32) -> BoxedStrategy<Both> {
-    expressions(depth).1
 }
 
 /// A mode is not compared with any word, so comparisons take other texts.
