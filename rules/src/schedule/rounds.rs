@@ -176,15 +176,14 @@ impl Rounds {
 
     /// A point was read.
     pub fn handle_reading(&mut self, now: Stamp, point: PointRef, value: f64) {
-        let Some(rounds) = self.by_point.get(&point).cloned() else { return };
-        if !self.advance(now) {
+        if !self.by_point.contains_key(&point) || !self.advance(now) {
             return;
         }
         let counts = |proof: &Proof| match proof {
             Proof::Reading { point: own, min, max } => *own == point && (*min..=*max).contains(&value),
             Proof::Card { .. } => false,
         };
-        self.prove(now, Some(&rounds), None, counts);
+        self.prove(now, Some(point), None, counts);
     }
 
     /// Another edition of the calendar is there. Dues whose time is over by now stay as they were under the old one; a
@@ -192,6 +191,7 @@ impl Rounds {
     pub fn handle_calendar(&mut self, now: Stamp, calendar: Calendar) {
         let judged = self.advance(now);
         self.place.calendar = calendar;
+        self.rounds.iter_mut().for_each(Standing::replan);
         if judged {
             self.rounds.iter_mut().for_each(|round| round.skip_past(now, &mut self.out));
             self.look(now);
@@ -259,14 +259,9 @@ impl Rounds {
         self.plan_wake(now);
     }
 
-    /// Has the first stop that `counts` proved in each of these rounds; `None`: in all.
-    fn prove(
-        &mut self,
-        now: Stamp,
-        rounds: Option<&BTreeSet<usize>>,
-        who: Option<&str>,
-        counts: impl Fn(&Proof) -> bool,
-    ) {
+    /// Has the first stop that `counts` proved in each round that is open; of a reading in those that its point proves.
+    fn prove(&mut self, now: Stamp, point: Option<PointRef>, who: Option<&str>, counts: impl Fn(&Proof) -> bool) {
+        let rounds = point.and_then(|point| self.by_point.get(&point));
         for (ix, round) in self.rounds.iter_mut().enumerate() {
             if rounds.is_some_and(|rounds| !rounds.contains(&ix)) || !round.is_open(now) {
                 continue;
@@ -275,7 +270,7 @@ impl Rounds {
             let turn = round.first_missing().map(|(first, _)| first);
             if !round.spec.ordered || turn == Some(stop) {
                 round.prove(now, stop, who, &self.place, &mut self.out);
-            } else if who.is_some() {
+            } else if point.is_none() {
                 round.out_of_order(&mut self.out);
             }
         }

@@ -14,8 +14,8 @@ use crate::schedule::round::{RoundSpec, Stop};
 use crate::schedule::zone::local;
 use crate::words::{AlarmId, Condition};
 
-/// Dues that ended unwatched in one row beyond which they are told together.
-const SINGLY: usize = 16;
+/// Dues missed in one row, after the first, from which on they are told together.
+const TOGETHER: usize = 16;
 
 /// Dues of one round that are counted at one look.
 const COUNTED: usize = 4096;
@@ -92,9 +92,13 @@ impl Standing {
         self.condition(missed, message, out);
     }
 
+    /// The calendar is another: the next due is to be found anew.
+    pub(super) fn replan(&mut self) {
+        self.next = None;
+    }
+
     /// Dues whose time is over by `now` count as accounted for: they were not due under the calendar of their time.
     pub(super) fn skip_past(&mut self, now: Stamp, out: &mut Out) {
-        self.next = None;
         let through_us = now.wall.0.saturating_sub(self.after_us());
         let Some(kept) = self.kept.as_mut().filter(|kept| kept.through_us < through_us) else { return };
         kept.through_us = through_us;
@@ -108,6 +112,7 @@ impl Standing {
             self.next = self.find_next(now, place);
         }
         self.cancel_stray(now, out);
+        self.finish_shortened(now, place, out);
         self.tell_pause(now, out);
         let Some(kept) = &self.kept else { return };
         let over = |due: &Wall| self.spec.closes(*due) <= now.wall;
@@ -207,6 +212,14 @@ impl Standing {
         self.keep(out);
     }
 
+    /// Ends a due of which nothing is missing any more, because the round has lost the stops that were.
+    fn finish_shortened(&mut self, now: Stamp, place: &Place, out: &mut Out) {
+        if let Some(due) = self.next.filter(|_| self.is_begun() && self.first_missing().is_none()) {
+            self.finish(now, due, place, out);
+            self.keep(out);
+        }
+    }
+
     /// Says once that the clock went back behind what is accounted for, since nothing is due until it is there again.
     fn tell_pause(&mut self, now: Stamp, out: &mut Out) {
         let Some(kept) = &mut self.kept else { return };
@@ -232,12 +245,13 @@ impl Standing {
             let ending = Ending { due, outcome: Outcome::Missed, reason: Some(reason), run, partly_watched };
             self.tell(look.now, &ending, progress, out);
         };
-        tell(first, None, progress.as_ref());
-        match rest {
-            [begin, .., last] if rest.len() >= SINGLY => {
-                tell(*begin, Some(Run { last_due_us: last.0, count: rest.len(), or_more }), None);
+        let run = |last: Wall, count| Some(Run { last_due_us: last.0, count, or_more });
+        tell(first, if or_more && rest.is_empty() { run(first, 1) } else { None }, progress.as_ref());
+        match (rest.first(), rest.last()) {
+            (Some(begin), Some(last)) if or_more || rest.len() >= TOGETHER => {
+                tell(*begin, run(*last, rest.len()), None);
             }
-            few => few.iter().for_each(|due| tell(*due, None, None)),
+            _ => rest.iter().for_each(|due| tell(*due, None, None)),
         }
         if reason == Reason::Unproved {
             let last_progress = if rest.is_empty() { progress.as_ref() } else { None };
