@@ -2,11 +2,13 @@
 
 use gatehouse_core::{Mono, Stamp};
 use gatehouse_drivers::line::CommandResult;
+use gatehouse_rules::command::{Answer, CommandId, Outcome, Reception, Request, Source};
 use gatehouse_rules::engine::Output;
 use gatehouse_rules::{Act, ActId, ActResult, Engine};
 use gatehouse_store::CommitTicket;
+use tokio::sync::oneshot;
 
-use super::effector::Route;
+use super::effector::{Held, Route};
 use super::hub::Hub;
 
 /// Acts that fail at once make the engine decide anew; more rounds than this would be a circle.
@@ -41,7 +43,7 @@ impl Hub {
     pub fn handle_durable(&self, ticket: CommitTicket) {
         let ready = self.effector.borrow_mut().handle_durable(ticket);
         if !ready.is_empty() {
-            let ended = self.send_all(ready);
+            let ended = self.release(ready);
             self.end_acts(ended);
         }
     }
@@ -91,9 +93,6 @@ impl Hub {
     fn follow(&self, now: Stamp) {
         for _ in 0..ROUNDS {
             let ended = self.round();
-            while let Some(output) = self.poll_engine_output() {
-                self.tell(output);
-            }
             if ended.is_empty() {
                 break;
             }
@@ -119,13 +118,17 @@ impl Hub {
             any = true;
             urgent.extend(self.effector.borrow_mut().take(effect));
         }
-        if !any {
+        while let Some(output) = self.poll_engine_output() {
+            any = true;
+            self.tell(output);
+        }
+        if !any && !self.effector.borrow().has_fresh() {
             return Vec::new();
         }
         let mut ended = self.send_all(urgent);
         let committed = self.effector.borrow_mut().commit(&mut self.store.borrow_mut());
         match committed {
-            Ok(ready) => ended.extend(self.send_all(ready)),
+            Ok(ready) => ended.extend(self.release(ready)),
             Err(error) => self.store_failed(&error),
         }
         ended
@@ -133,6 +136,53 @@ impl Hub {
 
     fn poll_engine_effect(&self) -> Option<gatehouse_rules::Effect> {
         self.engine.borrow_mut().poll_effect()
+    }
+
+    /// Sends and tells what has waited for the store.
+    fn release(&self, held: Vec<Held>) -> Vec<(ActId, ActResult)> {
+        let mut acts = Vec::new();
+        for held in held {
+            match held {
+                Held::Act(act) => acts.push(act),
+                Held::Answer(answer) => self.answer(answer),
+            }
+        }
+        self.send_all(acts)
+    }
+
+    fn answer(&self, answer: Answer) {
+        let waiting = self.askers.borrow_mut().remove(answer.id.as_str());
+        if let Some(waiting) = waiting {
+            // Whoever asked may have gone; the outcome is in the audit trail all the same.
+            let _ = waiting.send(answer.outcome);
+        }
+    }
+
+    /// Takes a command. Its outcome comes once it is over and durable; of one that is no command, too.
+    pub fn command(&self, source: Source, retained: bool, message: &[u8]) -> oneshot::Receiver<Outcome> {
+        let (sender, receiver) = oneshot::channel();
+        let parsed = Request::parse(message);
+        let id = match &parsed {
+            Ok(request) => Some(request.id.clone()),
+            Err(malformed) => malformed.id.clone(),
+        };
+        let id = id.or_else(|| CommandId::new("malformed"));
+        if let (Some(id), Source::Socket { .. }) = (&id, source) {
+            self.askers.borrow_mut().insert(id.as_str().to_owned(), sender);
+        }
+        self.decide(|engine, now| {
+            let ended = match parsed {
+                Ok(request) => match engine.handle_request(now, source, retained, request) {
+                    Reception::Pending => None,
+                    Reception::Ended(outcome) => Some(outcome),
+                },
+                Err(malformed) => Some(engine.handle_malformed(now, source, &malformed)),
+            };
+            if let (Some(outcome), Some(id)) = (ended, id) {
+                self.effector.borrow_mut().hold(Held::Answer(Answer { id, source, outcome }));
+            }
+        });
+        receiver
     }
 
     fn send_all(&self, acts: Vec<Act>) -> Vec<(ActId, ActResult)> {
@@ -145,6 +195,7 @@ impl Hub {
 
     fn tell(&self, output: Output) {
         match output {
+            Output::Answer(answer) => self.effector.borrow_mut().hold(Held::Answer(answer)),
             Output::Mode(mode) => tracing::info!(mode = mode.as_str(), "the box's mode has changed"),
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use gatehouse_config::Device;
-use gatehouse_core::{Decimal, DeviceIx, Kind, Mono, Name, NoData, PointIx, PointReading, Reading, Schema, Value};
+use gatehouse_core::{DeviceIx, Kind, Mono, Name, NoData, PointIx, PointReading, Reading, Schema, Value};
 use gatehouse_rules::report::Reporter;
 
 use crate::api::{Refusal, doc};
@@ -201,22 +201,13 @@ pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
 /// # Errors
 /// A refusal that says what would do.
 pub fn parse_value(kind: Kind, text: &str) -> Result<Value, Refusal> {
-    let text = text.trim();
-    match kind {
-        Kind::Bool => match text.to_ascii_lowercase().as_str() {
-            "1" | "on" | "true" => Ok(Value::Bool(true)),
-            "0" | "off" | "false" => Ok(Value::Bool(false)),
-            _ => Err(Refusal::new(400, "bad_value", format!("{text:?} is not a switch position: use on or off"))),
-        },
-        Kind::Text => Ok(Value::Text(text.into())),
-        Kind::Decimal { .. } | Kind::FreeDecimal | Kind::F32 | Kind::F64 => Decimal::parse(text)
-            .map(Value::Decimal)
-            .map_err(|e| Refusal::new(400, "bad_value", format!("{text:?}: {e}"))),
-    }
+    Value::parse(kind, text).map_err(|why| Refusal::new(400, "bad_value", format!("{text:?}: {why}")))
 }
 
 #[cfg(test)]
 mod tests {
+    use gatehouse_core::Decimal;
+
     use super::*;
 
     #[test]
@@ -226,7 +217,7 @@ mod tests {
         let decimal = Value::Decimal(Decimal { mantissa: 125, exponent: -1 });
         assert_eq!(parse_value(Kind::F32, " 12.5 ").unwrap(), decimal);
         let refusal = parse_value(Kind::Bool, "open").unwrap_err();
-        assert_eq!(refusal.message, "\"open\" is not a switch position: use on or off");
+        assert_eq!(refusal.message, "\"open\": not a switch position: use on or off");
         assert_eq!(parse_value(Kind::F32, "12,5").unwrap_err().code, "bad_value");
     }
 

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use gatehouse_core::{DeviceIx, Event, Lane, Mono, NoData, Stamp};
 use gatehouse_drivers::line::{Command, CommandResult};
+use gatehouse_rules::command::Answer;
 use gatehouse_rules::{Act, ActId, ActResult, Effect};
 use gatehouse_store::{Batch, CommitTicket, Store, StoreError};
 
@@ -25,16 +26,27 @@ pub struct Route {
     pub bus: CommandSender,
 }
 
+/// Something that waits for a batch to be durable.
+#[derive(Debug)]
+pub enum Held {
+    /// To be sent.
+    Act(Act),
+    /// To be told to whoever asked.
+    Answer(Answer),
+}
+
 /// What is on its way from the engine to the store and to the lines.
 #[derive(Debug, Default)]
 pub struct Effector {
     routes: Vec<Option<Route>>,
     state: BTreeMap<Box<str>, Option<Box<[u8]>>>,
     events: VecDeque<(Lane, Stamp, Event)>,
-    /// Acts of the batch that is being put together.
-    fresh: Vec<Act>,
-    /// Acts that wait for their batch to be durable, in order.
-    waiting: VecDeque<(CommitTicket, Act)>,
+    /// What waits for the batch that is being put together.
+    fresh: Vec<Held>,
+    /// What waits for its batch to be durable, in order.
+    waiting: VecDeque<(CommitTicket, Held)>,
+    /// The last batch that the store took.
+    last: CommitTicket,
     /// Acts under way: the line's number of each, in the order of sending.
     under_way: BTreeMap<u64, ActId>,
     durable: CommitTicket,
@@ -66,18 +78,32 @@ impl Effector {
                 self.events.push_back((lane, at, event));
             }
             Effect::Act(act) if act.urgent => return Some(act),
-            Effect::Act(act) => self.fresh.push(act),
+            Effect::Act(act) => self.fresh.push(Held::Act(act)),
         }
         None
     }
 
-    /// Gives the batch to the store. Gives back the acts that need not wait for it.
+    /// Takes what is to be told once everything before it is durable.
+    pub fn hold(&mut self, held: Held) {
+        self.fresh.push(held);
+    }
+
+    /// True while something waits to be put behind a batch.
+    pub fn has_fresh(&self) -> bool {
+        !self.fresh.is_empty()
+    }
+
+    /// Gives the batch to the store. Gives back what need not wait for it.
     ///
     /// # Errors
     /// What the store said; all but what is too large for it is kept for the next call.
-    pub fn commit(&mut self, store: &mut Store) -> Result<Vec<Act>, StoreError> {
+    pub fn commit(&mut self, store: &mut Store) -> Result<Vec<Held>, StoreError> {
         if self.state.is_empty() && self.events.is_empty() {
-            return Ok(std::mem::take(&mut self.fresh));
+            if self.last <= self.durable {
+                return Ok(std::mem::take(&mut self.fresh));
+            }
+            self.waiting.extend(self.fresh.drain(..).map(|held| (self.last, held)));
+            return Ok(Vec::new());
         }
         let state = self.state.iter().map(|(key, value)| (key.as_bytes().into(), value.clone())).collect();
         let batch = Batch { state, events: self.events.iter().cloned().collect() };
@@ -86,10 +112,11 @@ impl Effector {
             self.state.clear();
             self.events.clear();
         }
-        // Acts of a batch that was not taken wait for the next one that is, or run out.
+        // What belongs to a batch that was not taken waits for the next one that is, or runs out.
         let ticket = committed.as_ref().copied().unwrap_or(CommitTicket(u64::MAX));
-        self.waiting.extend(self.fresh.drain(..).map(|act| (ticket, act)));
+        self.waiting.extend(self.fresh.drain(..).map(|held| (ticket, held)));
         if let Ok(ticket) = committed {
+            self.last = ticket;
             for (wanted, _) in self.waiting.iter_mut().filter(|(wanted, _)| wanted.0 == u64::MAX) {
                 *wanted = ticket;
             }
@@ -97,24 +124,33 @@ impl Effector {
         committed.map(|_| Vec::new())
     }
 
-    /// The acts that may go out now that everything up to `ticket` is durable.
-    pub fn handle_durable(&mut self, ticket: CommitTicket) -> Vec<Act> {
+    /// What may go out now that everything up to `ticket` is durable.
+    pub fn handle_durable(&mut self, ticket: CommitTicket) -> Vec<Held> {
         self.durable = self.durable.max(ticket);
         let ready = self.waiting.iter().take_while(|(wanted, _)| *wanted <= self.durable).count();
-        self.waiting.drain(..ready).map(|(_, act)| act).collect()
+        self.waiting.drain(..ready).map(|(_, held)| held).collect()
     }
 
     /// The acts that waited too long for the store.
     pub fn expired(&mut self, now: Mono) -> Vec<ActId> {
-        let (out, rest) = std::mem::take(&mut self.waiting).into_iter().partition(|(_, act)| act.expires <= now);
-        self.waiting = rest;
-        let out: VecDeque<(CommitTicket, Act)> = out;
-        out.into_iter().map(|(_, act)| act.id).collect()
+        let mut out = Vec::new();
+        self.waiting.retain(|(_, held)| match held {
+            Held::Act(act) if act.expires <= now => {
+                out.push(act.id);
+                false
+            }
+            Held::Act(_) | Held::Answer(_) => true,
+        });
+        out
     }
 
     /// When the first waiting act runs out.
     pub fn poll_timeout(&self) -> Option<Mono> {
-        self.waiting.iter().map(|(_, act)| act.expires).min()
+        let acts = self.waiting.iter().filter_map(|(_, held)| match held {
+            Held::Act(act) => Some(act.expires),
+            Held::Answer(_) => None,
+        });
+        acts.min()
     }
 
     /// Hands an act to its line under this number of the line's.

@@ -39,6 +39,8 @@ pub struct Hub {
     store_failing: Cell<bool>,
     pub(super) store_wake: Arc<Notify>,
     store_armed: Cell<Mono>,
+    /// Who waits at the socket for the outcome of a command, by its id.
+    pub(super) askers: RefCell<BTreeMap<String, oneshot::Sender<gatehouse_rules::command::Outcome>>>,
     pub(super) engine: RefCell<Engine>,
     pub(super) effector: RefCell<Effector>,
     pub(super) engine_armed: Cell<Mono>,
@@ -61,6 +63,7 @@ impl Hub {
             store_failing: Cell::new(false),
             store_wake,
             store_armed: Cell::new(Mono(0)),
+            askers: RefCell::new(BTreeMap::new()),
             engine: RefCell::new(engine),
             effector: RefCell::default(),
             engine_armed: Cell::new(Mono(0)),
@@ -220,8 +223,9 @@ impl Sink for Hub {
             }
             Output::DeviceState { device, at, online, reason } => {
                 self.device_state(device, at, online, reason);
+                let why = reason.map(|reason| reason.to_string()).unwrap_or_default();
                 if let Some(place) = self.with(device, |device| device.place) {
-                    self.decide(|engine, now| engine.handle_device_state(now, place, online));
+                    self.decide(|engine, now| engine.handle_device_state(now, place, online, &why));
                 }
                 None
             }
@@ -245,7 +249,6 @@ mod tests {
 
     use gatehouse_core::{Body, PointIx, Value};
     use gatehouse_drivers::profile::Library;
-    use gatehouse_rules::engine::Setup;
 
     use super::*;
 
@@ -270,9 +273,9 @@ billing = ["import_energy"]
         let clock = Rc::new(Clock::open());
         let settings = gatehouse_store::Settings::new(dir.join("data"), dir.join("tail"));
         let (store, _) = Store::open(settings, clock.now(), Arc::new(|| {})).unwrap();
-        let hub =
-            Hub::new(clock, Rc::new(RefCell::new(store)), Engine::new(&Setup::default()), Arc::new(Notify::new()));
         let site = gatehouse_config::check("site.toml", SITE, dir, &Library::new()).unwrap().site;
+        let engine = Engine::new(&site.rules).unwrap();
+        let hub = Hub::new(clock, Rc::new(RefCell::new(store)), engine, Arc::new(Notify::new()));
         let device = DeviceRuntime::new((DeviceIx(0), site.devices[0].clone()), site.buses[0].id.clone());
         let ix = hub.add(device);
         (hub, ix)

@@ -135,11 +135,12 @@ impl Daemon {
     fn change_rules(&self) {
         let mut engine = super::setup::engine(&self.site, &self.hub.store.borrow());
         let now = self.hub.clock.now();
+        engine.handle_start(now);
         engine.handle_link(now, self.link_up);
         for ix in self.buses.iter().flat_map(|bus| &bus.devices) {
             self.hub.with(*ix, |device| {
                 if let Some(online) = device.online() {
-                    engine.handle_device_state(now, device.place, online);
+                    engine.handle_device_state(now, device.place, online, "");
                 }
                 for (at, reading) in device.latest() {
                     engine.handle_sample(now, device.place, at, &[reading]);

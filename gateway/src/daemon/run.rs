@@ -43,6 +43,10 @@ const BUDGET_KEY: &[u8] = b"uplink/budget";
 const KNOWN_PAST_KEY: &[u8] = b"clock/known-past";
 /// How often that is renewed: it only has to tell which certificates have surely expired.
 const KEEP_KNOWN_PAST: Duration = Duration::from_secs(6 * 3600);
+/// How often the box's disk, memory and temperature are looked at.
+const SEE_HEALTH: Duration = Duration::from_secs(60);
+/// A port that is gone for less is being opened again.
+const PORT_GRACE: Duration = Duration::from_secs(5);
 /// Bus load is measured over this time.
 const LOAD_WINDOW: Duration = Duration::from_secs(60);
 
@@ -91,6 +95,7 @@ pub struct Daemon {
     pub link_up: bool,
     /// Why `/metrics` and `/health` are not served, if they are to be.
     pub http_trouble: Arc<Mutex<Option<String>>>,
+    health_seen: Mono,
     /// The newest number of each lane when the link came up: what is older and not taken yet is owed.
     owed_up_to: [u64; Lane::ALL.len()],
     budget_kept: (Mono, BudgetUse),
@@ -166,6 +171,7 @@ async fn start(path: &Path, site: Site) -> anyhow::Result<(Daemon, Inputs)> {
         started,
         link_up: false,
         http_trouble: Arc::default(),
+        health_seen: started,
         owed_up_to: [0; Lane::ALL.len()],
         budget_kept: (started, BudgetUse::default()),
         durable: None,
@@ -175,6 +181,11 @@ async fn start(path: &Path, site: Site) -> anyhow::Result<(Daemon, Inputs)> {
     daemon.start_uplink();
     daemon.buses = (0..daemon.site.buses.len()).filter_map(|at| daemon.start_bus(at, started)).collect();
     daemon.set_routes();
+    daemon.hub.decide(|engine, now| {
+        engine.handle_start(now);
+        engine.handle_link(now, false);
+    });
+    daemon.look_at_health();
     let (desk, asks) = Desk::new();
     tokio::spawn(server::serve_api(socket, desk.clone(), daemon.site.api.operators.clone()));
     if let Some(addr) = daemon.site.http {
@@ -377,6 +388,10 @@ impl Daemon {
         }
         self.look_at_clock();
         self.tell_backlog();
+        self.tell_ports();
+        if now.since(self.health_seen) >= SEE_HEALTH {
+            self.look_at_health();
+        }
         if now.since(self.budget_kept.0) >= KEEP_BUDGET {
             self.keep_budget(now);
         }
@@ -384,6 +399,34 @@ impl Daemon {
             self.keep_known_past();
         }
         systemd::notify(&[NotifyState::Watchdog]);
+    }
+
+    /// Tells the engine which ports are there.
+    fn tell_ports(&self) {
+        for (at, bus) in self.buses.iter().enumerate() {
+            let port = bus.handle.port.borrow();
+            // A port that is only just being opened is not gone.
+            let gone = !port.open && port.error.is_some() && self.hub.clock.mono().since(port.since) >= PORT_GRACE;
+            if port.open || gone {
+                self.hub.decide(|engine, now| engine.handle_port(now, at, port.open));
+            }
+        }
+    }
+
+    /// Tells the engine how the box is.
+    fn look_at_health(&mut self) {
+        self.health_seen = self.hub.clock.mono();
+        let mut health = super::health::look(&self.site.store.dir);
+        let store = self.hub.store.borrow().status();
+        #[expect(clippy::cast_precision_loss, reason = "a share")]
+        let used = store.spool_bytes as f64 / store.max_bytes.max(1) as f64;
+        health.spool_used = Some(used);
+        health.store_trouble = store.troubles.into_iter().map(|trouble| trouble.text).next().unwrap_or_default();
+        let now = self.hub.clock.now();
+        if let Some(uplink) = &self.site.uplink {
+            health.certificate_days = super::health::certificate_days(&uplink.tls, now);
+        }
+        self.hub.decide(|engine, now| engine.handle_box(now, &health));
     }
 
     /// Tells the engine what the core is owed, while it waits to hear that.

@@ -5,8 +5,11 @@ use gatehouse_rules::Engine;
 use gatehouse_store::Store;
 
 /// The engine of a site, as it was when the journal was last written.
+///
+/// # Panics
+/// When the site was changed after its file was checked.
 pub fn engine(site: &Site, store: &Store) -> Engine {
-    let mut engine = Engine::new(&site.rules);
+    let mut engine = Engine::new(&site.rules).expect("a checked site file has only rules that fit together");
     for prefix in Engine::KEPT {
         for (key, value) in store.scan(prefix.as_bytes()) {
             if let Ok(key) = std::str::from_utf8(&key) {

@@ -1,5 +1,6 @@
 //! Reading the tables of a site file, each by its own module; every mistake is noted, none stops the reading.
 
+mod alarm;
 mod bus;
 mod device;
 mod general;
@@ -19,8 +20,9 @@ use gatehouse_drivers::profile::{Library, Rule};
 use toml::de::DeTable;
 
 use crate::code;
+use crate::problem::Problem;
 use crate::sink::Sink;
-use crate::site::Site;
+use crate::site::{Bus, Device, Site};
 
 /// The tables that a site file may have.
 const TABLES: [&str; 9] = ["site", "data", "http", "api", "clock", "report", "uplink", "bus", "device"];
@@ -136,7 +138,9 @@ fn labels(keys: &mut Keys<'_, '_>) -> crate::site::Labels {
 }
 
 /// Reads a whole site file. `None` only with an error in the sink.
-pub(crate) fn site(context: &mut Context<'_>, root: &DeTable<'_>) -> Option<Site> {
+///
+/// Problems of files that it names are put into `others`.
+pub(crate) fn site(context: &mut Context<'_>, root: &DeTable<'_>, others: &mut Vec<Problem>) -> Option<Site> {
     let mut keys = Keys::new(root, 0..0);
     let general = general::read(context, &mut keys);
     let id = general.id.as_ref();
@@ -164,13 +168,17 @@ pub(crate) fn site(context: &mut Context<'_>, root: &DeTable<'_>) -> Option<Site
     device::check_together(context, &devices, &buses);
     report::check_used(context, &defaults, &devices);
     unknown_tables(context, keys, root);
+    let devices: Option<Vec<Arc<Device>>> = devices.into_iter().map(|entry| entry.device.map(Arc::new)).collect();
+    let buses: Option<Vec<Bus>> = buses.into_iter().map(|entry| entry.bus).collect();
+    // Rules are about devices: while these are wrong, so would be everything that is said of rules.
+    let (devices, buses) = (devices?, buses?);
+    let catalog = rules::catalog(&devices, &buses);
+    let (files, mut wrong) = rules::RuleFiles::read(context, &general.rules, &catalog);
+    let rules = rules::setup(context, (general.id.as_ref()?, catalog), uplink.is_some(), files);
+    others.append(&mut wrong);
     if context.sink.has_errors() {
         return None;
     }
-    let devices: Vec<Arc<crate::site::Device>> =
-        devices.into_iter().map(|entry| entry.device.map(Arc::new)).collect::<Option<_>>()?;
-    let buses: Vec<crate::site::Bus> = buses.into_iter().map(|entry| entry.bus).collect::<Option<_>>()?;
-    let rules = rules::read(&devices, &buses, uplink.is_some());
     Some(Site {
         id: general.id?,
         title: general.title,
