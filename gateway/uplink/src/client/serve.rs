@@ -93,14 +93,15 @@ impl Uplink {
             connection,
         };
         let ended = self.keep(&mut link).await;
-        // A question is for now: the next link is too late for it.
-        self.shared.questions.borrow_mut().clear();
         let goodbye = match ended {
             Ended::Drained => Some(false),
             Ended::Reopen => Some(true),
             Ended::Fault(_) | Ended::TimeCame => None,
         };
         self.account(&mut link);
+        // A question is for now: none is taken from here on, and the next link is too late for those that wait.
+        self.set_state(LinkState::Down);
+        self.shared.questions.borrow_mut().clear();
         if let Some(will) = goodbye {
             link.connection.close(will, self.goodbye()).await;
         }
