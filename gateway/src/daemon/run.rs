@@ -493,6 +493,15 @@ impl Daemon {
                     self.look_at_clock();
                 }
             }
+            UplinkEvent::Message(message) => {
+                tracing::warn!(topic = message.topic.as_str(), "nothing here takes what the core sent");
+                if let Some(uplink) = &self.uplink {
+                    uplink.settle(message.id);
+                }
+            }
+            UplinkEvent::SubscriptionRefused { topic } => {
+                self.hub.audit("subscription_refused", &json!({ "topic": topic }));
+            }
             UplinkEvent::LaneBlocked { lane, reason, message } => {
                 tracing::error!(lane = %lane, reason, text = message, "the broker holds up a lane");
                 self.hub.audit("lane_blocked", &json!({ "lane": lane.as_str(), "reason": reason }));
