@@ -25,7 +25,8 @@ impl Gate {
             judgement = self.stricter(&order).unwrap_or(judgement);
         }
         self.audit_decision(now, &order, judgement, out);
-        if judgement.decision != Decision::Refuse && order.motion != Motion::Close {
+        let other = self.pending.as_ref().is_some_and(|pending| pending.order.motion != order.motion);
+        if other && judgement.decision != Decision::Refuse {
             self.drop_pending("superseded", out);
         }
         if judgement.decision == Decision::Accept {
@@ -50,7 +51,7 @@ impl Gate {
             Motion::Close if self.barrier() && self.output(Lead::Close).is_none() => {
                 Some(Judgement::refuse("no_output"))
             }
-            Motion::Close if !self.barrier() && self.lines.is_empty() => Some(Judgement::refuse("no_output")),
+            Motion::Close if !self.barrier() && self.door_lead().is_none() => Some(Judgement::refuse("no_output")),
             Motion::Stop if self.output(Lead::Stop).is_none() => Some(Judgement::refuse("no_output")),
             Motion::Close | Motion::Stop => None,
         }

@@ -29,8 +29,8 @@ impl Gate {
         }
     }
 
-    /// Raises the boom, or pulses a door that nothing else unlocks, whenever that is needed. What stays set is driven as any
-    /// other output.
+    /// Raises the boom, or pulses a door that nothing else unlocks, whenever that is needed: the one pulse that is given
+    /// again. What stays set is driven as any other output.
     pub(super) fn release_on_fire(&mut self, now: &Stamp, out: &mut Out) {
         if !self.fire() || !self.fire_due && now.mono < self.fire_next {
             return;

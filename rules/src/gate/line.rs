@@ -84,6 +84,7 @@ pub(super) struct Line {
     wanted: bool,
     retry_at: Option<Mono>,
     failures: u32,
+    worked: bool,
 }
 
 impl Line {
@@ -97,6 +98,7 @@ impl Line {
             wanted: false,
             retry_at: None,
             failures: 0,
+            worked: false,
         }
     }
 
@@ -116,6 +118,7 @@ impl Line {
     pub(super) fn sent(&mut self, act: ActId, set: bool) {
         let before = self.flight.map_or(self.settled, |_| None);
         self.wanted = set;
+        self.worked = true;
         self.flight = Some(Flight { act, set, before });
     }
 
@@ -157,6 +160,11 @@ impl Line {
     /// True while it may be set.
     pub(super) fn engaged(&self) -> bool {
         self.wanted || self.flight.is_some() || self.settled != Some(false)
+    }
+
+    /// True when it was written since the start.
+    pub(super) fn worked(&self) -> bool {
+        self.worked
     }
 
     /// True when it is known to be so.

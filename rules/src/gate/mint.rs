@@ -59,7 +59,7 @@ mod tests {
 
     #[test]
     fn no_number_is_given_twice_wherever_the_box_is_killed() {
-        let (mut kept, mut last) = (None, 0);
+        let (mut kept, mut last) = (None::<Box<[u8]>>, 0);
         for numbers in [1, 63, 64, 65, 200] {
             let mut mint = Mint::new();
             if let Some(value) = &kept {

@@ -30,6 +30,13 @@ mod state;
 mod view;
 mod watch;
 
+#[cfg(test)]
+mod bench;
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod tests;
+
 pub use command::{CommandStep, GateAction, GateCommand, Step};
 pub use input::{Role, Sensor};
 pub use interlock::{Decision, Inputs, Judgement, Motion, judge, judge_motion};

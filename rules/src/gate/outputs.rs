@@ -60,11 +60,17 @@ impl Gate {
         let leads: Vec<Lead> = self.lines.keys().copied().collect();
         for lead in leads {
             let wanted = self.wanted(lead, now.mono);
-            // A lock waits until it is known whether that was a fire; after a start, nothing rests before it is seen.
-            if !wanted && (!self.awake || !self.barrier() && self.hints(Role::Fire)) {
+            // A lock waits until it is known whether that was a fire.
+            if !wanted && !self.barrier() && self.hints(Role::Fire) {
                 continue;
             }
+            let released = wanted && (self.fire() || self.window.is_some());
+            let awake = self.awake || released;
             let Some(line) = self.lines.get_mut(&lead) else { continue };
+            // After a start, nothing that was set before is touched until something was seen.
+            if !awake && !line.worked() {
+                continue;
+            }
             // What is under way may wait for the journal; a release does not.
             let again = hurry && wanted && !line.momentary && !line.is(true);
             let Some(set) = line.due(now.mono, wanted).or(again.then_some(true)) else { continue };

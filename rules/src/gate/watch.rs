@@ -348,7 +348,8 @@ impl Gate {
             self.hold_until = None;
             return;
         };
-        let until = *self.hold_until.get_or_insert(hold.since.mono(now) + self.spec.policy.hold_max);
+        let left = self.spec.policy.hold_max.saturating_sub(hold.since.elapsed(now).unwrap_or_default());
+        let until = *self.hold_until.get_or_insert(now.mono + left);
         if until <= now.mono && !self.fire() {
             self.audit_note(now, "release_hold", "box", (Decision::Accept, "hold_ended"), out);
             self.end_hold(now.mono);
