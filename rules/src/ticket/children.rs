@@ -92,6 +92,11 @@ impl Children {
         }
     }
 
+    /// The tickets that have children.
+    pub(super) fn tickets(&self) -> Vec<u64> {
+        self.by_ticket.keys().copied().collect()
+    }
+
     /// The children of a ticket.
     pub(super) fn of(&self, ticket: u64) -> Vec<AlarmId> {
         self.by_ticket.get(&ticket).map(|members| members.alarms.iter().cloned().collect()).unwrap_or_default()

@@ -89,12 +89,7 @@ impl Escalation {
 
     /// The next step, and what must have run on the clock for it. A step that follows a failed one is due at once, and
     /// so is the first one of P0.
-    pub(super) fn next(
-        &self,
-        kind: &TicketKind,
-        priority: Priority,
-        mode: Option<Mode>,
-    ) -> Option<(usize, Duration)> {
+    pub(super) fn next(&self, kind: &TicketKind, priority: Priority, mode: Option<Mode>) -> Option<(usize, Duration)> {
         if self.ended.is_some() {
             return None;
         }

@@ -3,10 +3,14 @@
 use gatehouse_core::DeviceIx;
 use serde::{Deserialize, Serialize};
 
-use super::text::bounded;
+use super::text::{bounded, json_bytes};
 
 /// Most bytes of all evidence together.
-const EVIDENCE_BYTES: usize = 3_000;
+const EVIDENCE_BYTES: usize = 4_000;
+/// Most bytes of a label or an id; a title has twice as many.
+const LABEL_BYTES: usize = 64;
+/// What a reading takes beside its texts: names of fields, and an age of 20 digits.
+const READING_BYTES: usize = 55;
 /// Most bytes of one value or frame.
 const PIECE_BYTES: usize = 520;
 
@@ -32,6 +36,19 @@ pub struct TicketDevice {
     /// For people; `""` for none.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub title: String,
+}
+
+impl Place {
+    pub(super) fn bounded(self) -> Self {
+        let short = |text: &str| bounded(text, LABEL_BYTES);
+        Place { building: short(&self.building), floor: short(&self.floor), room: short(&self.room) }
+    }
+}
+
+impl TicketDevice {
+    pub(super) fn bounded(self) -> Self {
+        TicketDevice { id: bounded(&self.id, LABEL_BYTES), title: bounded(&self.title, 2 * LABEL_BYTES) }
+    }
 }
 
 /// The last reading of a point.
@@ -75,7 +92,7 @@ impl TicketEvidence {
         let mut room = EVIDENCE_BYTES / 2;
         for reading in evidence.readings(device) {
             let (point, value) = (bounded(&reading.point, 64), bounded(&reading.value, PIECE_BYTES));
-            let Some(left) = room.checked_sub(point.len() + value.len() + 50) else {
+            let Some(left) = room.checked_sub(json_bytes(&point) + json_bytes(&value) + READING_BYTES) else {
                 taken.cut = true;
                 break;
             };
@@ -85,7 +102,7 @@ impl TicketEvidence {
         room += EVIDENCE_BYTES / 2;
         for frame in evidence.frames(device) {
             let frame = bounded(&frame, PIECE_BYTES);
-            let Some(left) = room.checked_sub(frame.len() + 3) else {
+            let Some(left) = room.checked_sub(json_bytes(&frame) + 3) else {
                 taken.cut = true;
                 break;
             };

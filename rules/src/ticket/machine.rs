@@ -152,7 +152,10 @@ impl Tickets {
         self.next = self.next.max(number.saturating_add(1));
         let by = if ticket.drill { &mut self.drills } else { &mut self.by_cause };
         let newest = by.entry(ticket.cause.clone()).or_insert(number);
-        *newest = (*newest).max(number);
+        let known = self.book.get(newest).is_some_and(Ticket::is_live);
+        if (ticket.is_live(), number) > (known, *newest) {
+            *newest = number;
+        }
         if !ticket.is_live() {
             self.finished.insert(number);
         }
@@ -177,19 +180,10 @@ impl Tickets {
             true => UpdateResult::Applied { missing: counted.missing },
             false => UpdateResult::AppliedLate,
         };
-        let newest = self.by_cause.get(&ticket.cause).copied().filter(|newest| *newest != ticket.number);
         if let Some(state) = counted.state {
-            let unseen = update.seen_box_rev.is_some_and(|seen| seen < ticket.open_rev) && ticket.reopened > 0;
-            let other = newest.filter(|newest| {
-                !state.is_finished() && !ticket.drill && self.book.get(newest).is_some_and(Ticket::is_live)
-            });
-            if let Some(into) = self.book.get(&update.ticket).and_then(|ticket| ticket.into).or(other) {
-                result = UpdateResult::Merged { into };
-            } else if unseen && state.is_finished() {
-                let box_rev = self.book.get(&update.ticket).map_or(0, |ticket| ticket.open_rev);
-                result = UpdateResult::Superseded { box_rev };
-            } else {
-                self.set_state(now, update.ticket, state);
+            match self.objection(update, state) {
+                Some(objection) => result = objection,
+                None => self.set_state(now, update.ticket, state),
             }
         }
         let mark = UpdateMark { id: update.id.clone(), rev: update.rev };
@@ -199,6 +193,19 @@ impl Tickets {
             self.drop_ticket(update.ticket);
         }
         result
+    }
+
+    /// What speaks against the state of an update.
+    fn objection(&self, update: &Update, state: TicketState) -> Option<UpdateResult> {
+        let ticket = self.book.get(&update.ticket)?;
+        let newest = self.by_cause.get(&ticket.cause).filter(|newest| **newest != ticket.number && !ticket.drill);
+        let stands = newest.filter(|newest| self.book.get(newest).is_some_and(Ticket::is_live));
+        let instead = ticket.into.or(stands.copied().filter(|_| !state.is_finished()));
+        if let Some(into) = instead {
+            return Some(UpdateResult::Merged { into });
+        }
+        let unseen = update.seen_box_rev.is_some_and(|seen| seen < ticket.open_rev) && ticket.reopened > 0;
+        (unseen && state.is_finished()).then_some(UpdateResult::Superseded { box_rev: ticket.open_rev })
     }
 
     /// An act has ended. True when it was one of these.
@@ -280,8 +287,8 @@ impl Tickets {
 
     fn show(&self, now: &Stamp, ticket: &Ticket) -> TicketView {
         let mut view = TicketView::of(ticket, now, self.quiet_of(ticket));
-        if self.children.count(ticket.number) > 0 {
-            view.children = Some(self.children.listed(ticket.number));
+        if ticket.still_takes() {
+            view.children = Some(self.children.listed(ticket.number)).filter(|children| children.count > 0);
         }
         view
     }
@@ -347,7 +354,7 @@ impl Tickets {
     ) {
         let listed = self.children.listed(number);
         let Some(ticket) = self.book.get_mut(&number) else { return };
-        if listed.count > 0 || ticket.still_takes() {
+        if ticket.still_takes() {
             ticket.children = listed;
         }
         ticket.told = (ticket.occurrences, ticket.children.count);
@@ -462,8 +469,10 @@ impl Tickets {
         for name in self.outputs.resume(&self.known_outputs) {
             self.note_output_gone(now, &name);
         }
-        let numbers: Vec<u64> = self.book.keys().copied().collect();
-        for number in numbers {
+        for number in self.children.tickets().into_iter().filter(|number| !self.book.contains_key(number)) {
+            self.children.release_all(number, &mut self.effects);
+        }
+        for number in self.book.keys().copied().collect::<Vec<_>>() {
             self.resume_escalation(now, number);
         }
     }

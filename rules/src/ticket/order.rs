@@ -248,10 +248,9 @@ pub(super) fn effective(kind: &TicketKind, alarm: Priority) -> Priority {
 /// Whether somebody has taken note of the alarm, where this change tells.
 pub(super) fn acknowledges(change: &AlarmChange) -> bool {
     match change.to {
-        AlarmState::Acknowledged
-        | AlarmState::LatchedAcknowledged
-        | AlarmState::Shelved
-        | AlarmState::OutOfService => true,
+        AlarmState::Acknowledged | AlarmState::LatchedAcknowledged | AlarmState::Shelved | AlarmState::OutOfService => {
+            true
+        }
         AlarmState::Normal => {
             matches!(change.from, AlarmState::ReturnedUnacknowledged | AlarmState::LatchedUnacknowledged)
         }

@@ -74,6 +74,11 @@ impl Outputs {
         self.kept = names;
     }
 
+    /// True when the journal has outputs as possibly on.
+    pub(super) fn has_kept(&self) -> bool {
+        !self.kept.is_empty()
+    }
+
     /// After a restart: what may be on is put right. Gives the names that the configuration no longer has.
     pub(super) fn resume(&mut self, known: &BTreeMap<Name, OutputRef>) -> Vec<String> {
         let mut gone = Vec::new();
@@ -154,7 +159,8 @@ impl Outputs {
             effects.keep(OUTPUTS_KEY, &may_be_on);
             self.kept = may_be_on;
         }
-        let due: Vec<Name> = self.levels.iter().filter(|(_, level)| level.is_due(now)).map(|(n, _)| n.clone()).collect();
+        let due: Vec<Name> =
+            self.levels.iter().filter(|(_, level)| level.is_due(now)).map(|(n, _)| n.clone()).collect();
         for name in due {
             let Some(level) = self.levels.get_mut(&name) else { continue };
             let Drive::Level { on, off } = &level.output.drive else { continue };

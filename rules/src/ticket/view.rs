@@ -195,13 +195,26 @@ fn clock(clock: &RunClock, now: &Stamp, quiet: Quiet<'_>) -> ClockView {
     }
 }
 
+impl GuardMessage {
+    pub(super) fn of(ticket: &Ticket) -> Self {
+        GuardMessage {
+            ticket: ticket.number,
+            priority: ticket.priority,
+            title: ticket.title.clone(),
+            message: ticket.message.clone(),
+            instruction: ticket.instruction.clone(),
+            place: ticket.place.clone(),
+            since: ticket.opened,
+            drill: ticket.drill,
+        }
+    }
+}
+
 impl TicketView {
     /// A ticket as it is now.
     pub(super) fn of(ticket: &Ticket, now: &Stamp, quiet: Quiet<'_>) -> Self {
-        let sla = || SlaView {
-            response: clock(&ticket.response, now, quiet),
-            resolve: clock(&ticket.resolve, now, quiet),
-        };
+        let sla =
+            || SlaView { response: clock(&ticket.response, now, quiet), resolve: clock(&ticket.resolve, now, quiet) };
         TicketView {
             ticket: ticket.number,
             box_rev: ticket.box_rev,
