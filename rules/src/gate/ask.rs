@@ -10,6 +10,7 @@ use super::line::Lead;
 use super::machine::Gate;
 use super::order::{Cause, Order};
 use super::out::Out;
+use super::passage::clip;
 use crate::words::{DecidedBy, Verdict};
 
 impl Gate {
@@ -86,7 +87,7 @@ impl Gate {
             return;
         }
         if self.judge(Motion::Open, command.by_override).decision != Decision::Refuse {
-            self.kept.hold = Some(Hold { since: (*now).into(), who: command.who.clone() });
+            self.kept.hold = Some(Hold { since: (*now).into(), who: clip(&command.who) });
             self.hold_until = None;
             self.audit_note(now, GateAction::HoldOpen.as_str(), &command.who, (Decision::Accept, ""), out);
         }
@@ -125,7 +126,7 @@ impl Gate {
     fn set(&mut self, now: &Stamp, command: &GateCommand) {
         match command.action {
             GateAction::ReleaseHold => self.end_hold(now.mono),
-            GateAction::LockLane => self.kept.locked = Some(command.who.clone()),
+            GateAction::LockLane => self.kept.locked = Some(clip(&command.who)),
             GateAction::UnlockLane => self.kept.locked = None,
             GateAction::ResetFire => {
                 self.kept.fire = None;

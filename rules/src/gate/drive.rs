@@ -176,7 +176,6 @@ impl Gate {
         }
         self.release_on_fire(now, out);
         if self.close_due().is_some_and(|due| due <= now.mono) {
-            self.close_not_before = now.mono + self.spec.policy.close_after;
             self.ask(now, Order::own(Motion::Close, Cause::AutoClose), out);
         }
     }
@@ -226,7 +225,8 @@ impl Gate {
             && self.blocked_tries <= policy.blocked_retries
             && self.pending.is_none()
             && self.going.is_none()
-            && matches!(self.state_now(), State::Open | State::HeldOpen);
+            && matches!(self.state_now(), State::Open | State::HeldOpen)
+            && self.judge(Motion::Close, false).decision == Decision::Accept;
         let free = self.free_since.filter(|_| may)?;
         Some(free.max(self.open_since?).max(self.close_not_before) + policy.close_after)
     }

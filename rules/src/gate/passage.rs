@@ -111,7 +111,8 @@ impl Record {
     }
 }
 
-fn clip(text: &str) -> String {
+/// A text, cut where it is too long to be kept.
+pub(super) fn clip(text: &str) -> String {
     let mut end = text.len().min(TEXT_MAX);
     while !text.is_char_boundary(end) {
         end -= 1;

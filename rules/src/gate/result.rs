@@ -1,5 +1,7 @@
 //! What the devices answered, and what that means.
 
+use std::time::Duration;
+
 use gatehouse_core::Stamp;
 
 use super::audit::Audit;
@@ -15,6 +17,8 @@ use crate::effect::{ActId, ActResult};
 
 /// An output whose writes fail so often in a row is a fault of the gate.
 const WRITES_MAX: u32 = 3;
+/// After a motion that a device did not do, the box waits so long before it closes on its own.
+const CLOSE_AGAIN: Duration = Duration::from_secs(30);
 
 impl Gate {
     /// An act came to its end. False when it is none of this gate's.
@@ -86,6 +90,7 @@ impl Gate {
             self.kept.marks.insert(Mark::OutputFailed);
             if self.going.take_if(|going| mine(going.act)).is_some() {
                 self.close_sent = false;
+                self.close_not_before = now.mono + CLOSE_AGAIN;
             }
             self.window.take_if(|window| mine(window.act));
             if let Some(request) = order.request {

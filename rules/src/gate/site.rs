@@ -47,8 +47,6 @@ pub struct Counts {
     pub repeated_commands: u64,
     /// Kept documents that could not be read, or belong to a gate that is gone.
     pub unreadable: u64,
-    /// Results of acts that no gate waits for.
-    pub stray_results: u64,
 }
 
 /// The gates of a site: one machine.
@@ -67,7 +65,8 @@ pub struct Gates {
     unfinished: Vec<Record>,
     judged: VecDeque<RequestId>,
     commanded: VecDeque<Box<str>>,
-    told: BTreeMap<AlarmId, bool>,
+    /// What was told last, by class and the gate that speaks for its source.
+    told: BTreeMap<(Class, usize), bool>,
     conditions: VecDeque<Condition>,
     counts: Counts,
 }
@@ -218,10 +217,7 @@ impl Gates {
     pub fn handle_act_result(&mut self, now: Stamp, act: ActId, result: &ActResult) -> bool {
         self.finish_restored(&now);
         let out = &mut self.out;
-        let Some(ix) = self.gates.iter_mut().position(|gate| gate.acted(&now, act, result, out)) else {
-            self.counts.stray_results += 1;
-            return false;
-        };
+        let Some(ix) = self.gates.iter_mut().position(|gate| gate.acted(&now, act, result, out)) else { return false };
         self.settle(&now, &[ix]);
         true
     }
@@ -296,17 +292,25 @@ impl Gates {
     fn tell_conditions(&mut self, ix: usize) {
         let Some(gate) = self.gates.get(ix) else { return };
         for class in Class::ALL {
-            let source = gate.source(class);
             let Some(active) = self.holds(ix, class) else { continue };
-            let id = AlarmId { class: class.as_str().to_owned(), source: source.to_owned() };
-            if self.told.get(&id) == Some(&active) {
+            let speaker = (class, self.speaker(ix, class));
+            if self.told.insert(speaker, active) == Some(active) {
                 continue;
             }
+            let id = AlarmId { class: class.as_str().to_owned(), source: gate.source(class).to_owned() };
             let device = [Lead::Open, Lead::Lock].into_iter().find_map(|lead| gate.output(lead)).map(|o| o.device);
             let message = gate.message(class);
-            self.told.insert(id.clone(), active);
             self.conditions.push_back(Condition { id, active: Some(active), device, message });
         }
+    }
+
+    /// The first of the gates that share the source of a condition.
+    fn speaker(&self, ix: usize, class: Class) -> usize {
+        let Some(gate) = self.gates.get(ix).filter(|gate| class.of_fire_input() && gate.spec.fire_source.is_some())
+        else {
+            return ix;
+        };
+        self.gates.iter().position(|other| other.spec.fire_source == gate.spec.fire_source).unwrap_or(ix)
     }
 
     /// Whether a condition holds: for a fire input that many gates share, at any of them, and gone when at all.

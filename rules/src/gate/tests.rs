@@ -188,6 +188,22 @@ fn stop_goes_at_once_and_a_stopped_boom_is_not_closed() {
 }
 
 #[test]
+fn what_the_law_forbids_the_box_does_not_try_again_and_again() {
+    let mut site = Bench::awake(vec![barrier()]);
+    site.verdict("entry");
+    site.work();
+    site.travel(Motion::Open);
+    site.drive_through();
+    site.see(&[(Role::EmergencyStop, true)]);
+    let before = site.events.len();
+    site.run(S(600));
+    assert_eq!(site.events.len(), before);
+    site.see(&[(Role::EmergencyStop, false)]);
+    site.run(S(1));
+    assert_eq!(site.waiting(), ["close"]);
+}
+
+#[test]
 fn a_late_command_is_refused() {
     let mut site = Bench::awake(vec![barrier()]);
     let command = GateCommand {
@@ -540,4 +556,101 @@ fn a_gate_that_cannot_work_as_described_says_why() {
     assert_eq!(GateSpec { outputs, ..door() }.check(), Err(SpecError::SamePoint("hold_open", "lock")));
     let policy = barrier().policy;
     assert_eq!(GateSpec { policy, ..door() }.check(), Err(SpecError::BlindClose));
+}
+
+#[test]
+fn a_door_is_not_locked_while_it_is_being_found_out_whether_that_is_a_fire() {
+    let mut site = Bench::awake(vec![door()]);
+    site.verdict("lobby");
+    site.work();
+    site.run(Duration::from_millis(3950));
+    site.see(&[(Role::Fire, true)]);
+    site.step(Duration::from_millis(60));
+    assert!(site.waiting().is_empty(), "the grant is over, and it may burn");
+    site.command("lobby", GateAction::Close, false);
+    assert_eq!(site.last_steps(), [Step::Refused("fire_alarm_active")]);
+    site.see(&[(Role::Fire, false)]);
+    site.run(S(1));
+    assert_eq!(site.work(), ["20=true"], "it was none");
+}
+
+#[test]
+fn a_door_that_only_a_pulse_unlocks_is_pulsed_as_long_as_it_burns() {
+    let outputs = Outputs { open: pulse("open"), ..Outputs::default() };
+    let mut site = Bench::awake(vec![GateSpec { outputs, ..door() }]);
+    site.see(&[(Role::Fire, true)]);
+    site.run(Duration::from_millis(200));
+    for _ in 0..3 {
+        assert_eq!(site.work(), ["open!"]);
+        site.run(S(4));
+    }
+}
+
+#[test]
+fn the_box_gives_up_closing_on_what_keeps_coming_and_the_alarm_stays() {
+    let mut site = Bench::awake(vec![barrier()]);
+    site.verdict("entry");
+    site.work();
+    site.travel(Motion::Open);
+    site.drive_through();
+    for _ in 0..3 {
+        site.run(S(4));
+        assert_eq!(site.work(), ["close"]);
+        site.see(&[(Role::OpenLimit, false), (Role::Photocell, true)]);
+        site.run(S(2));
+        assert_eq!(site.work(), ["stop!", "open"]);
+        site.see(&[(Role::OpenLimit, true), (Role::Photocell, false)]);
+    }
+    site.run(S(60));
+    assert!(site.waiting().is_empty());
+    assert!(site.alarms().iter().rev().any(|alarm| alarm == "gate_blocked true"));
+    assert_eq!(site.gates.view("entry", site.now.mono).unwrap().conditions, ["gate_held_open", "gate_blocked"]);
+}
+
+#[test]
+fn a_barrier_that_closes_by_itself_is_stopped_on_a_car_and_never_closed_by_the_box() {
+    let policy = Policy { close_by_box: false, ..barrier().policy };
+    let mut site = Bench::awake(vec![GateSpec { policy, ..barrier() }]);
+    site.verdict("entry");
+    site.work();
+    site.travel(Motion::Open);
+    site.drive_through();
+    site.run(S(20));
+    assert!(site.waiting().is_empty());
+    site.see(&[(Role::OpenLimit, false)]);
+    site.run(S(1));
+    assert_eq!(site.state("entry"), State::Closing);
+    site.see(&[(Role::LoopUnderBoom, true)]);
+    site.run(S(2));
+    assert_eq!(site.work(), ["stop!", "open"]);
+}
+
+#[test]
+fn with_one_limit_the_other_end_is_where_it_must_be_by_now() {
+    let mut spec = GateSpec { policy: Policy::default(), ..barrier() };
+    spec.sensors.remove(&Role::OpenLimit);
+    let mut site = Bench::awake(vec![spec]);
+    site.command("entry", GateAction::Open, false);
+    site.work();
+    site.see(&[(Role::CloseLimit, false)]);
+    site.run(S(5));
+    assert_eq!(site.state("entry"), State::Opening);
+    site.run(S(2));
+    assert_eq!(site.state("entry"), State::Open);
+    assert_eq!(site.last_steps().last(), Some(&Step::Confirmed));
+    site.see(&[(Role::CloseLimit, true)]);
+    site.run(S(1));
+    assert_eq!(site.state("entry"), State::Closed);
+}
+
+#[test]
+fn lost_inputs_make_the_state_unknown_and_raise_nothing() {
+    let mut site = Bench::awake(vec![barrier()]);
+    site.step(S(5));
+    assert_eq!(site.state("entry"), State::Unknown);
+    site.see(&[(Role::CloseLimit, false), (Role::OpenLimit, true)]);
+    site.run(S(1));
+    assert_eq!(site.state("entry"), State::Open, "nobody saw how it came there");
+    assert!(site.passages().is_empty());
+    assert!(site.alarms().iter().all(|alarm| alarm.starts_with("fire_line")), "{:?}", site.alarms());
 }

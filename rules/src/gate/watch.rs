@@ -264,7 +264,9 @@ impl Gate {
 
     /// The boom moves without having been told; its way has an end all the same.
     fn moves_by_itself(&mut self, now: &Stamp, motion: Motion) {
-        if self.going.as_ref().is_some_and(|going| going.own) {
+        // A reopening that waits for its pause has seen to it already.
+        let reopens = self.pending.as_ref().is_some_and(|pending| pending.order.motion == Motion::Open);
+        if reopens || self.going.as_ref().is_some_and(|going| going.own) {
             return;
         }
         let deadline = now.mono + self.allowance(motion);
