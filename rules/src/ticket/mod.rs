@@ -24,6 +24,13 @@ mod text;
 mod update;
 mod view;
 
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod world;
+
 pub use escalation::{EscalationEnd, StepState};
 pub use evidence::{Evidence, EvidenceReading, Place, TicketDevice, TicketEvidence};
 pub use machine::{FINISHED_MAX, OPEN_MAX, TicketCounts, Tickets};
