@@ -12,6 +12,8 @@ use crate::words::{AlarmId, Occurrence};
 pub(super) const CHILD_KEY: &str = "ticket-child/";
 /// Most children of all tickets.
 pub(super) const CHILDREN_MAX: usize = 20_000;
+/// Most bytes of a key.
+const KEY_BYTES: usize = 256;
 /// Most names in a list.
 const LISTED_MAX: usize = 64;
 /// Most bytes of the names in a list.
@@ -66,15 +68,19 @@ impl Children {
         Some(child)
     }
 
-    /// Sets what is known of a child. False when there is no room for a new one.
+    /// Sets what is known of a child. False when there is no room for a new one, or its name makes no key.
     pub(super) fn set(&mut self, alarm: &AlarmId, child: Child, effects: &mut Effects) -> bool {
+        let key = format!("{CHILD_KEY}{alarm}");
+        if key.len() > KEY_BYTES {
+            return false;
+        }
         match self.all.get(alarm) {
             Some(old) if *old == child => return true,
             None if self.all.len() >= CHILDREN_MAX => return false,
             Some(_) | None => {}
         }
         self.restore(alarm.clone(), child);
-        effects.keep(format!("{CHILD_KEY}{alarm}"), &child);
+        effects.keep(key, &child);
         true
     }
 

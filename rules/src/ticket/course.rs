@@ -10,6 +10,7 @@ use super::escalation::{Escalation, EscalationEnd, StepState};
 use super::machine::Tickets;
 use super::order::{Ticket, TicketState};
 use super::outputs::Outcome;
+use super::quiet::Quiet;
 use super::spec::{Drive, EscalationStep, OutputRef, STEPS_MAX};
 use super::view::TicketChange;
 use crate::ActResult;
@@ -137,8 +138,8 @@ impl Tickets {
             step.and_then(|(_, due)| ticket.escalation.clock.until(due, now, quiet)),
         ];
         let clocks = clocks.into_iter().flatten().map(|left| if quiet.is_none() { left } else { left.min(RECHECK) });
-        let settle = ticket.cleared.filter(|_| !ticket.settled);
-        let settle = settle.map(|at| kind.settle.saturating_sub(at.elapsed(now).unwrap_or_default()));
+        let settle = ticket.cleared.as_ref().filter(|_| !ticket.settled);
+        let settle = settle.and_then(|away| away.until(kind.settle, now, Quiet::NONE));
         let next = clocks.chain(settle).min().map(|left| now.mono + left.max(SOONEST));
         next.into_iter().chain(self.tell_at.get(&number).copied()).min()
     }
@@ -147,7 +148,7 @@ impl Tickets {
         let Some(ticket) = self.book.get(&number) else { return };
         let kind = self.kind(&ticket.kind);
         let (settle, ends) = (kind.settle, kind.ends_on.cleared);
-        let gone = ticket.cleared.and_then(|at| at.elapsed(now)).is_some_and(|gone| gone >= settle);
+        let gone = ticket.cleared.as_ref().is_some_and(|away| away.ran(now, Quiet::NONE) >= settle);
         let (live, settles) = (ticket.is_live(), !ticket.active && !ticket.settled && gone);
         if settles {
             if let Some(ticket) = self.book.get_mut(&number) {

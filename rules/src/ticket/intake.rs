@@ -29,25 +29,25 @@ struct LimitEvent<'a> {
 
 impl Tickets {
     /// An alarm went from one state to another, or is told again, which changes nothing.
-    pub fn handle_alarm(&mut self, now: &Stamp, change: &AlarmChange, evidence: &dyn Evidence) {
-        self.begin(now);
-        self.follow(now, change);
+    pub fn handle_alarm(&mut self, now: Stamp, change: &AlarmChange, evidence: &dyn Evidence) {
+        self.begin(&now);
+        self.follow(&now, change);
         let priority = self.effective(change);
         let cause = change.cause.as_ref().filter(|cause| priority != Priority::P0 && **cause != change.id);
         match change.to {
-            AlarmState::Unacknowledged if change.drill => self.occurred_in_drill(now, change, cause, evidence),
+            AlarmState::Unacknowledged if change.drill => self.occurred_in_drill(&now, change, cause, evidence),
             AlarmState::Unacknowledged => {
                 if change.ticket.is_some() {
-                    self.override_drill(now, change, priority);
+                    self.override_drill(&now, change, priority);
                 }
                 match cause {
-                    Some(cause) => self.occurred_by(now, change, cause, evidence),
-                    None => self.occurred(now, change, evidence),
+                    Some(cause) => self.occurred_by(&now, change, cause, evidence),
+                    None => self.occurred(&now, change, evidence),
                 }
             }
             AlarmState::Suppressed if change.active && !change.drill => {
                 if let Some(cause) = cause {
-                    self.suppressed(now, change, cause);
+                    self.suppressed(&now, change, cause);
                 }
             }
             AlarmState::Normal
@@ -59,7 +59,7 @@ impl Tickets {
             | AlarmState::Suppressed
             | AlarmState::OutOfService => {}
         }
-        self.finish(now);
+        self.finish(&now);
     }
 
     fn effective(&self, change: &AlarmChange) -> Priority {
@@ -146,10 +146,7 @@ impl Tickets {
         match (self.ticket_of(cause), own) {
             (Some(number), _) if own != Some(number) => self.join(now, number, change, own),
             (_, Some(own)) => {
-                if self.book.get(&own).is_some_and(|ticket| ticket.occurrence != change.occurrence) {
-                    self.count(now, own, change);
-                    self.raise(now, own, change);
-                }
+                self.count_new(now, own, change);
                 self.explain(own, cause);
             }
             (_, None) => {
@@ -203,7 +200,7 @@ impl Tickets {
     fn join(&mut self, now: &Stamp, number: u64, change: &AlarmChange, own: Option<u64>) {
         match own {
             Some(own) if self.folds(now, own) => self.merge(now, own, number),
-            Some(own) if change.to == AlarmState::Unacknowledged => self.count(now, own, change),
+            Some(own) if change.to == AlarmState::Unacknowledged => self.count_new(now, own, change),
             Some(_) | None => {}
         }
         let told_before = self.children.child(&change.id).is_some_and(|child| child.occurrence == change.occurrence);
@@ -313,6 +310,14 @@ impl Tickets {
         Some(number)
     }
 
+    /// Counts an occurrence that was not told before.
+    fn count_new(&mut self, now: &Stamp, number: u64, change: &AlarmChange) {
+        if self.book.get(&number).is_some_and(|ticket| ticket.occurrence != change.occurrence) {
+            self.count(now, number, change);
+            self.raise(now, number, change);
+        }
+    }
+
     fn count(&mut self, now: &Stamp, number: u64, change: &AlarmChange) {
         let Some(ticket) = self.book.get_mut(&number) else { return };
         ticket.occurrences += 1;
@@ -363,7 +368,7 @@ impl Tickets {
         let raises = |ticket: &&mut Ticket| priority < ticket.priority && ticket.is_live();
         let Some(ticket) = self.book.get_mut(&number).filter(raises) else { return };
         let quiet = self.rules.quiet_for(&ticket.category, ticket.priority);
-        for clock in [&mut ticket.response, &mut ticket.resolve, &mut ticket.escalation.clock] {
+        for (clock, quiet) in ticket.clocks(quiet) {
             clock.count(now, quiet);
         }
         let kind = self.rules.kinds.get(ticket.kind.as_str()).unwrap_or(&self.plain);
@@ -384,11 +389,7 @@ impl Tickets {
             return;
         }
         match self.drills.get(&change.id).copied() {
-            Some(number) => {
-                if self.book.get(&number).is_some_and(|ticket| ticket.occurrence != change.occurrence) {
-                    self.count(now, number, change);
-                }
-            }
+            Some(number) => self.count_new(now, number, change),
             None if self.drills.len() < DRILLS_MAX => {
                 self.open(now, change, change.id.clone(), evidence);
             }

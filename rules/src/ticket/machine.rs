@@ -1,16 +1,15 @@
 //! The machine: what it holds, what goes in, what comes out.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use gatehouse_core::{Lane, Mono, Name, Stamp};
 use serde::Serialize;
 
-use super::children::{CHILD_KEY, Children};
+use super::children::Children;
 use super::clock::BoxTime;
 use super::evidence::TicketEvidence;
 use super::order::{Ticket, TicketState};
-use super::outputs::{OUTPUTS_KEY, Outputs};
+use super::outputs::Outputs;
 use super::quiet::Quiet;
 use super::spec::{Drive, OutputRef, STEPS_MAX, TicketKind, TicketRules};
 use super::update::{Update, UpdateResult};
@@ -25,23 +24,21 @@ pub const FINISHED_MAX: usize = 500;
 
 pub(super) const TICKET_KEY: &str = "ticket/";
 pub(super) const EVIDENCE_KEY: &str = "ticket-evidence/";
-const NEXT_KEY: &str = "ticket-next";
-const CLOCK_KEY: &str = "ticket-clock";
-/// While clocks run, the box's time is kept this often: what ran since is at most lost to a power cut without a clock.
-const BEAT: Duration = Duration::from_secs(600);
+/// The key of the next number.
+pub(super) const NEXT_KEY: &str = "ticket-next";
 
 /// All tickets of the site.
 ///
 /// Call [`Tickets::restore`] for each kept document, then the `handle_*` methods as things happen; after each one drain
-/// [`Tickets::poll_effect`] and come back at [`Tickets::poll_timeout`]. After a step of the wall clock call
-/// [`Tickets::handle_timeout`], for quiet hours go by it. All effects of one call are one batch; the change of an alarm
-/// and what it caused here belong into the same one. A change that was told before changes nothing.
+/// [`Tickets::poll_effect`] and come back at [`Tickets::poll_timeout`]. All effects of one call are one batch; the
+/// change of an alarm and what it caused here belong into the same one. A change that is told again changes nothing, so
+/// that all alarms may be told after a restart or a drill.
 #[derive(Debug)]
 pub struct Tickets {
     pub(super) rules: TicketRules,
     /// What stands in for a kind that the configuration does not have.
     pub(super) plain: TicketKind,
-    known_outputs: BTreeMap<Name, OutputRef>,
+    pub(super) known_outputs: BTreeMap<Name, OutputRef>,
     pub(super) book: BTreeMap<u64, Ticket>,
     pub(super) evidence: BTreeMap<u64, TicketEvidence>,
     /// The newest ticket of each cause, drills aside.
@@ -55,16 +52,16 @@ pub struct Tickets {
     pub(super) mode: Option<Mode>,
     pub(super) counts: TicketCounts,
     pub(super) at_limit: bool,
-    next: u64,
-    time: BoxTime,
-    begun: bool,
-    beat_at: Option<Mono>,
+    pub(super) next: u64,
+    pub(super) time: BoxTime,
+    pub(super) begun: bool,
+    pub(super) beat_at: Option<Mono>,
     /// Tickets whose document differs from what is kept.
-    changed: BTreeSet<u64>,
+    pub(super) changed: BTreeSet<u64>,
     /// Tickets to be looked at before the call ends.
-    looked: BTreeSet<u64>,
-    due: BTreeSet<(Mono, u64)>,
-    due_of: BTreeMap<u64, Mono>,
+    pub(super) looked: BTreeSet<u64>,
+    pub(super) due: BTreeSet<(Mono, u64)>,
+    pub(super) due_of: BTreeMap<u64, Mono>,
     /// When counts that were not told are told.
     pub(super) tell_at: BTreeMap<u64, Mono>,
     /// When something was last told.
@@ -122,54 +119,14 @@ impl Tickets {
         }
     }
 
-    /// Takes back a kept document, before anything else is handled. True when the key is one of these machines'; a
-    /// document that cannot be read is counted and left.
-    pub fn restore(&mut self, key: &str, value: &[u8]) -> bool {
-        let read = if key == NEXT_KEY {
-            serde_json::from_slice(value).map(|next: u64| self.next = self.next.max(next))
-        } else if key == CLOCK_KEY {
-            serde_json::from_slice(value).map(|time| self.time = time)
-        } else if key == OUTPUTS_KEY {
-            serde_json::from_slice(value).map(|names| self.outputs.restore(names))
-        } else if let Some(alarm) = key.strip_prefix(CHILD_KEY) {
-            let alarm = serde_json::Value::String(alarm.to_owned());
-            serde_json::from_value(alarm)
-                .and_then(|alarm| serde_json::from_slice(value).map(|child| self.children.restore(alarm, child)))
-        } else if let Some(number) = key.strip_prefix(EVIDENCE_KEY) {
-            let number = number.parse().unwrap_or(0);
-            serde_json::from_slice(value).map(|evidence| drop(self.evidence.insert(number, evidence)))
-        } else if key.starts_with(TICKET_KEY) {
-            serde_json::from_slice(value).map(|ticket| self.restore_ticket(ticket))
-        } else {
-            return false;
-        };
-        self.counts.unreadable += u64::from(read.is_err());
-        true
-    }
-
-    fn restore_ticket(&mut self, ticket: Ticket) {
-        let number = ticket.number;
-        self.next = self.next.max(number.saturating_add(1));
-        let by = if ticket.drill { &mut self.drills } else { &mut self.by_cause };
-        let newest = by.entry(ticket.cause.clone()).or_insert(number);
-        let known = self.book.get(newest).is_some_and(Ticket::is_live);
-        if (ticket.is_live(), number) > (known, *newest) {
-            *newest = number;
-        }
-        if !ticket.is_live() {
-            self.finished.insert(number);
-        }
-        self.book.insert(number, ticket);
-    }
-
     /// The core said something of a ticket.
-    pub fn handle_update(&mut self, now: &Stamp, update: &Update) -> UpdateResult {
+    pub fn handle_update(&mut self, now: Stamp, update: &Update) -> UpdateResult {
         if let Err(error) = update.check() {
             return UpdateResult::Refused(error);
         }
-        self.begin(now);
-        let result = self.update(now, update);
-        self.finish(now);
+        self.begin(&now);
+        let result = self.update(&now, update);
+        self.finish(&now);
         result
     }
 
@@ -209,42 +166,42 @@ impl Tickets {
     }
 
     /// An act has ended. True when it was one of these.
-    pub fn handle_act_result(&mut self, now: &Stamp, id: ActId, result: &ActResult) -> bool {
-        self.begin(now);
+    pub fn handle_act_result(&mut self, now: Stamp, id: ActId, result: &ActResult) -> bool {
+        self.begin(&now);
         let outcome = self.outputs.handle_result(now.mono, id, result);
         let known = outcome.is_some();
         if let Some(outcome) = outcome {
-            self.note_outcome(now, &outcome, result);
+            self.note_outcome(&now, &outcome, result);
         }
-        self.finish(now);
+        self.finish(&now);
         known
     }
 
     /// The core can be reached, or no longer.
-    pub fn handle_mode(&mut self, now: &Stamp, mode: Mode) {
-        self.begin(now);
+    pub fn handle_mode(&mut self, now: Stamp, mode: Mode) {
+        self.begin(&now);
         if self.mode != Some(mode) {
             self.mode = Some(mode);
             let waiting = self.book.values().filter(|ticket| ticket.escalation.ended.is_none());
             self.looked.extend(waiting.map(|ticket| ticket.number));
         }
-        self.finish(now);
+        self.finish(&now);
     }
 
     /// The drill is over when `on` is false: its tickets go.
-    pub fn handle_drill(&mut self, now: &Stamp, on: bool) {
-        self.begin(now);
+    pub fn handle_drill(&mut self, now: Stamp, on: bool) {
+        self.begin(&now);
         if !on {
             for number in self.drills.values().copied().collect::<Vec<_>>() {
-                self.end_drill(now, number);
+                self.end_drill(&now, number);
             }
         }
-        self.finish(now);
+        self.finish(&now);
     }
 
     /// Time has come: targets, steps, settle times, and outputs that did not confirm.
-    pub fn handle_timeout(&mut self, now: &Stamp) {
-        self.begin(now);
+    pub fn handle_timeout(&mut self, now: Stamp) {
+        self.begin(&now);
         while let Some((at, number)) = self.due.first().copied()
             && at <= now.mono
         {
@@ -253,9 +210,16 @@ impl Tickets {
             self.looked.insert(number);
         }
         if self.beat_at.is_some_and(|at| now.mono >= at) {
-            self.beat(now);
+            self.beat(&now);
         }
-        self.finish(now);
+        self.finish(&now);
+    }
+
+    /// The wall clock was set, or has come to be believed: quiet hours go by it.
+    pub fn handle_clock(&mut self, now: Stamp) {
+        self.begin(&now);
+        self.looked.extend(self.book.keys());
+        self.finish(&now);
     }
 
     /// When to call [`Tickets::handle_timeout`] next; at once after a restart that has tickets.
@@ -273,16 +237,16 @@ impl Tickets {
     }
 
     /// One ticket, with its evidence.
-    pub fn view(&self, now: &Stamp, number: u64) -> Option<TicketView> {
-        let mut view = self.show(now, self.book.get(&number)?);
+    pub fn view(&self, now: Stamp, number: u64) -> Option<TicketView> {
+        let mut view = self.show(&now, self.book.get(&number)?);
         view.evidence = self.evidence.get(&number).cloned();
         Some(view)
     }
 
     /// Tickets from the newest to the oldest, without evidence: those below `before`, at most `limit`.
-    pub fn list(&self, now: &Stamp, before: Option<u64>, limit: usize) -> Vec<TicketView> {
+    pub fn list(&self, now: Stamp, before: Option<u64>, limit: usize) -> Vec<TicketView> {
         let range = ..before.unwrap_or(u64::MAX);
-        self.book.range(range).rev().take(limit).map(|(_, ticket)| self.show(now, ticket)).collect()
+        self.book.range(range).rev().take(limit).map(|(_, ticket)| self.show(&now, ticket)).collect()
     }
 
     fn show(&self, now: &Stamp, ticket: &Ticket) -> TicketView {
@@ -418,115 +382,5 @@ impl Tickets {
         self.unschedule(number);
         self.tell_at.remove(&number);
         self.told_at.remove(&number);
-    }
-
-    fn unschedule(&mut self, number: u64) {
-        if let Some(at) = self.due_of.remove(&number) {
-            self.due.remove(&(at, number));
-        }
-    }
-
-    /// Comes first in every call: after a restart and once the clock is known, what stood still is put right.
-    pub(super) fn begin(&mut self, now: &Stamp) {
-        if !self.begun {
-            self.begun = true;
-            if self.time.is_other_boot(now) {
-                self.reboot(now);
-            }
-            self.resume(now);
-            self.looked.extend(self.book.keys());
-        }
-        if let Some(gap) = self.time.gap_known(now) {
-            let numbers: Vec<u64> = self.book.keys().copied().collect();
-            for number in numbers {
-                let Some(ticket) = self.book.get_mut(&number) else { continue };
-                let quiet = self.rules.quiet_for(&ticket.category, ticket.priority);
-                let clocks = [&mut ticket.response, &mut ticket.resolve, &mut ticket.escalation.clock];
-                if clocks.into_iter().fold(false, |any, clock| clock.gap_known(&gap, quiet) || any) {
-                    self.touch(number);
-                }
-            }
-            self.keep_beat(now);
-        }
-    }
-
-    fn reboot(&mut self, now: &Stamp) {
-        for ticket in self.book.values_mut() {
-            let quiet = self.rules.quiet_for(&ticket.category, ticket.priority);
-            for clock in [&mut ticket.response, &mut ticket.resolve, &mut ticket.escalation.clock] {
-                clock.rebooted(self.time.beat, now, quiet);
-            }
-            if ticket.cleared.is_some_and(|cleared| cleared.elapsed(now).is_none()) {
-                ticket.cleared = Some((*now).into());
-            }
-            self.changed.insert(ticket.number);
-        }
-        self.time.rebooted(now);
-        self.keep_beat(now);
-    }
-
-    fn resume(&mut self, now: &Stamp) {
-        for name in self.outputs.resume(&self.known_outputs) {
-            self.note_output_gone(now, &name);
-        }
-        for number in self.children.tickets().into_iter().filter(|number| !self.book.contains_key(number)) {
-            self.children.release_all(number, &mut self.effects);
-        }
-        for number in self.book.keys().copied().collect::<Vec<_>>() {
-            self.resume_escalation(now, number);
-        }
-    }
-
-    fn keep_beat(&mut self, now: &Stamp) {
-        self.time.beat = Some((*now).into());
-        self.effects.keep(CLOCK_KEY, &self.time);
-    }
-
-    /// Keeps the box's time while clocks run, and lets old tickets go.
-    fn beat(&mut self, now: &Stamp) {
-        self.beat_at = None;
-        if self.open_count() > 0 {
-            self.keep_beat(now);
-        }
-        let keep = self.rules.keep_finished;
-        let is_old = |ticket: &Ticket| {
-            ticket.finished.and_then(|at| at.elapsed(now)).is_some_and(|age| age > keep) && !ticket.still_takes()
-        };
-        let old = self.finished.iter().filter(|number| self.book.get(number).is_some_and(is_old));
-        for number in old.copied().collect::<Vec<_>>() {
-            self.drop_ticket(number);
-        }
-    }
-
-    /// Comes last in every call: whatever was touched takes its course, is kept and gets its next time.
-    pub(super) fn finish(&mut self, now: &Stamp) {
-        let mut keeps = false;
-        while let Some(number) = self.looked.pop_first() {
-            self.advance(now, number);
-            self.looked.remove(&number);
-            let Some(ticket) = self.book.get(&number) else { continue };
-            if self.changed.remove(&number) {
-                self.effects.keep(format!("{TICKET_KEY}{number}"), ticket);
-                keeps |= ticket.is_live();
-            }
-            self.unschedule(number);
-            if let Some(at) = self.next_time(now, number) {
-                self.due.insert((at, number));
-                self.due_of.insert(number, at);
-            }
-        }
-        self.changed.clear();
-        self.outputs.apply(now.mono, &mut self.effects);
-        while self.finished.len() > FINISHED_MAX {
-            let over = |number: &&u64| self.book.get(number).is_none_or(|ticket| !ticket.still_takes());
-            let Some(oldest) = self.finished.iter().find(over).or(self.finished.first()).copied() else { break };
-            self.drop_ticket(oldest);
-        }
-        if keeps {
-            self.keep_beat(now);
-        }
-        if self.beat_at.is_none() && !self.book.is_empty() {
-            self.beat_at = Some(now.mono + BEAT);
-        }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! [`Tickets`] is told of alarms and of what the core says, and keeps one ticket per cause. [`TicketRules`] is what the
 //! configuration says, [`TicketView`] what the core and people see. `intake` decides which ticket an alarm belongs to,
-//! `course` runs clocks and escalations, `update` takes what the core says.
+//! `course` runs clocks and escalations, `update` takes what the core says, `journal` keeps what has to outlive the daemon.
 //!
 //! One cause has one ticket. The cause is the alarm that explains another, or the alarm itself; alarms of P0 are always
 //! their own cause, so that no fire is a line in the ticket of a power cut. Finishing a ticket does not clear its alarm;
@@ -14,6 +14,7 @@ mod course;
 mod escalation;
 mod evidence;
 mod intake;
+mod journal;
 mod machine;
 mod order;
 mod outputs;

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::clock::RunClock;
 use super::escalation::Escalation;
 use super::evidence::{Place, TicketDevice};
+use super::quiet::Quiet;
 use super::spec::{Targets, TicketKind};
 use super::text::bounded;
 use super::update::CoreSide;
@@ -120,8 +121,9 @@ pub(super) struct Ticket {
     /// The condition of its cause holds.
     pub(super) active: bool,
     pub(super) acknowledged: bool,
+    /// How long it has been away.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) cleared: Option<Instant>,
+    pub(super) cleared: Option<RunClock>,
     /// The condition has stayed away for the settle time.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) settled: bool,
@@ -178,7 +180,7 @@ impl Ticket {
             told: (1, 0),
             active: change.active,
             acknowledged: false,
-            cleared: (!change.active).then(|| (*now).into()),
+            cleared: (!change.active).then(|| RunClock::running(now)),
             settled: false,
             children: TicketChildren::default(),
             response: clock.clone(),
@@ -222,12 +224,19 @@ impl Ticket {
         }
         self.active = active;
         self.settled = false;
-        self.cleared = (!active).then(|| (*now).into());
+        self.cleared = (!active).then(|| RunClock::running(now));
         true
     }
 
+    /// All its clocks, each with the quiet hours that it leaves out; `quiet` are the ticket's.
+    pub(super) fn clocks<'q>(&mut self, quiet: Quiet<'q>) -> impl Iterator<Item = (&mut RunClock, Quiet<'q>)> {
+        let clocks = [&mut self.response, &mut self.resolve, &mut self.escalation.clock];
+        let clocks = clocks.into_iter().map(move |clock| (clock, quiet));
+        clocks.chain(self.cleared.as_mut().map(|clock| (clock, Quiet::NONE)))
+    }
+
     /// Lets its clocks run as its state says, counting what had run until now; `finished` follows too.
-    pub(super) fn enter(&mut self, state: TicketState, now: &Stamp, quiet: super::quiet::Quiet<'_>) {
+    pub(super) fn enter(&mut self, state: TicketState, now: &Stamp, quiet: Quiet<'_>) {
         self.state = state;
         if !self.drill {
             self.response.run(state == TicketState::Open, now, quiet);

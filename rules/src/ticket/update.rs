@@ -233,6 +233,15 @@ mod tests {
     }
 
     #[test]
+    fn an_update_that_comes_again_under_another_revision_does_not_count() {
+        let mut core = CoreSide::default();
+        let first = update(1, None, Some(TicketState::Done), None);
+        assert!(core.count(&first).is_some());
+        assert_eq!(core.count(&Update { rev: 2, ..first }), None);
+        assert_eq!(core.rev, 1);
+    }
+
+    #[test]
     fn what_is_remembered_of_the_core_is_bounded() {
         let mut core = CoreSide::default();
         for rev in [1, 1_000_000, 2_000_000, u64::MAX] {

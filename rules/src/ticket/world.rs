@@ -167,7 +167,7 @@ impl TestBox {
                         _ => false,
                     };
                     let result = if answers { ActResult::Verified } else { ActResult::Failed(NoData::Timeout) };
-                    assert!(self.tickets.handle_act_result(&self.now, act.id, &result));
+                    assert!(self.tickets.handle_act_result(self.now, act.id, &result));
                 }
             }
         }
@@ -181,7 +181,7 @@ impl TestBox {
             let next = self.tickets.poll_timeout().filter(|at| *at <= end);
             let Some(next) = next else { break };
             self.go_to(next.max(self.now.mono));
-            self.tickets.handle_timeout(&self.now);
+            self.tickets.handle_timeout(self.now);
             self.drain();
         }
         assert!(self.tickets.poll_timeout().is_none_or(|at| at > end), "the tickets are never content");
@@ -196,7 +196,7 @@ impl TestBox {
 
     pub(super) fn step_clock(&mut self, seconds: i64) {
         self.now.wall.0 += seconds * 1_000_000;
-        self.tickets.handle_timeout(&self.now);
+        self.tickets.handle_clock(self.now);
         self.drain();
     }
 
@@ -238,7 +238,7 @@ impl TestBox {
     }
 
     pub(super) fn tell(&mut self, change: &AlarmChange) {
-        self.tickets.handle_alarm(&self.now, change, &Site);
+        self.tickets.handle_alarm(self.now, change, &Site);
         self.drain();
     }
 
@@ -275,18 +275,18 @@ impl TestBox {
             state,
             assignee: None,
         };
-        let result = self.tickets.handle_update(&self.now, &update);
+        let result = self.tickets.handle_update(self.now, &update);
         self.drain();
         result
     }
 
     pub(super) fn mode(&mut self, mode: Mode) {
-        self.tickets.handle_mode(&self.now, mode);
+        self.tickets.handle_mode(self.now, mode);
         self.drain();
     }
 
     pub(super) fn view(&self, ticket: u64) -> TicketView {
-        self.tickets.view(&self.now, ticket).unwrap()
+        self.tickets.view(self.now, ticket).unwrap()
     }
 
     /// Changes that were told of a ticket.
