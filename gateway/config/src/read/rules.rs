@@ -174,7 +174,9 @@ pub(super) fn setup(
         zone,
         version: version(&files.text),
     };
-    for error in Engine::check(&setup) {
+    // What is wrong with a part of it was told where that part was read.
+    let faults = if context.sink.has_errors() { Vec::new() } else { Engine::check(&setup) };
+    for error in faults {
         context.sink.error(code::BAD_RULE, 0..0, error.to_string(), "");
     }
     setup
