@@ -72,7 +72,7 @@ impl BoxIo {
 }
 
 /// Starts the box's own device on the present local set. `told` gets what it says, in the same turn in which an edge
-/// came to count; it must be quick.
+/// came to count; it must be quick. An earlier one must have [stopped](BoxIo::stop), since it still holds the lines.
 pub fn spawn(settings: BoxIoSettings, clock: Rc<Clock>, told: impl FnMut(Output) + 'static) -> BoxIo {
     let (commands, queue) = mpsc::channel(COMMAND_QUEUE);
     let problems = Rc::<RefCell<BTreeMap<Name, String>>>::default();
