@@ -3,6 +3,7 @@
 //! [`run`] starts everything and holds the main loop; [`bus`] runs one bus; [`hub`] turns its output into records;
 //! [`reload`] applies a changed site file; [`report`] answers what people and metrics ask.
 
+pub mod box_io;
 pub mod bus;
 pub mod clock;
 pub mod command;
