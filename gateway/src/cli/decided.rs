@@ -56,7 +56,14 @@ pub(crate) const TICKETS: List = List {
 pub(crate) const GATES: List = List {
     path: "/api/v1/gates",
     none: "the site has no gate",
-    columns: &[("GATE", "gate"), ("KIND", "kind"), ("STATE", "state"), ("FIRE", "fire"), ("LOCKED", "locked")],
+    columns: &[
+        ("GATE", "id"),
+        ("KIND", "kind"),
+        ("STATE", "state"),
+        ("HELD BY", "held_by"),
+        ("LOCKED BY", "locked_by"),
+        ("CONDITIONS", "conditions"),
+    ],
 };
 
 /// Prints a list.
@@ -86,6 +93,8 @@ fn cell(value: Option<&Value>) -> String {
         Some(Value::String(text)) if text.is_empty() => "-".to_owned(),
         Some(Value::String(text)) => text.clone(),
         Some(Value::Bool(on)) => if *on { "yes" } else { "-" }.to_owned(),
+        Some(Value::Array(list)) if list.is_empty() => "-".to_owned(),
+        Some(Value::Array(list)) => list.iter().map(|value| cell(Some(value))).collect::<Vec<_>>().join(", "),
         Some(other) => other.to_string(),
     }
 }

@@ -27,10 +27,20 @@ impl Hub {
         look(&self.engine.borrow())
     }
 
+    /// Begins: to be called once the routes are known.
+    pub fn start_engine(&self) {
+        self.engine.borrow_mut().set_frames(self.effector.borrow().frames());
+        self.decide(|engine, now| {
+            engine.handle_start(now);
+            engine.handle_link(now, false);
+        });
+    }
+
     /// Replaces the engine after the site file has changed. Acts of the old one that are under way end as unknown in
     /// the new one, which kept what they are for.
     pub fn replace_engine(&self, engine: Engine) {
         *self.engine.borrow_mut() = engine;
+        self.engine.borrow_mut().set_frames(self.effector.borrow().frames());
         self.follow(self.clock.now());
     }
 
@@ -125,7 +135,10 @@ impl Hub {
         if !any && !self.effector.borrow().has_fresh() {
             return Vec::new();
         }
-        let mut ended = self.send_all(urgent);
+        let overtaken = self.effector.borrow_mut().superseded();
+        let mut ended: Vec<_> =
+            overtaken.into_iter().map(|id| (id, ActResult::Refused("something urgent came first".into()))).collect();
+        ended.extend(self.send_all(urgent));
         let committed = self.effector.borrow_mut().commit(&mut self.store.borrow_mut());
         match committed {
             Ok(ready) => ended.extend(self.release(ready)),
@@ -145,9 +158,16 @@ impl Hub {
             match held {
                 Held::Act(act) => acts.push(act),
                 Held::Answer(answer) => self.answer(answer),
+                Held::Settle(message) => self.settle_message(message),
             }
         }
         self.send_all(acts)
+    }
+
+    /// Takes what is to be told once everything before it is durable.
+    pub(super) fn hold(&self, held: Held) {
+        self.effector.borrow_mut().hold(held);
+        self.follow(self.clock.now());
     }
 
     fn answer(&self, answer: Answer) {
@@ -196,7 +216,10 @@ impl Hub {
     fn tell(&self, output: Output) {
         match output {
             Output::Answer(answer) => self.effector.borrow_mut().hold(Held::Answer(answer)),
-            Output::Mode(mode) => tracing::info!(mode = mode.as_str(), "the box's mode has changed"),
+            Output::Mode(mode) => {
+                tracing::info!(mode = mode.as_str(), "the box's mode has changed");
+                self.tell_mode(mode.as_str());
+            }
         }
     }
 }

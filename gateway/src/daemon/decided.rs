@@ -10,6 +10,9 @@ use super::report::rfc3339;
 use super::run::Daemon;
 use crate::api::Part;
 
+/// So many tickets are shown, the newest first.
+const TICKETS_SHOWN: usize = 200;
+
 impl Daemon {
     /// One part of what is decided.
     pub fn decided(&self, part: Part) -> Value {
@@ -17,7 +20,9 @@ impl Daemon {
         self.hub.look(|engine| match part {
             Part::Alarms => alarms(engine, &now),
             Part::Mode => mode(engine),
-            Part::Tickets | Part::Gates | Part::Access => json!([]),
+            Part::Tickets => json!(engine.tickets().list(now, None, TICKETS_SHOWN)),
+            Part::Gates => json!(engine.gates().list(now.mono)),
+            Part::Access => json!({}),
         })
     }
 }

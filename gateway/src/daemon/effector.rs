@@ -4,26 +4,36 @@
 //! first and are stored after, so that a failing store never delays them. A batch that the store cannot take now is
 //! kept and merged with the next; acts that wait for it run out and are told as expired, never sent late.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
+use std::rc::{Rc, Weak};
 
 use gatehouse_core::{DeviceIx, Event, Lane, Mono, NoData, Stamp};
-use gatehouse_drivers::line::{Command, CommandResult};
+use gatehouse_drivers::line::{Command, CommandResult, Line};
 use gatehouse_rules::command::Answer;
+use gatehouse_rules::engine::FrameSource;
 use gatehouse_rules::{Act, ActId, ActResult, Effect};
 use gatehouse_store::{Batch, CommitTicket, Store, StoreError};
 
+use gatehouse_uplink::MessageId;
+
 use super::bus::CommandSender;
+
+/// So many frames are told of a device.
+const FRAMES_TOLD: usize = 8;
 
 /// Events that may wait for a store that takes none; beyond it the oldest are dropped and counted.
 const EVENTS_KEPT: usize = 4096;
 
 /// How a device of the site is reached.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Route {
     /// Its index at run time.
     pub device: DeviceIx,
     /// Its bus.
     pub bus: CommandSender,
+    /// Its line, for the last frames.
+    pub line: Weak<RefCell<Line>>,
 }
 
 /// Something that waits for a batch to be durable.
@@ -33,12 +43,14 @@ pub enum Held {
     Act(Act),
     /// To be told to whoever asked.
     Answer(Answer),
+    /// To be acknowledged to the broker.
+    Settle(MessageId),
 }
 
 /// What is on its way from the engine to the store and to the lines.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Effector {
-    routes: Vec<Option<Route>>,
+    routes: Rc<RefCell<Vec<Option<Route>>>>,
     state: BTreeMap<Box<str>, Option<Box<[u8]>>>,
     events: VecDeque<(Lane, Stamp, Event)>,
     /// What waits for the batch that is being put together.
@@ -47,6 +59,8 @@ pub struct Effector {
     waiting: VecDeque<(CommitTicket, Held)>,
     /// The last batch that the store took.
     last: CommitTicket,
+    /// Acts that will not go out, because something urgent overtook them.
+    superseded: Vec<ActId>,
     /// Acts under way: the line's number of each, in the order of sending.
     under_way: BTreeMap<u64, ActId>,
     durable: CommitTicket,
@@ -56,7 +70,20 @@ pub struct Effector {
 impl Effector {
     /// Tells how the devices of the site are reached, in the order of the site file.
     pub fn set_routes(&mut self, routes: Vec<Option<Route>>) {
-        self.routes = routes;
+        *self.routes.borrow_mut() = routes;
+    }
+
+    /// Where tickets take the last frames of a device's line from.
+    pub fn frames(&self) -> FrameSource {
+        let routes = self.routes.clone();
+        FrameSource(Rc::new(move |device| {
+            let routes = routes.borrow();
+            let route = usize::try_from(device.0).ok().and_then(|at| routes.get(at)?.as_ref());
+            let Some((route, line)) = route.and_then(|route| Some((route, route.line.upgrade()?))) else {
+                return Vec::new();
+            };
+            line.try_borrow().map(|line| last_frames(&line, route.device)).unwrap_or_default()
+        }))
     }
 
     /// Events that were dropped because the store took none for too long.
@@ -77,10 +104,33 @@ impl Effector {
                 }
                 self.events.push_back((lane, at, event));
             }
-            Effect::Act(act) if act.urgent => return Some(act),
+            Effect::Act(act) if act.urgent => {
+                self.supersede(act.device);
+                return Some(act);
+            }
             Effect::Act(act) => self.fresh.push(Held::Act(act)),
         }
         None
+    }
+
+    /// What has not gone out yet to a device that is told something urgent never goes out: a CLOSE that waits for the
+    /// disk must not follow the STOP that overtook it.
+    fn supersede(&mut self, device: DeviceIx) {
+        let superseded = &mut self.superseded;
+        let mut stays = |held: &Held| match held {
+            Held::Act(act) if act.device == device => {
+                superseded.push(act.id);
+                false
+            }
+            Held::Act(_) | Held::Answer(_) | Held::Settle(_) => true,
+        };
+        self.fresh.retain(&mut stays);
+        self.waiting.retain(|(_, held)| stays(held));
+    }
+
+    /// The acts that something urgent has overtaken.
+    pub fn superseded(&mut self) -> Vec<ActId> {
+        std::mem::take(&mut self.superseded)
     }
 
     /// Takes what is to be told once everything before it is durable.
@@ -139,7 +189,7 @@ impl Effector {
                 out.push(act.id);
                 false
             }
-            Held::Act(_) | Held::Answer(_) => true,
+            Held::Act(_) | Held::Answer(_) | Held::Settle(_) => true,
         });
         out
     }
@@ -148,7 +198,7 @@ impl Effector {
     pub fn poll_timeout(&self) -> Option<Mono> {
         let acts = self.waiting.iter().filter_map(|(_, held)| match held {
             Held::Act(act) => Some(act.expires),
-            Held::Answer(_) => None,
+            Held::Answer(_) | Held::Settle(_) => None,
         });
         acts.min()
     }
@@ -159,7 +209,8 @@ impl Effector {
     /// How it ended, when no line takes it.
     pub fn send(&mut self, act: Act, number: u64) -> Result<(), (ActId, ActResult)> {
         let ended = |why: &str| (act.id, ActResult::Refused(why.into()));
-        let route = usize::try_from(act.device.0).ok().and_then(|at| self.routes.get(at)?.as_ref());
+        let routes = self.routes.borrow();
+        let route = usize::try_from(act.device.0).ok().and_then(|at| routes.get(at)?.as_ref());
         let Some(route) = route else { return Err(ended("the device is not on a bus now")) };
         let command = Command { id: number, device: route.device, action: act.action.clone(), expires: act.expires };
         if route.bus.send(command).is_err() {
@@ -179,6 +230,15 @@ impl Effector {
         let lost = std::mem::take(&mut self.under_way);
         lost.into_values().map(|id| (id, ActResult::Unknown(NoData::BusDown))).collect()
     }
+}
+
+/// The last frames that concern a device, the newest first.
+fn last_frames(line: &Line, device: DeviceIx) -> Vec<String> {
+    let frames = line.frames().filter(|frame| frame.device.is_none_or(|of| of == device));
+    let mut texts: Vec<String> = frames.map(|frame| frame.to_string()).collect();
+    texts.reverse();
+    texts.truncate(FRAMES_TOLD);
+    texts
 }
 
 /// What a line's result means for an act.

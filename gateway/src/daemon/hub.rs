@@ -11,7 +11,7 @@ use gatehouse_core::{DeviceIx, Event, Lane, Mono, NoData, PointReading, Schema};
 use gatehouse_drivers::line::{CommandResult, Output};
 use gatehouse_rules::Engine;
 use gatehouse_store::{Batch, CommitTicket, Store, StoreError};
-use gatehouse_uplink::UplinkHandle;
+use gatehouse_uplink::{MessageId, UplinkHandle};
 use serde_json::json;
 use tokio::sync::{Notify, oneshot};
 
@@ -43,6 +43,7 @@ pub struct Hub {
     pub(super) askers: RefCell<BTreeMap<String, oneshot::Sender<gatehouse_rules::command::Outcome>>>,
     pub(super) engine: RefCell<Engine>,
     pub(super) effector: RefCell<Effector>,
+    runs: Cell<u32>,
     pub(super) engine_armed: Cell<Mono>,
 }
 
@@ -66,6 +67,7 @@ impl Hub {
             askers: RefCell::new(BTreeMap::new()),
             engine: RefCell::new(engine),
             effector: RefCell::default(),
+            runs: Cell::new(0),
             engine_armed: Cell::new(Mono(0)),
         }
     }
@@ -106,6 +108,12 @@ impl Hub {
         (id, receiver)
     }
 
+    /// Counts the engines of this daemon.
+    pub(super) fn next_run(&self) -> u32 {
+        self.runs.set(self.runs.get() + 1);
+        self.runs.get()
+    }
+
     /// A number for a command that no other one has.
     pub(super) fn next_number(&self) -> u64 {
         self.next_command.replace(self.next_command.get() + 1)
@@ -122,6 +130,20 @@ impl Hub {
         let batch = Batch { state: Vec::new(), events: vec![(Lane::Audit, self.clock.now(), event)] };
         let committed = self.store.borrow_mut().commit(batch);
         committed.inspect_err(|e| self.store_failed(e)).ok()
+    }
+
+    /// Acknowledges a message of the core to the broker.
+    pub(super) fn settle_message(&self, id: MessageId) {
+        if let Some(uplink) = &*self.uplink.borrow() {
+            uplink.settle(id);
+        }
+    }
+
+    /// Tells the core whether the box counts as cut off.
+    pub(super) fn tell_mode(&self, mode: &'static str) {
+        if let Some(uplink) = &*self.uplink.borrow() {
+            uplink.set_mode(mode);
+        }
     }
 
     /// Wakes the uplink for what the store made ready.
@@ -274,7 +296,7 @@ billing = ["import_energy"]
         let settings = gatehouse_store::Settings::new(dir.join("data"), dir.join("tail"));
         let (store, _) = Store::open(settings, clock.now(), Arc::new(|| {})).unwrap();
         let site = gatehouse_config::check("site.toml", SITE, dir, &Library::new()).unwrap().site;
-        let engine = Engine::new(&site.rules).unwrap();
+        let engine = Engine::new(&site.rules, 0).unwrap();
         let hub = Hub::new(clock, Rc::new(RefCell::new(store)), engine, Arc::new(Notify::new()));
         let device = DeviceRuntime::new((DeviceIx(0), site.devices[0].clone()), site.buses[0].id.clone());
         let ix = hub.add(device);

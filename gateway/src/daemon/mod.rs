@@ -13,6 +13,7 @@ pub mod direct;
 pub mod effector;
 pub mod health;
 pub mod hub;
+mod inbox;
 pub mod lines;
 pub mod log;
 pub mod memory;

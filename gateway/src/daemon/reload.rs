@@ -133,7 +133,7 @@ impl Daemon {
 
     /// Begins anew with the engine, which goes on from what it kept, and tells it what is known already.
     fn change_rules(&self) {
-        let mut engine = super::setup::engine(&self.site, &self.hub.store.borrow());
+        let mut engine = super::setup::engine(&self.site, &self.hub.store.borrow(), self.hub.next_run());
         let now = self.hub.clock.now();
         engine.handle_start(now);
         engine.handle_link(now, self.link_up);

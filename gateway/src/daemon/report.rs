@@ -101,7 +101,13 @@ impl Daemon {
 
     fn write(&self, id: &str, point: &str, value: &str, issuer: String, reply: Reply) {
         let begun = self.locate(id).and_then(|(bus, ix, config)| {
-            let (_, action) = write_action(&config, point, value)?;
+            let (written, action) = write_action(&config, point, value)?;
+            let place = self.hub.with(ix, |device| device.place).unwrap_or(ix);
+            let at = gatehouse_rules::PointRef { device: place, point: written };
+            if let Some(owner) = self.hub.look(|engine| engine.reserved(at).map(str::to_owned)) {
+                let text = format!("{id} {point} belongs to {owner}: use `gatehouse command`, which asks that");
+                return Err(Refusal::new(409, "reserved", text));
+            }
             let done = self.send(bus, ix, action)?;
             Ok((config, done))
         });

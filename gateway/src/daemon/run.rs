@@ -157,7 +157,7 @@ async fn start(path: &Path, site: Site) -> anyhow::Result<(Daemon, Inputs)> {
     let waker = store_wake.clone();
     let (store, opened) = Store::open(site.store.clone(), clock.now(), Arc::new(move || waker.notify_one()))
         .map_err(|e| Failure::error(exit::STORE, e.to_string()))?;
-    let engine = super::setup::engine(&site, &store);
+    let engine = super::setup::engine(&site, &store, 0);
     let store = Rc::new(RefCell::new(store));
     let hub = Rc::new(Hub::new(clock, store, engine, store_wake.clone()));
     tell_opened(&hub, &opened);
@@ -181,10 +181,7 @@ async fn start(path: &Path, site: Site) -> anyhow::Result<(Daemon, Inputs)> {
     daemon.start_uplink();
     daemon.buses = (0..daemon.site.buses.len()).filter_map(|at| daemon.start_bus(at, started)).collect();
     daemon.set_routes();
-    daemon.hub.decide(|engine, now| {
-        engine.handle_start(now);
-        engine.handle_link(now, false);
-    });
+    daemon.hub.start_engine();
     daemon.look_at_health();
     let (desk, asks) = Desk::new();
     tokio::spawn(server::serve_api(socket, desk.clone(), daemon.site.api.operators.clone()));
@@ -255,7 +252,8 @@ impl Daemon {
             for ix in &bus.devices {
                 let place = self.hub.with(*ix, |device| device.place).and_then(|place| usize::try_from(place.0).ok());
                 if let Some(slot) = place.and_then(|place| routes.get_mut(place)) {
-                    *slot = Some(Route { device: *ix, bus: bus.handle.commands() });
+                    *slot =
+                        Some(Route { device: *ix, bus: bus.handle.commands(), line: Rc::downgrade(&bus.handle.line) });
                 }
             }
         }
@@ -466,6 +464,7 @@ impl Daemon {
         });
         self.hub.audit("clock_set", &fields);
         self.keep_known_past();
+        self.hub.decide(|engine, now| engine.handle_clock(now));
     }
 
     fn on_uplink(&mut self, event: UplinkEvent) {
@@ -493,12 +492,7 @@ impl Daemon {
                     self.look_at_clock();
                 }
             }
-            UplinkEvent::Message(message) => {
-                tracing::warn!(topic = message.topic.as_str(), "nothing here takes what the core sent");
-                if let Some(uplink) = &self.uplink {
-                    uplink.settle(message.id);
-                }
-            }
+            UplinkEvent::Message(message) => self.on_message(&message),
             UplinkEvent::SubscriptionRefused { topic } => {
                 self.hub.audit("subscription_refused", &json!({ "topic": topic }));
             }

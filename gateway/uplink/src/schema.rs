@@ -208,6 +208,10 @@ pub struct TicketMessage {
     pub update: String,
     /// Counts the core's updates of this ticket from 1; an older one than the last that was applied changes nothing.
     pub rev: u64,
+    /// The last `box_rev` of the ticket that the core had seen: a state by which it finishes a ticket is left out when
+    /// the fault came back after that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen_box_rev: Option<u64>,
     /// The new state, where it changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,

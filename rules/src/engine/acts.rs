@@ -1,39 +1,38 @@
-//! Whose act it is: each machine numbers its own, the engine gives them numbers that no other has.
+//! Acts of commands to devices: their numbers, and which command each belongs to.
 
 use std::collections::BTreeMap;
 
 use crate::command::CommandId;
 use crate::effect::ActId;
 
-/// Who asked for an act.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Owner {
-    /// A command to a device.
-    Command(CommandId),
-    /// A gate, by its own number.
-    Gate(ActId),
-    /// A ticket's escalation, by its own number.
-    Ticket(ActId),
+/// The first number of a machine's acts in one run of the engine: runs and machines never share numbers.
+pub(super) fn first(run: u32, machine: u64) -> ActId {
+    ActId((u64::from(run) << 36) + (machine << 34) + 1)
 }
 
-/// The acts under way.
-#[derive(Debug, Default)]
+/// The acts of commands that are under way.
+#[derive(Debug)]
 pub(super) struct Acts {
-    next: u64,
-    owners: BTreeMap<ActId, Owner>,
+    next: ActId,
+    commands: BTreeMap<ActId, CommandId>,
 }
 
 impl Acts {
+    /// No acts yet; they are numbered from `first` on.
+    pub(super) fn new(first: ActId) -> Self {
+        Acts { next: first, commands: BTreeMap::new() }
+    }
+
     /// A number for an act.
-    pub(super) fn begin(&mut self, owner: Owner) -> ActId {
-        self.next += 1;
-        let id = ActId(self.next);
-        self.owners.insert(id, owner);
+    pub(super) fn begin(&mut self, command: CommandId) -> ActId {
+        let id = self.next;
+        self.next = ActId(id.0 + 1);
+        self.commands.insert(id, command);
         id
     }
 
-    /// Whose act has ended; each ends once.
-    pub(super) fn end(&mut self, id: ActId) -> Option<Owner> {
-        self.owners.remove(&id)
+    /// The command whose act has ended; each ends once.
+    pub(super) fn end(&mut self, id: ActId) -> Option<CommandId> {
+        self.commands.remove(&id)
     }
 }

@@ -8,16 +8,20 @@
 //! `routing` commands to their targets, `acts` whose act it was.
 
 mod acts;
+mod evidence;
 mod health;
 mod latest;
 mod routing;
 mod rules;
 mod to_alarm;
+mod to_gate;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use gatehouse_core::{DeviceIx, Mono, PointReading, Stamp, Value};
+use jiff::tz::TimeZone;
 
+pub use evidence::FrameSource;
 pub use health::{BOX, BoxHealth, BoxLimits, MAINS, Mains};
 pub use latest::Latest;
 pub use rules::{RuleInstance, RuleSpec};
@@ -26,9 +30,13 @@ use crate::alarm::{AlarmSource, AlarmSpec, Alarms, SpecError};
 use crate::catalog::{Catalog, PointRef};
 use crate::command::{self, Answer, Commands, Malformed, Outcome, Reception, Request, Source};
 use crate::effect::{ActId, ActResult, Effect, Effects};
+use crate::gate::{GateSpec, Gates, How, SiteError};
 use crate::mode::{Backlog, ModeSettings, Modes};
+use crate::schedule::{Calendar, RoundSpec, Rounds};
+use crate::ticket::{TicketRules, Tickets, Update, UpdateResult};
 use crate::words::{AlarmId, Condition, Mode};
-use acts::{Acts, Owner};
+use acts::Acts;
+use evidence::Known;
 use rules::{Rules, View};
 
 /// What the site file says of everything that the engine decides.
@@ -48,8 +56,32 @@ pub struct Setup {
     pub limits: BoxLimits,
     /// The input that tells that the supply is gone.
     pub mains: Option<Mains>,
+    /// Barriers and doors.
+    pub gates: Vec<GateSpec>,
+    /// What becomes of faults.
+    pub tickets: TicketRules,
+    /// Inspection rounds.
+    pub rounds: Vec<RoundSpec>,
+    /// The site's work days and holidays.
+    pub calendar: Calendar,
+    /// The site's zone.
+    pub zone: TimeZone,
     /// Names this state of the rule files in the audit trail.
     pub version: String,
+}
+
+/// Why a setup cannot work.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SetupError {
+    /// Alarms do not fit together.
+    #[error(transparent)]
+    Alarm(#[from] SpecError),
+    /// Gates do not fit together.
+    #[error(transparent)]
+    Gate(#[from] SiteError),
+    /// Rounds do not fit together.
+    #[error("{0}")]
+    Round(String),
 }
 
 /// Something that the engine tells the shell and that is not kept.
@@ -73,6 +105,12 @@ pub struct Engine {
     alarms: Alarms,
     commands: Commands,
     acts: Acts,
+    gates: Gates,
+    tickets: Tickets,
+    rounds: Rounds,
+    zone: TimeZone,
+    calendar: Calendar,
+    frames: Option<FrameSource>,
     /// Points that gates and escalations work: nobody else writes them.
     reserved: BTreeMap<PointRef, String>,
     /// Devices whose commands gates use.
@@ -92,9 +130,16 @@ impl Engine {
     ///
     /// # Errors
     /// What does not fit together, where the setup was not checked by [`Engine::check`].
-    pub fn new(setup: &Setup) -> Result<Self, Vec<SpecError>> {
+    ///
+    /// `run` counts the engines since the daemon started, so that no act of one is taken for one of another.
+    pub fn new(setup: &Setup, run: u32) -> Result<Self, Vec<SetupError>> {
         let modes = Modes::new(setup.mode.clone());
-        let alarms = Alarms::new(specs(setup), &sources(setup), &setup.catalog)?;
+        let all = |errors: Vec<SpecError>| errors.into_iter().map(SetupError::from).collect::<Vec<_>>();
+        let alarms = Alarms::new(specs(setup), &sources(setup), &setup.catalog).map_err(all)?;
+        let gates = Gates::new(setup.gates.clone(), acts::first(run, 1)).map_err(|e| vec![e.into()])?;
+        let rounds = Rounds::new(setup.rounds.clone(), setup.calendar.clone(), setup.zone.clone());
+        let rounds = rounds.map_err(|e| e.iter().map(|e| SetupError::Round(e.to_string())).collect::<Vec<_>>())?;
+        let (reserved, reserved_devices) = reserved(setup);
         let mut commands = Commands::new(setup.commands.clone());
         commands.handle_rule_version(&*setup.version);
         Ok(Engine {
@@ -105,9 +150,15 @@ impl Engine {
             rules: Rules::new(&setup.rules, &setup.catalog, &alarms),
             alarms,
             commands,
-            acts: Acts::default(),
-            reserved: BTreeMap::new(),
-            reserved_devices: BTreeMap::new(),
+            acts: Acts::new(acts::first(run, 0)),
+            gates,
+            tickets: Tickets::new(setup.tickets.clone(), acts::first(run, 2)),
+            rounds,
+            zone: setup.zone.clone(),
+            calendar: setup.calendar.clone(),
+            frames: None,
+            reserved,
+            reserved_devices,
             mains: setup.mains.clone(),
             limits: setup.limits.clone(),
             ports: vec![None; setup.catalog.buses.len()],
@@ -120,12 +171,13 @@ impl Engine {
     }
 
     /// Everything in a setup that does not fit together.
-    pub fn check(setup: &Setup) -> Vec<SpecError> {
-        Alarms::new(specs(setup), &sources(setup), &setup.catalog).err().unwrap_or_default()
+    pub fn check(setup: &Setup) -> Vec<SetupError> {
+        Engine::new(setup, 0).err().unwrap_or_default()
     }
 
     /// The prefixes of all that the engine keeps, for the shell to read at the start.
-    pub const KEPT: [&'static str; 3] = ["mode", "alarm", "command"];
+    pub const KEPT: [&'static str; 8] =
+        ["mode", "alarm", "command", "gate/", "passage/", "request-next", "ticket", "round/"];
 
     /// Takes back what was kept under a key; all of it before anything is handled.
     pub fn restore(&mut self, key: &str, value: &[u8]) {
@@ -134,6 +186,9 @@ impl Engine {
             Some("mode") => self.modes.restore(key, value).is_ok(),
             Some("alarm") => self.alarms.restore(key, value).is_ok(),
             Some("command") => self.commands.restore(key, value).is_ok(),
+            Some("gate" | "passage" | "request") => self.gates.restore(key, value),
+            Some("ticket") => self.tickets.restore(key, value),
+            Some("round") => self.rounds.restore(key, value).is_ok(),
             _ => false,
         };
         self.unreadable += u64::from(!taken);
@@ -145,18 +200,31 @@ impl Engine {
         self.unreadable
     }
 
+    /// Where tickets take the last frames of a line from.
+    pub fn set_frames(&mut self, frames: FrameSource) {
+        self.frames = Some(frames);
+    }
+
     /// Begins: to be called once, after what was kept was taken back.
     pub fn handle_start(&mut self, now: Stamp) {
         self.since = Some(now.mono);
         self.alarms.handle_timeout(now);
+        self.gates.handle_timeout(now);
+        self.tickets.handle_timeout(now);
+        self.rounds.handle_timeout(now);
         self.rules.resume(&self.alarms);
         self.settle(now);
     }
 
     /// A poll of a device came to its end.
     pub fn handle_sample(&mut self, now: Stamp, device: DeviceIx, at: Mono, readings: &[PointReading]) {
+        // Gates first: a fire releases before anything else is looked at.
+        self.gates.handle_readings(now, device, readings);
         for reading in readings {
             self.latest.take(device, at, reading);
+            if let Some(value) = reading.value.as_ref().ok().and_then(Value::to_decimal) {
+                self.rounds.handle_reading(now, PointRef { device, point: reading.point }, value.to_f64());
+            }
             self.rules.handle_reading(device, reading.point);
             self.mains_reading(now, PointRef { device, point: reading.point }, reading);
         }
@@ -218,6 +286,20 @@ impl Engine {
         self.settle(now);
     }
 
+    /// The wall clock was set, or has come to be believed.
+    pub fn handle_clock(&mut self, now: Stamp) {
+        self.tickets.handle_clock(now);
+        self.rounds.handle_timeout(now);
+        self.settle(now);
+    }
+
+    /// The core said something of a ticket.
+    pub fn handle_ticket(&mut self, now: Stamp, update: &Update) -> UpdateResult {
+        let result = self.tickets.handle_update(now, update);
+        self.settle(now);
+        result
+    }
+
     /// What the core is owed from before the link came up.
     pub fn handle_backlog(&mut self, now: Stamp, backlog: Backlog) {
         self.modes.handle_backlog(now, backlog);
@@ -240,10 +322,10 @@ impl Engine {
 
     /// An act came to its end.
     pub fn handle_act_result(&mut self, now: Stamp, id: ActId, result: ActResult) {
-        match self.acts.end(id) {
-            None => {}
-            Some(Owner::Command(command)) => self.command_ended(now, &command, result.into()),
-            Some(Owner::Gate(_) | Owner::Ticket(_)) => {}
+        if let Some(command) = self.acts.end(id) {
+            self.command_ended(now, &command, result.into());
+        } else if !self.gates.handle_act_result(now, id, &result) {
+            self.tickets.handle_act_result(now, id, &result);
         }
         self.settle(now);
     }
@@ -260,6 +342,15 @@ impl Engine {
         if due(self.alarms.poll_timeout()) {
             self.alarms.handle_timeout(now);
         }
+        if due(self.gates.poll_timeout()) {
+            self.gates.handle_timeout(now);
+        }
+        if due(self.tickets.poll_timeout()) {
+            self.tickets.handle_timeout(now);
+        }
+        if due(self.rounds.poll_timeout()) {
+            self.rounds.handle_timeout(now);
+        }
         self.rules.handle_timeout(now.mono);
         self.settle(now);
     }
@@ -271,6 +362,9 @@ impl Engine {
             self.commands.poll_timeout(),
             self.alarms.poll_timeout(),
             self.rules.poll_timeout(),
+            self.gates.poll_timeout(),
+            self.tickets.poll_timeout(),
+            self.rounds.poll_timeout(),
         ];
         machines.into_iter().flatten().min()
     }
@@ -300,6 +394,26 @@ impl Engine {
         &self.alarms
     }
 
+    /// Barriers and doors.
+    pub fn gates(&self) -> &Gates {
+        &self.gates
+    }
+
+    /// Work orders.
+    pub fn tickets(&self) -> &Tickets {
+        &self.tickets
+    }
+
+    /// The site's work days and holidays, and its zone.
+    pub fn calendar(&self) -> (&Calendar, &TimeZone) {
+        (&self.calendar, &self.zone)
+    }
+
+    /// Who works a point, so that nobody else may write it.
+    pub fn reserved(&self, at: PointRef) -> Option<&str> {
+        self.reserved.get(&at).map(String::as_str)
+    }
+
     /// The site's devices.
     pub fn catalog(&self) -> &Catalog {
         &self.catalog
@@ -322,16 +436,47 @@ impl Engine {
 
     /// Carries what the machines say to each other until nobody has more to say, and gathers what they want done.
     fn settle(&mut self, now: Stamp) {
-        self.route(now);
-        let mode = self.modes.mode();
-        if mode != self.mode {
-            self.mode = mode;
-            self.outputs.push_back(Output::Mode(mode));
-            self.rules.handle_mode();
+        // What one says may make another speak; a circle would be a mistake of ours, and ends at the bound.
+        for _ in 0..ROUNDS {
+            let commanded = self.route(now);
+            let answered = self.gate_steps(now);
+            let found = self.conditions(now);
+            let mode = self.modes.mode();
+            if mode != self.mode {
+                self.mode = mode;
+                self.outputs.push_back(Output::Mode(mode));
+                self.rules.handle_mode();
+                self.tickets.handle_mode(now, mode);
+            }
+            self.evaluate(now);
+            let alarmed = self.alarmed(now);
+            if !(commanded || answered || found || alarmed) {
+                break;
+            }
         }
-        self.evaluate(now);
-        while self.alarms.poll_change().is_some() {}
         self.gather();
+    }
+
+    /// Tells the alarms what gates and rounds have found.
+    fn conditions(&mut self, now: Stamp) -> bool {
+        let mut any = false;
+        while let Some(condition) = self.gates.poll_condition().or_else(|| self.rounds.poll_condition()) {
+            any = true;
+            self.alarms.handle_condition(now, &condition);
+        }
+        any
+    }
+
+    /// Tells the tickets of changed alarms.
+    fn alarmed(&mut self, now: Stamp) -> bool {
+        let mut any = false;
+        while let Some(change) = self.alarms.poll_change() {
+            any = true;
+            let known =
+                Known { catalog: &self.catalog, latest: &self.latest, now: now.mono, frames: self.frames.as_ref() };
+            self.tickets.handle_alarm(now, &change, &known);
+        }
+        any
     }
 
     fn evaluate(&mut self, now: Stamp) {
@@ -350,10 +495,20 @@ impl Engine {
     }
 
     fn gather(&mut self) {
+        // Urgent acts are among the first.
+        while let Some(effect) = self.gates.poll_effect() {
+            self.effects.push(effect);
+        }
         while let Some(effect) = self.modes.poll_effect() {
             self.effects.push(effect);
         }
         while let Some(effect) = self.alarms.poll_effect() {
+            self.effects.push(effect);
+        }
+        while let Some(effect) = self.tickets.poll_effect() {
+            self.effects.push(effect);
+        }
+        while let Some(effect) = self.rounds.poll_effect() {
             self.effects.push(effect);
         }
         while let Some(effect) = self.commands.poll_effect() {
@@ -363,6 +518,30 @@ impl Engine {
             self.outputs.push_back(Output::Answer(answer));
         }
     }
+}
+
+/// Rounds of talk between the machines within one call.
+const ROUNDS: u32 = 16;
+
+/// The points that gates and escalations work, and the devices whose commands they use.
+fn reserved(setup: &Setup) -> (BTreeMap<PointRef, String>, BTreeMap<DeviceIx, String>) {
+    let (mut points, mut devices) = (BTreeMap::new(), BTreeMap::new());
+    for gate in &setup.gates {
+        let outputs = &gate.outputs;
+        let all = [&outputs.open, &outputs.close, &outputs.stop, &outputs.hold_open, &outputs.lock];
+        for output in all.into_iter().flatten() {
+            let owner = format!("the gate {}", gate.id);
+            match &output.how {
+                How::Pulse { .. } => {
+                    devices.insert(output.device, owner);
+                }
+                How::Switch { point, .. } | How::Level { point, .. } => {
+                    points.insert(PointRef { device: output.device, point: *point }, owner);
+                }
+            }
+        }
+    }
+    (points, devices)
 }
 
 /// All classes of alarms: those of rules, and those that need none.

@@ -6,7 +6,6 @@ use gatehouse_core::driver::{Action, Argument};
 use gatehouse_core::{DeviceIx, Name, Stamp, Value};
 
 use super::Engine;
-use super::acts::Owner;
 use crate::catalog::PointRef;
 use crate::command::{CommandId, Dispatch, Outcome, Source, Step, Target, What};
 use crate::effect::{Act, Effect};
@@ -26,14 +25,19 @@ pub(super) fn arg<'a>(args: &'a Args, name: &str) -> Option<&'a str> {
 
 impl Engine {
     /// Does what commands ask for.
-    pub(super) fn route(&mut self, now: Stamp) {
+    pub(super) fn route(&mut self, now: Stamp) -> bool {
+        let mut any = false;
         while let Some(dispatch) = self.commands.poll_dispatch() {
+            any = true;
             let id = dispatch.request.id.clone();
             let step = match dispatch.request.target.clone() {
                 Target::Device(name) => self.to_device(&name, &dispatch),
-                Target::Gate(_) => Err(refused("unknown_gate", "the site has no such gate")),
+                Target::Gate(name) => self.to_gate(now, &name, &dispatch),
                 Target::Alarm(alarm) => self.to_alarm(now, &alarm, &dispatch),
-                Target::Ticket(_) => Err(refused("unknown_ticket", "there is no such ticket")),
+                Target::Ticket(_) => Err(refused(
+                    "not_here",
+                    "the state of a ticket is the core's, by ticket updates; acknowledge its alarm to end an escalation",
+                )),
                 Target::Access => Err(refused("no_access", "the site has no credentials")),
                 Target::Site => self.to_site(now, &dispatch),
             };
@@ -47,6 +51,7 @@ impl Engine {
                 }
             }
         }
+        any
     }
 
     /// Who asks, for the records of others.
@@ -64,7 +69,7 @@ impl Engine {
             What::Write { point, value } => self.write(device, point, value)?,
             What::Act { action, args } => self.call(device, action, args)?,
         };
-        let id = self.acts.begin(Owner::Command(dispatch.request.id.clone()));
+        let id = self.acts.begin(dispatch.request.id.clone());
         self.effects.push(Effect::Act(Act { id, device, action, expires: dispatch.expires, urgent: false }));
         Ok(Some(Step::Sent))
     }

@@ -107,10 +107,12 @@ impl Engine {
             "begin_drill" => {
                 let classes = arg(args, "classes").map(|list| list.split(',').map(|c| c.trim().to_owned()).collect());
                 self.alarms.handle_drill(now, classes.map_or(Drill::All, Drill::Classes));
+                self.tickets.handle_drill(now, true);
                 done()
             }
             "end_drill" => {
                 self.alarms.handle_drill(now, Drill::Off);
+                self.tickets.handle_drill(now, false);
                 done()
             }
             "vouch_clock" => match dispatch.source {

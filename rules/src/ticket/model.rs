@@ -55,7 +55,7 @@ fn happening() -> impl Strategy<Value = Happening> {
     ]
 }
 
-/// What the model knows: which updates were taken, and the state that the newest of them set.
+/// What the model knows: which updates of which ticket were taken.
 #[derive(Default)]
 struct Model {
     taken: BTreeMap<u64, BTreeSet<u64>>,
@@ -111,13 +111,19 @@ fn check(site: &TestBox) {
     assert!(listed <= kept, "{listed} children are listed, {kept} are kept");
 }
 
-/// Numbers are opened once, revisions only rise, and each clock breaches once unless it was opened again.
+/// Numbers are given once, revisions follow each other, and each clock is breached once unless its ticket was reopened.
 fn check_events(site: &TestBox) {
-    let (mut opened, mut revs) = (BTreeSet::new(), BTreeMap::new());
+    let (mut opened, mut revs, mut breached) = (BTreeSet::new(), BTreeMap::new(), BTreeSet::new());
     for (kind, json) in &site.events {
         let Some(ticket) = json["ticket"].as_u64() else { continue };
         if json["change"] == "opened" {
             assert!(opened.insert(ticket), "number {ticket} was given twice");
+        }
+        if *kind == "ticket_sla" {
+            assert!(breached.insert((ticket, json["which"].to_string())), "ticket {ticket} was breached twice: {json}");
+        }
+        if json["change"] == "reopened" {
+            breached.remove(&(ticket, "\"response\"".to_owned()));
         }
         if let Some(rev) = json["box_rev"].as_u64() {
             let last = revs.insert(ticket, rev);

@@ -16,7 +16,7 @@ use crate::words::{Mode, Priority};
 pub(super) const STEPS_MAX: usize = 16;
 
 /// Everything that the configuration says of tickets.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct TicketRules {
     /// Kinds of ticket, as alarm rules name them.
     pub kinds: BTreeMap<Name, TicketKind>,

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use gatehouse_core::driver::Argument;
 use gatehouse_core::{Kind, Name};
-use gatehouse_drivers::profile::{Command, Payload, Rule};
 use gatehouse_drivers::profile::keys::{Found, Keys, did_you_mean};
-use gatehouse_rules::PointRef;
-use gatehouse_rules::gate::{GateKind, GateSpec, How, Outcome, Output, Outputs, Policy, Role, Sensor, Timing, WhenBlocked};
+use gatehouse_drivers::profile::{Command, Payload, Rule};
+use gatehouse_rules::gate::{
+    GateKind, GateSpec, How, Outcome, Output, Outputs, Policy, Role, Sensor, Timing, WhenBlocked,
+};
 use gatehouse_rules::words::Direction;
 use toml::de::{DeTable, DeValue};
 
@@ -27,16 +28,13 @@ const DAY: Duration = Duration::from_secs(86_400);
 pub(super) struct GateEntry {
     pub(super) id: Found<Name>,
     pub(super) spec: GateSpec,
-    /// Its decisions, which the readers of `access` go on with.
-    pub(super) span: Range<usize>,
 }
 
-/// Reads one gate. `own` reads the keys that belong to others.
+/// Reads one gate.
 pub(super) fn read(
     context: &mut Context<'_>,
     (table, span): (&DeTable<'_>, Range<usize>),
     devices: Devices<'_>,
-    own: impl FnOnce(&mut Context<'_>, &mut Keys<'_, '_>),
 ) -> Option<GateEntry> {
     let mut keys = Keys::new(table, span.clone());
     let id = required_name(&mut keys, "id", "the gate's permanent identity, for example id = \"garage-entry\"");
@@ -55,27 +53,19 @@ pub(super) fn read(
     };
     let timing = keys.table("timing").map(|(table, span)| timing(context, table, span)).unwrap_or_default();
     let policy = keys.table("policy").map(|(table, span)| policy(context, table, span)).unwrap_or_default();
-    let sensors = keys.table("sensors").map(|(table, span)| sensors(context, (table, span), devices)).unwrap_or_default();
+    let sensors =
+        keys.table("sensors").map(|(table, span)| sensors(context, (table, span), devices)).unwrap_or_default();
     let fire_source = name(&mut keys, "fire_source").map(|found| found.value);
-    own(context, &mut keys);
     let sound = keys.errors.is_empty();
     context.end(keys);
     let (id, kind) = (id?, kind?);
-    let spec = GateSpec {
-        id: id.value.clone(),
-        kind: kind.value,
-        direction,
-        outputs,
-        timing,
-        sensors,
-        fire_source,
-        policy,
-    };
+    let spec =
+        GateSpec { id: id.value.clone(), kind: kind.value, direction, outputs, timing, sensors, fire_source, policy };
     if let (true, Err(why)) = (sound && !context.sink.has_errors(), spec.check()) {
         let message = format!("the gate `{}` cannot work: {why}", spec.id);
         context.sink.error(code::BAD_GATE, span.clone(), message, "docs/rules.md shows a barrier and a door");
     }
-    Some(GateEntry { id, spec, span })
+    Some(GateEntry { id, spec })
 }
 
 /// Notes gates that have one name.
@@ -116,7 +106,12 @@ pub(super) fn output(
     output
 }
 
-fn contact(context: &mut Context<'_>, keys: &mut Keys<'_, '_>, devices: Devices<'_>, span: Range<usize>) -> Option<Output> {
+fn contact(
+    context: &mut Context<'_>,
+    keys: &mut Keys<'_, '_>,
+    devices: Devices<'_>,
+    span: Range<usize>,
+) -> Option<Output> {
     if !keys.has("point") {
         let help = "write { device = \"...\", command = \"...\", channel = 0, time = \"500ms\" } for a pulse that the \
                     board times, { point = \"DEVICE/POINT\", pulse = \"500ms\" }, or { point = \"DEVICE/POINT\", level = true }";
@@ -156,7 +151,8 @@ fn pulse(keys: &mut Keys<'_, '_>, device: &Device) -> Option<How> {
             return None;
         }
         (Some(all), Some(found)) if !(all.first..=all.last()).contains(&found.value) => {
-            let message = format!("there is no channel {}: `{}` has {} to {}", found.value, command.name, all.first, all.last());
+            let message =
+                format!("there is no channel {}: `{}` has {} to {}", found.value, command.name, all.first, all.last());
             keys.error(Rule::BadValue, found.span, message, "");
             return None;
         }
@@ -265,7 +261,8 @@ fn sensor_at(
         return None;
     }
     if config.interval > Duration::from_secs(5) {
-        let message = format!("{text} is read every {}: a gate that sees so rarely is slow", duration_text(config.interval));
+        let message =
+            format!("{text} is read every {}: a gate that sees so rarely is slow", duration_text(config.interval));
         context.sink.warn(code::SLOW_SENSOR, span.clone(), message, "give the point an interval of \"500ms\" or less");
     }
     Some(Sensor::new(role, at, config.interval))
@@ -339,16 +336,4 @@ fn policy(context: &mut Context<'_>, table: &DeTable<'_>, span: Range<usize>) ->
     set(&mut policy.remote_opened, keys.choice("remote_opened", &outcomes));
     context.end(keys);
     policy
-}
-
-/// Every point that the gate writes: nobody else may.
-pub(super) fn written(spec: &GateSpec) -> impl Iterator<Item = PointRef> {
-    let outputs = &spec.outputs;
-    let all = [&outputs.open, &outputs.close, &outputs.stop, &outputs.hold_open, &outputs.lock];
-    all.into_iter().flatten().filter_map(|output| match &output.how {
-        How::Pulse { .. } => None,
-        How::Switch { point, .. } | How::Level { point, .. } => {
-            Some(PointRef { device: output.device, point: *point })
-        }
-    })
 }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use gatehouse_core::{DeviceIx, Kind, PointIx};
+use gatehouse_core::{DeviceIx, Kind};
 use gatehouse_drivers::profile::Rule;
 use gatehouse_drivers::profile::keys::{Found, Keys, did_you_mean};
 use gatehouse_rules::PointRef;

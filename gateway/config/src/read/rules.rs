@@ -1,5 +1,6 @@
 //! What is decided on the box: from the site's tables and its rule files to the engine's setup.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -7,25 +8,34 @@ use gatehouse_core::Name;
 use gatehouse_drivers::profile::keys::{Found, Keys, did_you_mean};
 use gatehouse_rules::alarm::{AlarmSpec, builtin};
 use gatehouse_rules::engine::{BoxLimits, Engine, RuleSpec, Setup};
+use gatehouse_rules::gate::GateSpec;
 use gatehouse_rules::mode::ModeSettings;
+use gatehouse_rules::schedule::{Calendar, RoundSpec, Weekly};
+use gatehouse_rules::ticket::{TicketKind, TicketRules};
 use gatehouse_rules::{Catalog, CatalogDevice, CatalogPoint, command};
+use jiff::tz::TimeZone;
 use toml::de::DeTable;
 
-use super::{Context, alarm};
+use super::reference::Devices;
+use super::{Context, alarm, round, ticket};
 use crate::code;
 use crate::problem::Problem;
 use crate::sink::Sink;
 use crate::site::{Bus, Device};
 
 /// The tables that a rule file may have.
-const TABLES: [&str; 2] = ["alarm", "builtin"];
+const TABLES: [&str; 6] = ["alarm", "builtin", "ticket", "quiet_hours", "round", "calendar"];
 /// A rule file is refused beyond this.
 const MOST_BYTES: u64 = 1 << 20;
 
 /// What rule files say.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct RuleFiles {
     rules: Vec<RuleSpec>,
+    tickets: BTreeMap<Name, TicketKind>,
+    quiet: BTreeMap<String, Weekly>,
+    rounds: Vec<RoundSpec>,
+    calendar: Option<Calendar>,
     builtin: Option<Vec<AlarmSpec>>,
     /// Everything that was read, for naming this state of it.
     text: String,
@@ -48,8 +58,20 @@ pub(super) fn paths(context: &mut Context<'_>, keys: &mut Keys<'_, '_>) -> Vec<F
 
 impl RuleFiles {
     /// Reads the rule files; their problems are told with their own names.
-    pub(super) fn read(context: &mut Context<'_>, paths: &[Found<PathBuf>], catalog: &Catalog) -> (Self, Vec<Problem>) {
-        let mut files = RuleFiles::default();
+    pub(super) fn read(
+        context: &mut Context<'_>,
+        paths: &[Found<PathBuf>],
+        (catalog, devices): (&Catalog, &[Arc<Device>]),
+    ) -> (Self, Vec<Problem>) {
+        let mut files = RuleFiles {
+            rules: Vec::new(),
+            tickets: ticket::usual(),
+            quiet: BTreeMap::new(),
+            rounds: Vec::new(),
+            calendar: None,
+            builtin: None,
+            text: String::new(),
+        };
         let mut problems = Vec::new();
         for path in paths {
             let name = path.value.display().to_string();
@@ -68,7 +90,7 @@ impl RuleFiles {
                 sink.error(code::SYNTAX, error.span().unwrap_or(0..0), message, "");
             }
             let mut inner = Context { base: context.base, library: context.library, sink: &mut sink };
-            files.file(&mut inner, root.get_ref(), catalog);
+            files.file(&mut inner, root.get_ref(), catalog, Devices(devices));
             if !syntax.is_empty() {
                 sink.keep_what_syntax_allows();
             }
@@ -78,7 +100,7 @@ impl RuleFiles {
         (files, problems)
     }
 
-    fn file(&mut self, context: &mut Context<'_>, root: &DeTable<'_>, catalog: &Catalog) {
+    fn file(&mut self, context: &mut Context<'_>, root: &DeTable<'_>, catalog: &Catalog, devices: Devices<'_>) {
         let mut keys = Keys::new(root, 0..0);
         for (table, span) in keys.tables("alarm") {
             if let Some(rule) = alarm::read(context, (table, span), catalog, &self.rules) {
@@ -91,6 +113,18 @@ impl RuleFiles {
                 context.sink.error(code::DUPLICATE, span.clone(), "[builtin] is in another rule file already", help);
             }
             self.builtin = Some(alarm::builtins(context, Some((table, span))));
+        }
+        for at in keys.tables("ticket") {
+            ticket::read(context, at, devices, &mut self.tickets);
+        }
+        if let Some(at) = keys.table("quiet_hours") {
+            self.quiet.extend(ticket::quiet(context, at));
+        }
+        for at in keys.tables("round") {
+            self.rounds.extend(round::read(context, at, devices));
+        }
+        if let Some(at) = keys.table("calendar") {
+            self.calendar = round::calendar(context, at).or(self.calendar.take());
         }
         for (key, _) in root {
             let name = key.get_ref().as_ref();
@@ -115,10 +149,16 @@ fn text_of(path: &std::path::Path) -> Result<String, String> {
 /// The engine's setup, checked as a whole.
 pub(super) fn setup(
     context: &mut Context<'_>,
-    (id, catalog): (&Name, Catalog),
+    (id, catalog, timezone): (&Name, Catalog, &str),
     uplink: bool,
+    gates: Vec<GateSpec>,
     files: RuleFiles,
 ) -> Setup {
+    let zone = TimeZone::get(timezone).unwrap_or(TimeZone::UTC);
+    let calendar = files.calendar.unwrap_or_default();
+    let mut tickets = TicketRules::new(calendar.clone(), zone.clone());
+    tickets.kinds = files.tickets;
+    tickets.quiet = files.quiet;
     let setup = Setup {
         catalog,
         mode: ModeSettings { uplink, ..ModeSettings::default() },
@@ -127,9 +167,16 @@ pub(super) fn setup(
         builtin: files.builtin.unwrap_or_else(builtin::specs),
         limits: BoxLimits::default(),
         mains: None,
+        gates,
+        tickets,
+        rounds: files.rounds,
+        calendar,
+        zone,
         version: version(&files.text),
     };
-    for error in Engine::check(&setup) {
+    // What is wrong with a part of it was told where that part was read.
+    let faults = if context.sink.has_errors() { Vec::new() } else { Engine::check(&setup) };
+    for error in faults {
         context.sink.error(code::BAD_RULE, 0..0, error.to_string(), "");
     }
     setup
