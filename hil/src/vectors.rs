@@ -251,11 +251,7 @@ static SUITES: [Suite; 9] = [
     Suite {
         schema: "alarm-scenarios/1",
         protocol: None,
-        lists: &[
-            ("alarm", alarm::run_life),
-            ("prometheus", timeline::run_delays),
-            ("flood", timeline::run_flood),
-        ],
+        lists: &[("alarm", alarm::run_life), ("prometheus", timeline::run_delays), ("flood", timeline::run_flood)],
     },
     Suite { schema: "barrier-interlock/1", protocol: None, lists: &[("cases", interlock::run)] },
     Suite { schema: "wiegand/1", protocol: None, lists: &[("vectors", wiegand::run)] },

@@ -108,12 +108,8 @@ fn alarms(spec: AlarmSpec, sources: usize) -> Result<Alarms, String> {
     if sources > MAX_ALARMS {
         return Err(format!("it has {sources} alarms, at most {MAX_ALARMS} are possible"));
     }
-    let listed = |number| AlarmSource {
-        id: source(number),
-        device: None,
-        parents: Vec::new(),
-        data_parents: Vec::new(),
-    };
+    let listed =
+        |number| AlarmSource { id: source(number), device: None, parents: Vec::new(), data_parents: Vec::new() };
     let sources: Vec<_> = (1..).map(listed).take(sources).collect();
     Alarms::new(vec![spec], &sources, &Catalog::default()).map_err(|errors| {
         let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
