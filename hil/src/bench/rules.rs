@@ -128,7 +128,7 @@ mod tests {
 
     #[test]
     fn the_same_readings_have_the_same_effects() {
-        let hour = || {
+        let minutes = || {
             let mut run = Run::start().unwrap();
             for minute in 0..6 {
                 for device in 0..DEVICES {
@@ -138,8 +138,8 @@ mod tests {
             }
             (run.effects(), run.digest())
         };
-        let (effects, digest) = hour();
+        let (effects, digest) = minutes();
         assert!(effects > 10, "{effects}");
-        assert_eq!(hour(), (effects, digest));
+        assert_eq!(minutes(), (effects, digest));
     }
 }

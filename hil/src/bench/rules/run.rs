@@ -27,7 +27,7 @@ const ON_A_BUS: u32 = 32;
 /// Timers that may come due at one step; more are a machine that does not come to rest.
 const TIMERS_MAX: u32 = 100_000;
 
-/// The two rules of each meter; together they look at all its points.
+/// What one rule says; [`RULES`] are the two of each meter, which together look at all its points.
 struct Rule {
     name: &'static str,
     when: &'static str,
@@ -128,7 +128,7 @@ impl Run {
                     self.digest.part(value.as_deref().unwrap_or(b"\0deleted"));
                 }
                 Effect::Event { lane, at, event } => {
-                    self.digest.part(lane.name().as_bytes());
+                    self.digest.part(lane.as_str().as_bytes());
                     self.digest.part(&at.mono.0.to_le_bytes());
                     self.digest.part(event.kind.as_bytes());
                     self.digest.part(event.json.as_bytes());
