@@ -69,7 +69,7 @@ pub enum VectorsError {
         folders: String,
         /// What was asked for.
         only: String,
-        /// The schemas and protocols in the folder.
+        /// The schemas and protocols in them.
         there: String,
     },
 }
@@ -150,7 +150,7 @@ pub fn run_folders<P: AsRef<Path>>(
     let mut there = Vec::new();
     let mut report = Report::default();
     for path in vector_files(folders)? {
-        let name = if folders.len() == 1 { path.file_name().map(Path::new).unwrap_or(&path) } else { &path };
+        let name = if folders.len() == 1 { path.file_name().map_or(&*path, Path::new) } else { &path };
         let vectors = VectorFile::read(&path, name.display().to_string());
         if only.is_empty() || only.iter().any(|name| vectors.is_of(name)) {
             let outcome = vectors.run(&bench);
@@ -320,6 +320,12 @@ impl FileReport {
                 }
             }
         }
+        for (name, list) in vectors.as_object().into_iter().flatten() {
+            let count = entries(list);
+            if count > 0 && suite.lists.iter().all(|(known, _)| known != name) {
+                self.fail(count, format!("nothing runs the {name} of {}", suite.schema));
+            }
+        }
         if self.passed + self.failed == 0 {
             let lists: Vec<_> = suite.lists.iter().map(|(list, _)| *list).collect();
             self.fail(1, format!("there is nothing in its {}", lists.join(" and ")));
@@ -328,8 +334,6 @@ impl FileReport {
 
     /// A file that nothing runs: each entry of its lists counts as failed.
     fn unknown(&mut self, vectors: &Value) {
-        let entries =
-            |list: &Value| list.as_array().filter(|list| list.iter().all(Value::is_object)).map_or(0, Vec::len);
         let (count, reason) = match vectors {
             Value::Object(keys) => {
                 let protocol = self.protocol.as_ref().map(|name| format!(" of {name}")).unwrap_or_default();
@@ -345,6 +349,11 @@ impl FileReport {
         self.failed += count;
         self.failures.push(Failure { id: "all".to_owned(), reason });
     }
+}
+
+/// How many vectors a list has; one that holds other things than objects is no list of vectors.
+fn entries(list: &Value) -> usize {
+    list.as_array().filter(|list| list.iter().all(Value::is_object)).map_or(0, Vec::len)
 }
 
 impl Report {

@@ -201,6 +201,15 @@ fn what_nothing_runs_counts_as_failed_with_every_entry() {
 }
 
 #[test]
+fn a_list_that_nothing_runs_fails_beside_those_that_pass() {
+    let alarm = json!([{"id": "a", "events": ["on"], "states": ["UNACK"]}]);
+    let report =
+        run_written(&json!({"schema": "alarm-scenarios/1", "alarm": alarm, "chatter": [{}, {}], "notes": ["x"]}));
+    assert_eq!((report.passed, report.failed), (1, 2));
+    assert_eq!(reasons(&report), ["all: nothing runs the chatter of alarm-scenarios/1"]);
+}
+
+#[test]
 fn only_narrows_by_schema_or_protocol() {
     let run = |names: &[&str]| run_folder(&committed(), None, &only(names)).unwrap();
     let files = |report: &Report| report.files.iter().map(|file| file.file.clone()).collect::<Vec<_>>();
@@ -331,7 +340,7 @@ fn delays_count_at_the_listed_instants_alone() {
     let report = run_written(&json!({"schema": "alarm-scenarios/1", "prometheus": [
         timeline("between", (20, 0), json!([1, 1, 0]), "pending pending inactive"),
         timeline("missing", (30, 30), json!([1, null, 1, 1, 1, null, 0, null, null, 0, 0, 0]),
-            "pending pending pending pending firing firing firing firing firing firing inactive inactive"),
+            "pending pending pending firing firing firing firing firing firing firing inactive inactive"),
         timeline("early", (30, 0), json!([1, 1, 1]), "pending firing firing"),
         timeline("odd", (0, 0), json!([2]), "firing"),
     ]}));

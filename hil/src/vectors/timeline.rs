@@ -92,7 +92,7 @@ fn tell(alarms: &mut Alarms, told: &mut Vec<Value>) {
         if event.kind == "flood" {
             let document: Value = serde_json::from_str(&event.json).unwrap_or_default();
             let begins = if document["on"] == true { "start" } else { "end" };
-            told.push(json!([begins, at.mono.since(Mono(0)).saturating_sub(ZERO).as_secs_f64()]));
+            told.push(json!([begins, at.mono.since(Mono(0)).saturating_sub(ZERO).as_secs()]));
         }
     }
     while alarms.poll_change().is_some() {}
