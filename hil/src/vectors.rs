@@ -1,14 +1,18 @@
-//! The conformance runner: golden vectors through the drivers.
+//! The conformance runner: golden vectors through the drivers and the rules.
 //!
 //! Each file of a folder names its schema, and its protocol where the schema has several. `SUITES` says what runs
 //! it; a new protocol is one more entry there. What nothing runs counts as failed.
 
+mod alarm;
 mod checksum;
 mod device;
 mod formats;
+mod interlock;
 mod maps;
 mod modbus;
 mod relay;
+mod timeline;
+mod wiegand;
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -19,11 +23,12 @@ use gatehouse_drivers::profile::{Library, Profile};
 use serde::Serialize;
 use serde_json::Value;
 
-/// Runs golden vectors through the drivers.
+/// Runs golden vectors through the drivers and the rules.
 #[derive(Debug, clap::Args)]
 pub struct VectorsArgs {
-    /// Folder with vector files (*.json).
-    pub folder: PathBuf,
+    /// Folders with vector files (*.json).
+    #[arg(required = true, value_name = "FOLDER")]
+    pub folders: Vec<PathBuf>,
     /// Folder with register maps (register-map/1) to use in place of the built-in profiles.
     #[arg(long, value_name = "FOLDER")]
     pub maps: Option<PathBuf>,
@@ -58,13 +63,13 @@ pub enum VectorsError {
         why: String,
     },
     /// No file is of the schemas and protocols that were asked for.
-    #[error("no file in {folder} is of {only}; there are: {there}")]
+    #[error("no file in {folders} is of {only}; there are: {there}")]
     NothingSelected {
-        /// The folder.
-        folder: PathBuf,
+        /// The folders.
+        folders: String,
         /// What was asked for.
         only: String,
-        /// The schemas and protocols in the folder.
+        /// The schemas and protocols in them.
         there: String,
     },
 }
@@ -85,7 +90,7 @@ pub struct Report {
 /// What came out of one file.
 #[derive(Debug, Serialize)]
 pub struct FileReport {
-    /// The file's name.
+    /// The file's name; with its folder where there are several.
     pub file: String,
     /// Its schema, as written.
     pub schema: String,
@@ -114,7 +119,7 @@ pub struct Failure {
 /// # Errors
 /// When the report cannot be printed; a closed pipe is success.
 pub fn run(args: VectorsArgs) -> anyhow::Result<ExitCode> {
-    let report = match run_folder(&args.folder, args.maps.as_deref(), &args.only) {
+    let report = match run_folders(&args.folders, args.maps.as_deref(), &args.only) {
         Ok(report) => report,
         Err(why) => {
             eprintln!("error: {why}");
@@ -132,22 +137,21 @@ pub fn run(args: VectorsArgs) -> anyhow::Result<ExitCode> {
     Ok(if report.failed == 0 { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
-/// Runs every vector file of `folder` that is of one of the schemas or protocols `only` (empty: all).
+/// Runs every vector file of `folders` that is of one of the schemas or protocols `only` (empty: all).
 ///
 /// # Errors
 /// [`VectorsError`] when nothing could be run.
-pub fn run_folder(folder: &Path, maps: Option<&Path>, only: &[String]) -> Result<Report, VectorsError> {
+pub fn run_folders<P: AsRef<Path>>(
+    folders: &[P],
+    maps: Option<&Path>,
+    only: &[String],
+) -> Result<Report, VectorsError> {
     let bench = Bench { profiles: Library::new(), maps: maps.map_or_else(|| Ok(Vec::new()), maps::read_folder)? };
     let mut there = Vec::new();
     let mut report = Report::default();
-    for path in json_files(folder)? {
-        let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let read = std::fs::read(&path).map_err(|why| why.to_string());
-        let parsed = read.and_then(|bytes| serde_json::from_slice(&bytes).map_err(|why| format!("not JSON: {why}")));
-        let vectors = match parsed {
-            Ok(vectors) => VectorFile { file, vectors },
-            Err(reason) => VectorFile { file, vectors: Value::String(reason) },
-        };
+    for path in vector_files(folders)? {
+        let name = if folders.len() == 1 { path.file_name().map_or(&*path, Path::new) } else { &path };
+        let vectors = VectorFile::read(&path, name.display().to_string());
         if only.is_empty() || only.iter().any(|name| vectors.is_of(name)) {
             let outcome = vectors.run(&bench);
             report.passed += outcome.passed;
@@ -156,18 +160,29 @@ pub fn run_folder(folder: &Path, maps: Option<&Path>, only: &[String]) -> Result
         }
         there.push(vectors);
     }
-    if there.is_empty() {
-        return Err(VectorsError::Empty(folder.to_owned()));
-    }
     report.unmatched = only.iter().filter(|name| !there.iter().any(|file| file.is_of(name))).cloned().collect();
     if report.files.is_empty() {
         let mut kinds: Vec<_> = there.iter().map(|file| file.protocol().unwrap_or(file.schema()).to_owned()).collect();
         kinds.sort_unstable();
         kinds.dedup();
-        let (only, there) = (only.join(", "), kinds.join(", "));
-        return Err(VectorsError::NothingSelected { folder: folder.to_owned(), only, there });
+        let folders: Vec<_> = folders.iter().map(|folder| folder.as_ref().display().to_string()).collect();
+        let (folders, only, there) = (folders.join(", "), only.join(", "), kinds.join(", "));
+        return Err(VectorsError::NothingSelected { folders, only, there });
     }
     Ok(report)
+}
+
+/// The *.json files of all folders, folder by folder; each has one at least.
+fn vector_files<P: AsRef<Path>>(folders: &[P]) -> Result<Vec<PathBuf>, VectorsError> {
+    let mut files = Vec::new();
+    for folder in folders.iter().map(AsRef::as_ref) {
+        let more = json_files(folder)?;
+        if more.is_empty() {
+            return Err(VectorsError::Empty(folder.to_owned()));
+        }
+        files.extend(more);
+    }
+    Ok(files)
 }
 
 /// The *.json files of a folder, by name.
@@ -218,7 +233,7 @@ struct Suite {
 }
 
 /// Everything that can be run.
-static SUITES: [Suite; 5] = [
+static SUITES: [Suite; 9] = [
     Suite { schema: "protocol-vectors/1", protocol: Some("modbus"), lists: &[("vectors", modbus::run)] },
     Suite {
         schema: "protocol-vectors/1",
@@ -232,6 +247,14 @@ static SUITES: [Suite; 5] = [
         lists: &[("vectors", formats::run_orders), ("special", formats::run_special)],
     },
     Suite { schema: "device-decode/1", protocol: None, lists: &[("cases", device::run)] },
+    Suite { schema: "alarm-states/1", protocol: None, lists: &[("transitions", alarm::run_transition)] },
+    Suite {
+        schema: "alarm-scenarios/1",
+        protocol: None,
+        lists: &[("alarm", alarm::run_life), ("prometheus", timeline::run_delays), ("flood", timeline::run_flood)],
+    },
+    Suite { schema: "barrier-interlock/1", protocol: None, lists: &[("cases", interlock::run)] },
+    Suite { schema: "wiegand/1", protocol: None, lists: &[("vectors", wiegand::run)] },
 ];
 
 /// One file; a text in place of its content says why there is none.
@@ -241,6 +264,12 @@ struct VectorFile {
 }
 
 impl VectorFile {
+    fn read(path: &Path, file: String) -> Self {
+        let read = std::fs::read(path).map_err(|why| why.to_string());
+        let parsed = read.and_then(|bytes| serde_json::from_slice(&bytes).map_err(|why| format!("not JSON: {why}")));
+        VectorFile { file, vectors: parsed.unwrap_or_else(Value::String) }
+    }
+
     fn schema(&self) -> &str {
         self.vectors["schema"].as_str().unwrap_or("no schema")
     }
@@ -291,6 +320,12 @@ impl FileReport {
                 }
             }
         }
+        for (name, list) in vectors.as_object().into_iter().flatten() {
+            let count = entries(list);
+            if count > 0 && suite.lists.iter().all(|(known, _)| known != name) {
+                self.fail(count, format!("nothing runs the {name} of {}", suite.schema));
+            }
+        }
         if self.passed + self.failed == 0 {
             let lists: Vec<_> = suite.lists.iter().map(|(list, _)| *list).collect();
             self.fail(1, format!("there is nothing in its {}", lists.join(" and ")));
@@ -299,8 +334,6 @@ impl FileReport {
 
     /// A file that nothing runs: each entry of its lists counts as failed.
     fn unknown(&mut self, vectors: &Value) {
-        let entries =
-            |list: &Value| list.as_array().filter(|list| list.iter().all(Value::is_object)).map_or(0, Vec::len);
         let (count, reason) = match vectors {
             Value::Object(keys) => {
                 let protocol = self.protocol.as_ref().map(|name| format!(" of {name}")).unwrap_or_default();
@@ -318,6 +351,11 @@ impl FileReport {
     }
 }
 
+/// How many vectors a list has; one that holds other things than objects is no list of vectors.
+fn entries(list: &Value) -> usize {
+    list.as_array().filter(|list| list.iter().all(Value::is_object)).map_or(0, Vec::len)
+}
+
 impl Report {
     /// The report as lines for people.
     pub fn to_text(&self) -> String {
@@ -332,6 +370,24 @@ impl Report {
         }
         let _ = writeln!(text, "{} passed, {} failed, in {} files", self.passed, self.failed, self.files.len());
         text
+    }
+}
+
+/// A text of a vector.
+fn text<'v>(vector: &'v Value, field: &str) -> Result<&'v str, String> {
+    vector[field].as_str().ok_or_else(|| format!("the vector has no text {field}"))
+}
+
+/// A list of a vector.
+fn list<'v>(vector: &'v Value, field: &str) -> Result<&'v Vec<Value>, String> {
+    vector[field].as_array().ok_or_else(|| format!("the vector has no list {field}"))
+}
+
+/// A flag of a vector, which is off when the vector does not name it.
+fn flag(vector: &Value, field: &str) -> Result<bool, String> {
+    match &vector[field] {
+        Value::Null => Ok(false),
+        value => value.as_bool().ok_or_else(|| format!("{field} is {value}, not true or false")),
     }
 }
 
@@ -352,7 +408,7 @@ fn hex(text: &str) -> Option<Vec<u8>> {
 
 /// Every field that the vector has must be in what came out, with the same value.
 fn same_fields(expected: &Value, got: &Value) -> Outcome {
-    let Some(fields) = expected.as_object() else { return Err("`decoded` is no JSON object".to_owned()) };
+    let Some(fields) = expected.as_object() else { return Err("what is expected is no JSON object".to_owned()) };
     let differs: Vec<_> = fields
         .iter()
         .filter(|(name, value)| got[name.as_str()] != **value)

@@ -5,11 +5,19 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use gatehouse_hil::vectors::{FileReport, Report, run_folder};
+use gatehouse_hil::vectors::{FileReport, Report, VectorsError, run_folders};
 use serde_json::{Value, json};
 
 fn committed() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../drivers/vectors")
+}
+
+fn committed_rules() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../rules/vectors")
+}
+
+fn run_folder(folder: &Path, maps: Option<&Path>, only: &[String]) -> Result<Report, VectorsError> {
+    run_folders(&[folder], maps, only)
 }
 
 fn maps() -> PathBuf {
@@ -31,7 +39,8 @@ fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
 
 /// A committed file, changed, run alone.
 fn run_changed(file: &str, change: impl Fn(&mut Value)) -> FileReport {
-    let text = fs::read_to_string(committed().join(file)).unwrap();
+    let at = [committed(), committed_rules()].map(|folder| folder.join(file)).into_iter().find(|path| path.exists());
+    let text = fs::read_to_string(at.unwrap()).unwrap();
     let mut vectors: Value = serde_json::from_str(&text).unwrap();
     change(&mut vectors);
     let folder = folder(&[(file, &vectors.to_string())]);
@@ -192,6 +201,15 @@ fn what_nothing_runs_counts_as_failed_with_every_entry() {
 }
 
 #[test]
+fn a_list_that_nothing_runs_fails_beside_those_that_pass() {
+    let alarm = json!([{"id": "a", "events": ["on"], "states": ["UNACK"]}]);
+    let report =
+        run_written(&json!({"schema": "alarm-scenarios/1", "alarm": alarm, "chatter": [{}, {}], "notes": ["x"]}));
+    assert_eq!((report.passed, report.failed), (1, 2));
+    assert_eq!(reasons(&report), ["all: nothing runs the chatter of alarm-scenarios/1"]);
+}
+
+#[test]
 fn only_narrows_by_schema_or_protocol() {
     let run = |names: &[&str]| run_folder(&committed(), None, &only(names)).unwrap();
     let files = |report: &Report| report.files.iter().map(|file| file.file.clone()).collect::<Vec<_>>();
@@ -247,6 +265,161 @@ fn a_folder_without_register_maps_is_refused() {
     assert!(message.ends_with("no file in the folder has the schema register-map/1"), "{message}");
 }
 
+/// One file of this content, run alone.
+fn run_written(vectors: &Value) -> FileReport {
+    let folder = folder(&[("unseen.json", &vectors.to_string())]);
+    run_folder(folder.path(), None, &[]).unwrap().files.remove(0)
+}
+
+fn reasons(report: &FileReport) -> Vec<String> {
+    report.failures.iter().map(|failure| format!("{}: {}", failure.id, failure.reason)).collect()
+}
+
+#[test]
+fn every_committed_vector_of_the_rules_passes() {
+    let report = run_folder(&committed_rules(), None, &[]).unwrap();
+    assert_eq!(report.failed, 0, "{}", report.to_text());
+    let counts: Vec<_> = report.files.iter().map(|file| (file.file.as_str(), file.passed)).collect();
+    let expected = [
+        ("alarm-scenarios.json", 19),
+        ("alarm-transitions.json", 38),
+        ("barrier-interlocks.json", 19),
+        ("wiegand.json", 11),
+    ];
+    assert_eq!(counts, expected);
+}
+
+#[test]
+fn several_folders_are_one_run_whose_files_are_told_apart() {
+    let (one, two) = (folder(&[("a.json", r#"{"schema": "new/1"}"#)]), folder(&[("a.json", "[1]")]));
+    let report = run_folders(&[one.path(), two.path()], None, &[]).unwrap();
+    let files: Vec<_> = report.files.iter().map(|file| file.file.clone()).collect();
+    assert_eq!(files, [one.path(), two.path()].map(|folder| folder.join("a.json").display().to_string()));
+    let empty = folder(&[]);
+    let message = run_folders(&[one.path(), empty.path()], None, &[]).unwrap_err().to_string();
+    assert!(message.starts_with(&empty.path().display().to_string()), "{message}");
+}
+
+#[test]
+fn an_alarm_scenario_that_ends_elsewhere_fails_at_its_event() {
+    let report = run_written(&json!({"schema": "alarm-scenarios/1", "alarm": [
+        {"id": "new-1", "events": ["on", "suppress", "ack", "unsuppress"], "states": ["UNACK", "DSUPR", "DSUPR", "UNACK"]},
+        {"id": "new-2", "latching": true, "events": ["on", "off"], "states": ["UNACK", "RTNUN"]},
+        {"id": "new-3", "events": ["on", "explode"], "states": ["UNACK", "NORM"]},
+        {"id": "new-4", "events": ["on", "ack"], "states": ["UNACK"]},
+        {"id": "new-5", "auto": "yes", "events": ["on"], "states": ["UNACK"]},
+    ]}));
+    assert_eq!((report.passed, report.failed), (1, 4));
+    let reasons = reasons(&report);
+    assert_eq!(reasons[0], "new-2: after event 2 (off) it is LATUN where RTNUN is right");
+    assert!(reasons[1].starts_with("new-3: \"explode\" is no event: there are condition_on, on, "), "{}", reasons[1]);
+    assert_eq!(reasons[2], "new-4: it has 2 events and 1 states: one state after each event");
+    assert_eq!(reasons[3], "new-5: auto is \"yes\", not true or false");
+}
+
+#[test]
+fn every_transition_with_another_end_fails() {
+    let report = run_changed("alarm-transitions.json", |vectors| {
+        for row in entries(vectors, "transitions") {
+            row["to"] = if row["to"] == "NORM" { json!("UNACK") } else { json!("NORM") };
+        }
+    });
+    assert_eq!((report.passed, report.failed), (0, 38));
+    let reasons = reasons(&report);
+    assert_eq!(reasons[4], "transitions[4]: UNACK after condition_off (latching) is LATUN where NORM is right");
+    assert_eq!(reasons[1], "transitions[1]: UNACK after ack is ACKED where NORM is right");
+}
+
+#[test]
+fn delays_count_at_the_listed_instants_alone() {
+    let timeline = |id, (on, off): (u32, u32), condition: Value, states: &str| {
+        let states: Vec<_> = states.split(' ').collect();
+        json!({"id": id, "step_s": 15, "for_s": on, "keep_firing_for_s": off, "condition": condition,
+               "state_after_eval": states})
+    };
+    let report = run_written(&json!({"schema": "alarm-scenarios/1", "prometheus": [
+        timeline("between", (20, 0), json!([1, 1, 0]), "pending pending inactive"),
+        timeline("missing", (30, 30), json!([1, null, 1, 1, 1, null, 0, null, null, 0, 0, 0]),
+            "pending pending pending firing firing firing firing firing firing firing inactive inactive"),
+        timeline("early", (30, 0), json!([1, 1, 1]), "pending firing firing"),
+        timeline("odd", (0, 0), json!([2]), "firing"),
+    ]}));
+    let reasons = reasons(&report);
+    assert_eq!(reasons.len(), 2, "{reasons:?}");
+    assert_eq!(reasons[0], "early: after evaluation 2 (at 15 s) it is pending where \"firing\" is right");
+    assert_eq!(reasons[1], "odd: condition 1 is 2, not 0 or 1");
+}
+
+#[test]
+fn a_flood_begins_and_ends_on_the_grid_in_files_never_seen() {
+    let burst: Vec<_> = (0..11).map(|second| 600 - second).collect();
+    let report = run_written(&json!({"schema": "alarm-scenarios/1", "flood": [
+        {"id": "unsorted", "alarm_times_s": burst, "flood_events": [["start", 600], ["end", 1200.0]]},
+        {"id": "after", "alarm_times_s": vec![600.5; 11], "flood_events": [["start", 660], ["end", 1260]]},
+        {"id": "at-zero", "alarm_times_s": vec![0; 11], "flood_events": [["start", 0], ["end", 600]]},
+        {"id": "none", "alarm_times_s": [], "flood_events": []},
+        {"id": "wrong", "alarm_times_s": [1], "flood_events": [["start", 60]]},
+        {"id": "early", "alarm_times_s": [-1], "flood_events": []},
+    ]}));
+    assert_eq!(
+        reasons(&report),
+        [
+            "wrong: flood_events are [] where [[\"start\",60]] is right",
+            "early: -1 in alarm_times_s is no number of seconds"
+        ]
+    );
+}
+
+#[test]
+fn an_interlock_that_is_judged_otherwise_fails_with_what_differs() {
+    let report = run_written(&json!({"schema": "barrier-interlock/1", "cases": [
+        {"id": "new-1", "command": "close", "inputs": {"close_limit": true},
+         "expect": {"decision": "noop", "reason": "already_closed", "pulses": []}},
+        {"id": "new-2", "command": "close", "inputs": {"loop_under_boom": true}, "override": true,
+         "expect": {"decision": "accept", "reason": "", "pulses": ["close"]}},
+        {"id": "new-3", "command": "close", "inputs": {"trailer": true}, "expect": {"decision": "refuse"}},
+        {"id": "new-4", "command": "close", "inputs": {}, "expect": {}},
+    ]}));
+    assert_eq!((report.passed, report.failed), (1, 3));
+    let reasons = reasons(&report);
+    assert_eq!(
+        reasons[0],
+        "new-2: decision is \"refuse\" where \"accept\" is right; pulses is [] where [\"close\"] is right; \
+         reason is \"vehicle_under_boom\" where \"\" is right"
+    );
+    assert!(reasons[1].starts_with("new-3: inputs: unknown field `trailer`"), "{}", reasons[1]);
+    assert_eq!(reasons[2], "new-4: the vector has no text decision");
+}
+
+#[test]
+fn a_card_that_is_another_or_none_fails() {
+    let report = run_changed("wiegand.json", |vectors| {
+        for vector in entries(vectors, "vectors") {
+            match vector["expect"].as_str() {
+                Some("ok") => vector["decoded"]["card"] = json!(7),
+                _ => vector["expect"] = json!("ok"),
+            }
+        }
+    });
+    assert_eq!((report.passed, report.failed), (0, 11));
+    let card = |bits: &str, format: &str| {
+        json!({"id": "x", "format": format, "bits": bits, "left_aligned_hex": "BDD93740", "expect": "ok",
+               "decoded": {"card": 45678, "facility": 123}})
+    };
+    let bits = "10111101110110010011011101";
+    let other = "10111101110110010011011111";
+    let report = run_written(&json!({"schema": "wiegand/1", "vectors": [
+        card(bits, "H10301-26"), card(other, "H10301-26"), card(bits, "H1"),
+    ]}));
+    assert_eq!(
+        reasons(&report),
+        [
+            format!("x: left_aligned_hex is read as {bits} where {other} is right"),
+            "x: there is no format \"H1\"; there are H10301-26, H10306-34, H10302-37, H10304-37".to_owned(),
+        ]
+    );
+}
+
 /// Exit code, standard output and standard error of `gatehouse-hil vectors`.
 fn command(arguments: &[&str]) -> (Option<i32>, String, String) {
     let program = env!("CARGO_BIN_EXE_gatehouse-hil");
@@ -260,6 +433,10 @@ fn the_exit_code_says_whether_all_passed_any_failed_or_none_could_run() {
     let (code, out, err) = command(&[committed().to_str().unwrap()]);
     assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
     assert!(out.ends_with("228 passed, 0 failed, in 6 files\n"), "{out}");
+
+    let (code, out, err) = command(&[committed().to_str().unwrap(), committed_rules().to_str().unwrap()]);
+    assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
+    assert!(out.ends_with("315 passed, 0 failed, in 10 files\n"), "{out}");
 
     let failing = folder(&[("a.json", r#"{"schema": "new/1", "cases": [{}, {}]}"#)]);
     let (code, out, _) = command(&[failing.path().to_str().unwrap(), "--json"]);

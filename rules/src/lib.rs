@@ -11,6 +11,7 @@ pub mod alarm;
 pub mod catalog;
 pub mod command;
 pub mod effect;
+pub mod engine;
 pub mod expr;
 pub mod gate;
 pub mod instant;
@@ -22,4 +23,5 @@ pub mod words;
 
 pub use catalog::{Catalog, CatalogDevice, CatalogPoint, PointRef};
 pub use effect::{Act, ActId, ActResult, Effect, Effects};
+pub use engine::Engine;
 pub use instant::Instant;

@@ -234,7 +234,7 @@ pub enum Mode {
 
 impl Mode {
     /// The name in rules, events and the API.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Mode::Online => "online",
             Mode::Degraded => "degraded",

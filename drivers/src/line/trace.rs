@@ -1,6 +1,7 @@
 //! A ring of the last frames, for the person with the laptop.
 
 use std::collections::VecDeque;
+use std::fmt;
 
 use gatehouse_core::{DeviceIx, Mono, Reject};
 
@@ -60,6 +61,31 @@ impl TraceFrame {
     /// The first bytes of the frame, at most [`FRAME_BYTES`].
     pub fn bytes(&self) -> &[u8] {
         &self.head[..self.length.min(FRAME_BYTES)]
+    }
+}
+
+impl fmt::Display for TraceFrame {
+    /// Writes the way, the verdict and the bytes: `sent request 01 03 00 00 00 02 c4 0b`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let way = match self.direction {
+            Direction::Sent => "sent",
+            Direction::Received => "received",
+        };
+        write!(f, "{way} ")?;
+        match self.verdict {
+            Verdict::Request => f.write_str("request")?,
+            Verdict::Reply => f.write_str("reply")?,
+            Verdict::Exception(code) => write!(f, "exception {code}")?,
+            Verdict::Rejected(why) => write!(f, "rejected {why:?}")?,
+            Verdict::Late => f.write_str("late")?,
+            Verdict::Early => f.write_str("early")?,
+            Verdict::Stray => f.write_str("stray")?,
+            Verdict::TimedOut => f.write_str("timed out")?,
+        }
+        for byte in self.bytes() {
+            write!(f, " {byte:02x}")?;
+        }
+        if self.length > self.bytes().len() { write!(f, " … {} bytes", self.length) } else { Ok(()) }
     }
 }
 

@@ -52,3 +52,15 @@ pub const UNUSED: &str = "gatehouse::config::unused";
 pub const BAD_PROFILE: &str = "gatehouse::config::bad_profile";
 /// An address that the device's limits say must not be read.
 pub const FORBIDDEN_ADDRESS: &str = "gatehouse::config::forbidden_address";
+/// A device that is not in the file.
+pub const UNKNOWN_DEVICE: &str = "gatehouse::config::unknown_device";
+/// A rule that nothing reaches.
+pub const UNREACHABLE: &str = "gatehouse::config::unreachable";
+/// A rule that, once raised, can never clear.
+pub const NEVER_CLEARS: &str = "gatehouse::config::never_clears";
+/// Rules that do not fit together.
+pub const BAD_RULE: &str = "gatehouse::config::bad_rule";
+/// A gate that cannot work as it is described.
+pub const BAD_GATE: &str = "gatehouse::config::bad_gate";
+/// A sensor of a gate that is read too rarely.
+pub const SLOW_SENSOR: &str = "gatehouse::config::slow_sensor";

@@ -74,7 +74,7 @@ pub fn check(file: &str, text: &str, base: &Path, library: &Library) -> Result<L
     }
     let mut library = library.clone();
     let mut others = profiles(&mut sink, root.get_ref(), base, &mut library);
-    let site = read::site(&mut Context { base, library: &library, sink: &mut sink }, root.get_ref());
+    let site = read::site(&mut Context { base, library: &library, sink: &mut sink }, root.get_ref(), &mut others);
     if !syntax.is_empty() {
         sink.keep_what_syntax_allows();
     }

@@ -42,6 +42,8 @@ pub struct Site {
     pub buses: Vec<Bus>,
     /// Devices, in the order of the file; [`DeviceIx`] counts here.
     pub devices: Vec<Arc<Device>>,
+    /// What is decided on the box, and how.
+    pub rules: Arc<gatehouse_rules::engine::Setup>,
 }
 
 /// The unix socket of the API.

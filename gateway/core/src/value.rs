@@ -161,7 +161,37 @@ impl fmt::Display for Value {
     }
 }
 
+/// Why a text is no value of a kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidValue {
+    /// The point is a switch.
+    #[error("not a switch position: use on or off")]
+    Switch,
+    /// The point is a number.
+    #[error(transparent)]
+    Number(#[from] InvalidDecimal),
+}
+
 impl Value {
+    /// Reads what a person typed for a point of this kind: `on`, `12.5`, ...
+    ///
+    /// # Errors
+    /// [`InvalidValue`] says what would do.
+    pub fn parse(kind: Kind, text: &str) -> Result<Value, InvalidValue> {
+        let text = text.trim();
+        match kind {
+            Kind::Bool => match text.to_ascii_lowercase().as_str() {
+                "1" | "on" | "true" => Ok(Value::Bool(true)),
+                "0" | "off" | "false" => Ok(Value::Bool(false)),
+                _ => Err(InvalidValue::Switch),
+            },
+            Kind::Text => Ok(Value::Text(text.into())),
+            Kind::Decimal { .. } | Kind::FreeDecimal | Kind::F32 | Kind::F64 => {
+                Ok(Value::Decimal(Decimal::parse(text)?))
+            }
+        }
+    }
+
     /// The value as an exact decimal: floats by their shortest round-trip digits. `None` for flags and text, and for
     /// floats beyond the range of [`Decimal`].
     pub fn to_decimal(&self) -> Option<Decimal> {

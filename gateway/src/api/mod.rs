@@ -41,6 +41,22 @@ pub enum Request {
         /// Who asks, for the audit trail.
         issuer: String,
     },
+    /// What is decided on the box: alarms, tickets, gates, access; one of them as a document.
+    Decided(Part),
+    /// A command as JSON, from an operator.
+    Command {
+        /// The message, as it would come over MQTT.
+        body: Vec<u8>,
+        /// The user who asks.
+        uid: u32,
+    },
+    /// A credential that was shown at a reader, or seen by a camera.
+    Present {
+        /// The reader's id.
+        reader: String,
+        /// What was shown, as JSON.
+        body: Vec<u8>,
+    },
     /// [`doc::Spool`].
     Spool,
     /// Loads the site file anew.
@@ -52,6 +68,21 @@ pub enum Request {
     Metrics,
     /// [`doc::Health`].
     Health,
+}
+
+/// A part of what is decided on the box.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// Alarms that are not at rest.
+    Alarms,
+    /// Tickets, the open ones first.
+    Tickets,
+    /// Gates with their states.
+    Gates,
+    /// Credentials held, occupancy, lock-outs: no credential itself.
+    Access,
+    /// The mode, rules and their versions.
+    Mode,
 }
 
 /// An answer: a JSON document, or text for metrics.

@@ -21,7 +21,7 @@ use tokio::net::{TcpListener, UnixListener};
 const REBIND: Duration = Duration::from_secs(10);
 
 use super::guard::Guarded;
-use super::{Answer, Desk, Refusal, Request};
+use super::{Answer, Desk, Part, Refusal, Request};
 
 /// The user at the other end of the socket.
 #[derive(Debug, Clone, Copy)]
@@ -43,10 +43,10 @@ struct Api {
 
 impl Api {
     /// Who the peer is, if it may change things.
-    fn operator(&self, peer: Peer) -> Result<String, Refusal> {
+    fn operator(&self, peer: Peer) -> Result<u32, Refusal> {
         let own = rustix::process::geteuid().as_raw();
         match peer.uid {
-            Some(uid) if uid == 0 || uid == own || self.operators.contains(&uid) => Ok(format!("uid:{uid}")),
+            Some(uid) if uid == 0 || uid == own || self.operators.contains(&uid) => Ok(uid),
             Some(uid) => Err(Refusal::new(
                 403,
                 "not_permitted",
@@ -95,6 +95,13 @@ pub async fn serve_api(listener: UnixListener, desk: Desk, operators: Vec<u32>) 
         .route("/api/v1/devices/{device}/read", post(read))
         .route("/api/v1/devices/{device}/identify", post(identify))
         .route("/api/v1/devices/{device}/write", post(write))
+        .route("/api/v1/alarms", get(|State(api): State<Api>| decided(api, Part::Alarms)))
+        .route("/api/v1/tickets", get(|State(api): State<Api>| decided(api, Part::Tickets)))
+        .route("/api/v1/gates", get(|State(api): State<Api>| decided(api, Part::Gates)))
+        .route("/api/v1/access", get(|State(api): State<Api>| decided(api, Part::Access)))
+        .route("/api/v1/mode", get(|State(api): State<Api>| decided(api, Part::Mode)))
+        .route("/api/v1/commands", post(command))
+        .route("/api/v1/readers/{reader}/present", post(present))
         .route("/api/v1/reload", post(reload))
         .fallback(|| async { refuse(&Refusal::new(404, "unknown_path", "no such path under /api/v1")) })
         .with_state(api);
@@ -176,9 +183,9 @@ async fn write(
     UrlPath(device): UrlPath<String>,
     body: Bytes,
 ) -> Response {
-    let request = api.operator(peer).and_then(|issuer| {
+    let request = api.operator(peer).and_then(|uid| {
         let body = parse::<WriteBody>(&body)?;
-        Ok(Request::Write { device, point: body.point, value: body.value, issuer })
+        Ok(Request::Write { device, point: body.point, value: body.value, issuer: format!("uid:{uid}") })
     });
     match request {
         Ok(request) => answer(&api.desk, request).await,
@@ -188,7 +195,30 @@ async fn write(
 
 async fn reload(State(api): State<Api>, ConnectInfo(peer): ConnectInfo<Peer>) -> Response {
     match api.operator(peer) {
-        Ok(issuer) => answer(&api.desk, Request::Reload { issuer }).await,
+        Ok(uid) => answer(&api.desk, Request::Reload { issuer: format!("uid:{uid}") }).await,
+        Err(refusal) => refuse(&refusal),
+    }
+}
+
+async fn decided(api: Api, part: Part) -> Response {
+    answer(&api.desk, Request::Decided(part)).await
+}
+
+async fn command(State(api): State<Api>, ConnectInfo(peer): ConnectInfo<Peer>, body: Bytes) -> Response {
+    match api.operator(peer) {
+        Ok(uid) => answer(&api.desk, Request::Command { body: body.into(), uid }).await,
+        Err(refusal) => refuse(&refusal),
+    }
+}
+
+async fn present(
+    State(api): State<Api>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    UrlPath(reader): UrlPath<String>,
+    body: Bytes,
+) -> Response {
+    match api.operator(peer) {
+        Ok(_) => answer(&api.desk, Request::Present { reader, body: body.into() }).await,
         Err(refusal) => refuse(&refusal),
     }
 }
@@ -254,7 +284,7 @@ mod tests {
         let api = Api { desk, operators: [1234].into() };
         let own = rustix::process::geteuid().as_raw();
         for uid in [0, own, 1234] {
-            assert_eq!(api.operator(Peer { uid: Some(uid) }).unwrap(), format!("uid:{uid}"));
+            assert_eq!(api.operator(Peer { uid: Some(uid) }).unwrap(), uid);
         }
         let refusal = api.operator(Peer { uid: Some(4321) }).unwrap_err();
         assert_eq!((refusal.status, refusal.code.as_str()), (403, "not_permitted"));

@@ -1,6 +1,8 @@
 //! The command line: one file per command; each prints its data on stdout and its troubles on stderr.
 
 mod check;
+mod command;
+mod decided;
 mod generate;
 mod identify;
 mod plan;
@@ -64,6 +66,16 @@ enum Command {
     Identify(identify::Args),
     /// Writes a point and reads it back: through the running daemon, or directly when none runs.
     Write(write::Args),
+    /// Has a gate, an alarm, a ticket or a device act: through the running daemon, with an honest outcome.
+    Command(command::Args),
+    /// Lists the alarms of the running daemon that are not at rest.
+    Alarms(decided::Args),
+    /// Lists the tickets of the running daemon.
+    Tickets(decided::Args),
+    /// Lists the barriers and doors of the running daemon, and their states.
+    Gates(decided::Args),
+    /// Shows whether the running daemon counts as cut off from the core.
+    Mode(decided::Args),
     /// Shows what the running daemon does.
     Status(status::StatusArgs),
     /// Shows what the running daemon holds for the core: how much, how old, how much room.
@@ -99,6 +111,11 @@ pub fn main() -> ExitCode {
         Command::Read(args) => read::run(&args, &mut out),
         Command::Identify(args) => identify::run(&args, &mut out),
         Command::Write(args) => write::run(&args, &mut out),
+        Command::Command(args) => command::run(&args, &mut out),
+        Command::Alarms(args) => decided::run(&decided::ALARMS, &args, &mut out),
+        Command::Tickets(args) => decided::run(&decided::TICKETS, &args, &mut out),
+        Command::Gates(args) => decided::run(&decided::GATES, &args, &mut out),
+        Command::Mode(args) => decided::mode(&args, &mut out),
         Command::Status(args) => status::status(&args, &mut out),
         Command::Spool(args) => status::spool(&args, &mut out),
         Command::Reload(args) => status::reload(&args, &mut out),

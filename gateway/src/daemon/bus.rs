@@ -62,10 +62,36 @@ impl BusHandle {
     /// # Errors
     /// The command, when too many wait already.
     pub fn send(&self, command: Command) -> Result<(), Command> {
-        self.commands.try_send(command).map_err(|e| match e {
-            mpsc::error::TrySendError::Full(command) | mpsc::error::TrySendError::Closed(command) => command,
-        })
+        put(&self.commands, command)
     }
+
+    /// The command lane, for whoever must not keep the bus alive.
+    pub fn commands(&self) -> CommandSender {
+        CommandSender(self.commands.downgrade())
+    }
+}
+
+/// The way to a bus's command lane that does not keep the bus from ending.
+#[derive(Debug, Clone)]
+pub struct CommandSender(mpsc::WeakSender<Command>);
+
+impl CommandSender {
+    /// Puts a command in the lane that goes next.
+    ///
+    /// # Errors
+    /// The command, when too many wait already or the bus has ended.
+    pub fn send(&self, command: Command) -> Result<(), Command> {
+        match self.0.upgrade() {
+            Some(sender) => put(&sender, command),
+            None => Err(command),
+        }
+    }
+}
+
+fn put(sender: &mpsc::Sender<Command>, command: Command) -> Result<(), Command> {
+    sender.try_send(command).map_err(|e| match e {
+        mpsc::error::TrySendError::Full(command) | mpsc::error::TrySendError::Closed(command) => command,
+    })
 }
 
 /// Starts the task of a bus on the present local set. A serial port is only listened to until `quiet_until`, so that a

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use gatehouse_config::Device;
-use gatehouse_core::{Decimal, Kind, Mono, Name, NoData, PointIx, PointReading, Reading, Schema, Value};
+use gatehouse_core::{DeviceIx, Kind, Mono, Name, NoData, PointIx, PointReading, Reading, Schema, Value};
 use gatehouse_rules::report::Reporter;
 
 use crate::api::{Refusal, doc};
@@ -13,6 +13,8 @@ use crate::api::{Refusal, doc};
 pub struct DeviceRuntime {
     /// What the site file says of it.
     pub config: Arc<Device>,
+    /// Its place in the site file.
+    pub place: DeviceIx,
     /// The id of its bus.
     pub bus: Name,
     /// What its stored values mean.
@@ -27,12 +29,22 @@ pub struct DeviceRuntime {
 
 impl DeviceRuntime {
     /// A device of which nothing is known yet.
-    pub fn new(config: Arc<Device>, bus: Name) -> Self {
+    pub fn new((place, config): (DeviceIx, Arc<Device>), bus: Name) -> Self {
         let schema = config.schema();
         let policies: Vec<_> = config.points.iter().map(|p| p.report).collect();
         let plain = config.points.iter().all(|p| !p.billing && p.report == gatehouse_rules::report::Policy::Always);
         let latest = config.points.iter().map(|_| None).collect();
-        DeviceRuntime { config, bus, schema, samples: 0, state: None, reporter: Reporter::new(policies), latest, plain }
+        DeviceRuntime {
+            config,
+            place,
+            bus,
+            schema,
+            samples: 0,
+            state: None,
+            reporter: Reporter::new(policies),
+            latest,
+            plain,
+        }
     }
 
     /// Takes over what is known from the same device before a reload, point by point.
@@ -99,6 +111,20 @@ impl DeviceRuntime {
             reason: reason.map(|r| r.to_string()),
             samples: self.samples,
         }
+    }
+
+    /// Whether the device answers; `None` before it is known.
+    pub fn online(&self) -> Option<bool> {
+        self.state.map(|(online, ..)| online)
+    }
+
+    /// The latest readings, and when they were taken.
+    pub fn latest(&self) -> impl Iterator<Item = (Mono, PointReading)> {
+        let points = (0u16..).map(PointIx).zip(&self.latest);
+        points.filter_map(|(point, reading)| {
+            let reading = reading.as_ref()?;
+            Some((reading.at, PointReading { point, value: reading.value.clone() }))
+        })
     }
 
     /// True while the device is known to be silent.
@@ -175,22 +201,13 @@ pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
 /// # Errors
 /// A refusal that says what would do.
 pub fn parse_value(kind: Kind, text: &str) -> Result<Value, Refusal> {
-    let text = text.trim();
-    match kind {
-        Kind::Bool => match text.to_ascii_lowercase().as_str() {
-            "1" | "on" | "true" => Ok(Value::Bool(true)),
-            "0" | "off" | "false" => Ok(Value::Bool(false)),
-            _ => Err(Refusal::new(400, "bad_value", format!("{text:?} is not a switch position: use on or off"))),
-        },
-        Kind::Text => Ok(Value::Text(text.into())),
-        Kind::Decimal { .. } | Kind::FreeDecimal | Kind::F32 | Kind::F64 => Decimal::parse(text)
-            .map(Value::Decimal)
-            .map_err(|e| Refusal::new(400, "bad_value", format!("{text:?}: {e}"))),
-    }
+    Value::parse(kind, text).map_err(|why| Refusal::new(400, "bad_value", format!("{text:?}: {why}")))
 }
 
 #[cfg(test)]
 mod tests {
+    use gatehouse_core::Decimal;
+
     use super::*;
 
     #[test]
@@ -200,7 +217,7 @@ mod tests {
         let decimal = Value::Decimal(Decimal { mantissa: 125, exponent: -1 });
         assert_eq!(parse_value(Kind::F32, " 12.5 ").unwrap(), decimal);
         let refusal = parse_value(Kind::Bool, "open").unwrap_err();
-        assert_eq!(refusal.message, "\"open\" is not a switch position: use on or off");
+        assert_eq!(refusal.message, "\"open\": not a switch position: use on or off");
         assert_eq!(parse_value(Kind::F32, "12,5").unwrap_err().code, "bad_value");
     }
 

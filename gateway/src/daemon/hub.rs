@@ -9,14 +9,16 @@ use std::sync::Arc;
 
 use gatehouse_core::{DeviceIx, Event, Lane, Mono, NoData, PointReading, Schema};
 use gatehouse_drivers::line::{CommandResult, Output};
+use gatehouse_rules::Engine;
 use gatehouse_store::{Batch, CommitTicket, Store, StoreError};
-use gatehouse_uplink::UplinkHandle;
+use gatehouse_uplink::{MessageId, UplinkHandle};
 use serde_json::json;
 use tokio::sync::{Notify, oneshot};
 
 use super::bus::Sink;
 use super::clock::Clock;
 use super::device::DeviceRuntime;
+use super::effector::Effector;
 
 /// Who waits for a command's result.
 type Waiting = oneshot::Sender<(Mono, CommandResult)>;
@@ -35,13 +37,20 @@ pub struct Hub {
     sorted: RefCell<[Vec<PointReading>; 2]>,
     refused: Cell<u64>,
     store_failing: Cell<bool>,
-    store_wake: Arc<Notify>,
+    pub(super) store_wake: Arc<Notify>,
     store_armed: Cell<Mono>,
+    /// Who waits at the socket for the outcome of a command, by its id.
+    pub(super) askers: RefCell<BTreeMap<String, oneshot::Sender<gatehouse_rules::command::Outcome>>>,
+    pub(super) engine: RefCell<Engine>,
+    pub(super) effector: RefCell<Effector>,
+    runs: Cell<u32>,
+    pub(super) engine_armed: Cell<Mono>,
 }
 
 impl Hub {
-    /// A hub without devices. `store_wake` tells the main loop that the store has something to do or to say.
-    pub fn new(clock: Rc<Clock>, store: Rc<RefCell<Store>>, store_wake: Arc<Notify>) -> Self {
+    /// A hub without devices. `store_wake` tells the main loop that the store or the engine has something to do or to
+    /// say.
+    pub fn new(clock: Rc<Clock>, store: Rc<RefCell<Store>>, engine: Engine, store_wake: Arc<Notify>) -> Self {
         Hub {
             clock,
             store,
@@ -55,6 +64,11 @@ impl Hub {
             store_failing: Cell::new(false),
             store_wake,
             store_armed: Cell::new(Mono(0)),
+            askers: RefCell::new(BTreeMap::new()),
+            engine: RefCell::new(engine),
+            effector: RefCell::default(),
+            runs: Cell::new(0),
+            engine_armed: Cell::new(Mono(0)),
         }
     }
 
@@ -88,10 +102,21 @@ impl Hub {
 
     /// A fresh id for a command to this device, and where its result will come.
     pub fn expect_command(&self, device: DeviceIx) -> (u64, oneshot::Receiver<(Mono, CommandResult)>) {
-        let id = self.next_command.replace(self.next_command.get() + 1);
+        let id = self.next_number();
         let (sender, receiver) = oneshot::channel();
         self.waiting.borrow_mut().insert(id, (device, sender));
         (id, receiver)
+    }
+
+    /// Counts the engines of this daemon.
+    pub(super) fn next_run(&self) -> u32 {
+        self.runs.set(self.runs.get() + 1);
+        self.runs.get()
+    }
+
+    /// A number for a command that no other one has.
+    pub(super) fn next_number(&self) -> u64 {
+        self.next_command.replace(self.next_command.get() + 1)
     }
 
     /// Forgets a command that was never sent.
@@ -105,6 +130,20 @@ impl Hub {
         let batch = Batch { state: Vec::new(), events: vec![(Lane::Audit, self.clock.now(), event)] };
         let committed = self.store.borrow_mut().commit(batch);
         committed.inspect_err(|e| self.store_failed(e)).ok()
+    }
+
+    /// Acknowledges a message of the core to the broker.
+    pub(super) fn settle_message(&self, id: MessageId) {
+        if let Some(uplink) = &*self.uplink.borrow() {
+            uplink.settle(id);
+        }
+    }
+
+    /// Tells the core whether the box counts as cut off.
+    pub(super) fn tell_mode(&self, mode: &'static str) {
+        if let Some(uplink) = &*self.uplink.borrow() {
+            uplink.set_mode(mode);
+        }
     }
 
     /// Wakes the uplink for what the store made ready.
@@ -156,7 +195,7 @@ impl Hub {
         }
     }
 
-    fn store_failed(&self, error: &StoreError) {
+    pub(super) fn store_failed(&self, error: &StoreError) {
         if matches!(error, StoreError::TooLarge { .. }) {
             tracing::error!(error = %error, "an event is too large for the journal and is left out");
         } else if !self.store_failing.replace(true) {
@@ -199,12 +238,20 @@ impl Sink for Hub {
         match output {
             Output::Sample { device, at, readings, .. } => {
                 self.sample(device, at, &readings);
+                if let Some(place) = self.with(device, |device| device.place) {
+                    self.decide(|engine, now| engine.handle_sample(now, place, at, &readings));
+                }
                 Some(readings)
             }
             Output::DeviceState { device, at, online, reason } => {
                 self.device_state(device, at, online, reason);
+                let why = reason.map(|reason| reason.to_string()).unwrap_or_default();
+                if let Some(place) = self.with(device, |device| device.place) {
+                    self.decide(|engine, now| engine.handle_device_state(now, place, online, &why));
+                }
                 None
             }
+            Output::CommandDone { id, result, .. } if self.act_done(id, &result) => None,
             Output::CommandDone { id, at, result } => {
                 let waiting = self.waiting.borrow_mut().remove(&id);
                 if let Some((_, waiting)) = waiting {
@@ -248,9 +295,10 @@ billing = ["import_energy"]
         let clock = Rc::new(Clock::open());
         let settings = gatehouse_store::Settings::new(dir.join("data"), dir.join("tail"));
         let (store, _) = Store::open(settings, clock.now(), Arc::new(|| {})).unwrap();
-        let hub = Hub::new(clock, Rc::new(RefCell::new(store)), Arc::new(Notify::new()));
         let site = gatehouse_config::check("site.toml", SITE, dir, &Library::new()).unwrap().site;
-        let device = DeviceRuntime::new(site.devices[0].clone(), site.buses[0].id.clone());
+        let engine = Engine::new(&site.rules, 0).unwrap();
+        let hub = Hub::new(clock, Rc::new(RefCell::new(store)), engine, Arc::new(Notify::new()));
+        let device = DeviceRuntime::new((DeviceIx(0), site.devices[0].clone()), site.buses[0].id.clone());
         let ix = hub.add(device);
         (hub, ix)
     }

@@ -3,12 +3,18 @@
 //! [`run`] starts everything and holds the main loop; [`bus`] runs one bus; [`hub`] turns its output into records;
 //! [`reload`] applies a changed site file; [`report`] answers what people and metrics ask.
 
+pub mod box_io;
 pub mod bus;
 pub mod clock;
 pub mod command;
+pub mod decide;
+pub mod decided;
 pub mod device;
 pub mod direct;
+pub mod effector;
+pub mod health;
 pub mod hub;
+mod inbox;
 pub mod lines;
 pub mod log;
 pub mod memory;
@@ -19,6 +25,7 @@ pub mod reload;
 pub mod report;
 pub mod rtc;
 pub mod run;
+pub mod setup;
 pub mod systemd;
 pub mod timer;
 

@@ -48,6 +48,10 @@ impl Daemon {
         }
         let before = std::mem::replace(&mut self.site, Rc::new(new));
         self.change_buses(&before, &diff);
+        self.set_routes();
+        if before.rules != self.site.rules {
+            self.change_rules();
+        }
         self.change_uplink(&before, &diff);
         let (kept, changed) = (diff.unchanged.len(), diff.changed.len());
         let (added, removed) = (diff.added.len(), diff.removed.len());
@@ -117,14 +121,33 @@ impl Daemon {
     /// Only titles, labels and the like may differ: the line and its task go on.
     fn keep_bus(&self, position: usize, runtime: BusRuntime) -> BusRuntime {
         let Some(bus) = self.site.buses.get(position) else { return runtime };
-        for (ix, (_, config)) in runtime.devices.iter().zip(self.site.devices_on(position)) {
+        for (ix, (place, config)) in runtime.devices.iter().zip(self.site.devices_on(position)) {
             self.hub.with(*ix, |device| {
-                let mut next = DeviceRuntime::new(config.clone(), bus.id.clone());
+                let mut next = DeviceRuntime::new((place, config.clone()), bus.id.clone());
                 next.inherit(device);
                 *device = next;
             });
         }
         runtime
+    }
+
+    /// Begins anew with the engine, which goes on from what it kept, and tells it what is known already.
+    fn change_rules(&self) {
+        let mut engine = super::setup::engine(&self.site, &self.hub.store.borrow(), self.hub.next_run());
+        let now = self.hub.clock.now();
+        engine.handle_start(now);
+        engine.handle_link(now, self.link_up);
+        for ix in self.buses.iter().flat_map(|bus| &bus.devices) {
+            self.hub.with(*ix, |device| {
+                if let Some(online) = device.online() {
+                    engine.handle_device_state(now, device.place, online, "");
+                }
+                for (at, reading) in device.latest() {
+                    engine.handle_sample(now, device.place, at, &[reading]);
+                }
+            });
+        }
+        self.hub.replace_engine(engine);
     }
 
     fn change_uplink(&mut self, before: &Site, diff: &SiteDiff) {

@@ -9,6 +9,7 @@ use gatehouse_config::{Device, Site};
 use gatehouse_core::driver::Action;
 use gatehouse_core::{DeviceIx, Kind, Mono, Wall};
 use gatehouse_drivers::line::{Command, CommandResult};
+use gatehouse_rules::command::Source;
 use gatehouse_store::{LaneStatus, TroubleKind};
 use gatehouse_uplink::{DeviceEntry, InventorySource, LinkState, PointEntry, SiteEntry};
 use serde_json::json;
@@ -36,6 +37,11 @@ impl Daemon {
             Request::Reload { issuer } => {
                 self.reload(&issuer).map(|message| Answer::Json(json!({ "message": message })))
             }
+            Request::Decided(part) => Ok(Answer::Json(self.decided(part))),
+            Request::Command { body, uid } => return self.command(&body, uid, reply),
+            Request::Present { reader, .. } => {
+                Err(Refusal::new(404, "unknown_reader", format!("the site has no reader {reader:?}")))
+            }
             Request::Read { device, points } => return self.read(&device, &points, reply),
             Request::Identify(device) => return self.identify(&device, reply),
             Request::Write { device, point, value, issuer } => {
@@ -44,6 +50,19 @@ impl Daemon {
         };
         // A client that has gone needs no answer.
         let _ = reply.send(answer);
+    }
+
+    fn command(&self, body: &[u8], uid: u32, reply: Reply) {
+        let outcome = self.hub.command(Source::Socket { uid }, false, body);
+        tokio::task::spawn_local(async move {
+            let answer = outcome.await.map_err(|_| stopped()).map(|outcome| {
+                Answer::Json(json!({
+                    "outcome": outcome.as_str(), "reason": outcome.reason(), "detail": outcome.detail(),
+                    "read_back": outcome.read_back(),
+                }))
+            });
+            let _ = reply.send(answer);
+        });
     }
 
     fn read(&self, id: &str, names: &[String], reply: Reply) {
@@ -82,7 +101,13 @@ impl Daemon {
 
     fn write(&self, id: &str, point: &str, value: &str, issuer: String, reply: Reply) {
         let begun = self.locate(id).and_then(|(bus, ix, config)| {
-            let (_, action) = write_action(&config, point, value)?;
+            let (written, action) = write_action(&config, point, value)?;
+            let place = self.hub.with(ix, |device| device.place).unwrap_or(ix);
+            let at = gatehouse_rules::PointRef { device: place, point: written };
+            if let Some(owner) = self.hub.look(|engine| engine.reserved(at).map(str::to_owned)) {
+                let text = format!("{id} {point} belongs to {owner}: use `gatehouse command`, which asks that");
+                return Err(Refusal::new(409, "reserved", text));
+            }
             let done = self.send(bus, ix, action)?;
             Ok((config, done))
         });

@@ -9,6 +9,9 @@ use std::time::Duration;
 
 use gatehouse_config::Site;
 use gatehouse_core::{DeviceIx, Lane, Mono, Trust, Wall};
+use gatehouse_rules::Engine;
+use gatehouse_rules::mode::Backlog;
+use gatehouse_rules::words::Mode;
 use gatehouse_store::{Batch, CommitTicket, LastStop, OpenReport, Store, StoreEvent};
 use gatehouse_uplink::{BudgetUse, UplinkEvent, UplinkHandle};
 use sd_notify::NotifyState;
@@ -20,6 +23,7 @@ use tokio::time::Instant;
 use super::bus::{self, BusHandle};
 use super::clock::{self, Clock, Offer, Source};
 use super::device::DeviceRuntime;
+use super::effector::Route;
 use super::hub::Hub;
 use super::outbox::StoreOutbox;
 use super::report::SiteInventory;
@@ -39,6 +43,10 @@ const BUDGET_KEY: &[u8] = b"uplink/budget";
 const KNOWN_PAST_KEY: &[u8] = b"clock/known-past";
 /// How often that is renewed: it only has to tell which certificates have surely expired.
 const KEEP_KNOWN_PAST: Duration = Duration::from_secs(6 * 3600);
+/// How often the box's disk, memory and temperature are looked at.
+const SEE_HEALTH: Duration = Duration::from_secs(60);
+/// A port that is gone for less is being opened again.
+const PORT_GRACE: Duration = Duration::from_secs(5);
 /// Bus load is measured over this time.
 const LOAD_WINDOW: Duration = Duration::from_secs(60);
 
@@ -87,6 +95,9 @@ pub struct Daemon {
     pub link_up: bool,
     /// Why `/metrics` and `/health` are not served, if they are to be.
     pub http_trouble: Arc<Mutex<Option<String>>>,
+    health_seen: Mono,
+    /// The newest number of each lane when the link came up: what is older and not taken yet is owed.
+    owed_up_to: [u64; Lane::ALL.len()],
     budget_kept: (Mono, BudgetUse),
     durable: Option<CommitTicket>,
     known_past_kept: Mono,
@@ -146,8 +157,9 @@ async fn start(path: &Path, site: Site) -> anyhow::Result<(Daemon, Inputs)> {
     let waker = store_wake.clone();
     let (store, opened) = Store::open(site.store.clone(), clock.now(), Arc::new(move || waker.notify_one()))
         .map_err(|e| Failure::error(exit::STORE, e.to_string()))?;
+    let engine = super::setup::engine(&site, &store, 0);
     let store = Rc::new(RefCell::new(store));
-    let hub = Rc::new(Hub::new(clock, store, store_wake.clone()));
+    let hub = Rc::new(Hub::new(clock, store, engine, store_wake.clone()));
     tell_opened(&hub, &opened);
 
     let mut daemon = Daemon {
@@ -159,6 +171,8 @@ async fn start(path: &Path, site: Site) -> anyhow::Result<(Daemon, Inputs)> {
         started,
         link_up: false,
         http_trouble: Arc::default(),
+        health_seen: started,
+        owed_up_to: [0; Lane::ALL.len()],
         budget_kept: (started, BudgetUse::default()),
         durable: None,
         known_past_kept: started,
@@ -166,6 +180,9 @@ async fn start(path: &Path, site: Site) -> anyhow::Result<(Daemon, Inputs)> {
     daemon.look_at_clock();
     daemon.start_uplink();
     daemon.buses = (0..daemon.site.buses.len()).filter_map(|at| daemon.start_bus(at, started)).collect();
+    daemon.set_routes();
+    daemon.hub.start_engine();
+    daemon.look_at_health();
     let (desk, asks) = Desk::new();
     tokio::spawn(server::serve_api(socket, desk.clone(), daemon.site.api.operators.clone()));
     if let Some(addr) = daemon.site.http {
@@ -213,10 +230,12 @@ impl Daemon {
     pub fn start_bus(&self, position: usize, late_until: Mono) -> Option<BusRuntime> {
         let bus = self.site.buses.get(position)?;
         let now = self.hub.clock.mono();
-        let here: Vec<_> = self.site.devices_on(position).map(|(_, device)| device).collect();
-        let added = here.iter().map(|d| self.hub.add(DeviceRuntime::new(Arc::clone(d), bus.id.clone())));
+        let here: Vec<_> = self.site.devices_on(position).collect();
+        let added = here
+            .iter()
+            .map(|(place, device)| self.hub.add(DeviceRuntime::new((*place, Arc::clone(device)), bus.id.clone())));
         let devices: Vec<DeviceIx> = added.collect();
-        let on_line = devices.iter().copied().zip(here.iter().map(|d| &***d));
+        let on_line = devices.iter().copied().zip(here.iter().map(|(_, device)| &***device));
         let line = lines::line((position, bus), on_line, fastrand::u64(..), (self.started, now));
         let quiet_until = late_until.max(now + bus.line.timeout_ceiling);
         let port = (bus.id.as_str(), bus.port.clone());
@@ -224,6 +243,21 @@ impl Daemon {
         let mut runtime = BusRuntime { handle, devices, busy: VecDeque::new() };
         runtime.tick(now);
         Some(runtime)
+    }
+
+    /// Tells the hub how each device is reached.
+    pub fn set_routes(&self) {
+        let mut routes = vec![None; self.site.devices.len()];
+        for bus in &self.buses {
+            for ix in &bus.devices {
+                let place = self.hub.with(*ix, |device| device.place).and_then(|place| usize::try_from(place.0).ok());
+                if let Some(slot) = place.and_then(|place| routes.get_mut(place)) {
+                    *slot =
+                        Some(Route { device: *ix, bus: bus.handle.commands(), line: Rc::downgrade(&bus.handle.line) });
+                }
+            }
+        }
+        self.hub.set_routes(routes);
     }
 
     /// Starts the link to the core, if the site file names one.
@@ -287,7 +321,7 @@ impl Daemon {
         let mut tick = tokio::time::interval(systemd::watchdog_interval().map_or(TICK, |w| w.min(TICK)));
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            let store_due = self.store_due();
+            let (store_due, engine_due) = (self.store_due(), self.engine_due());
             tokio::select! {
                 Some(ask) = inputs.asks.recv() => self.answer(ask),
                 () = inputs.store_wake.notified() => {}
@@ -295,6 +329,7 @@ impl Daemon {
                     let now = self.hub.clock.mono();
                     self.hub.store.borrow_mut().handle_timeout(now);
                 }
+                () = tokio::time::sleep_until(engine_due) => self.hub.handle_engine_timeout(),
                 event = next_event(self.uplink.as_ref()) => self.on_uplink(event),
                 _ = tick.tick() => self.on_tick(),
                 _ = inputs.signals.hangup.recv() => self.on_hangup(),
@@ -310,9 +345,17 @@ impl Daemon {
 
     /// When the store wants to be woken; far away when it does not.
     fn store_due(&self) -> Instant {
+        self.instant(self.hub.arm_store())
+    }
+
+    /// When the engine wants to be woken; far away when it does not.
+    fn engine_due(&self) -> Instant {
+        self.instant(self.hub.engine_due())
+    }
+
+    fn instant(&self, due: Option<Mono>) -> Instant {
         let now = self.hub.clock.mono();
-        let wait = self.hub.arm_store().map_or(Duration::from_secs(3600), |due| now.until(due));
-        Instant::now() + wait
+        Instant::now() + due.map_or(Duration::from_secs(3600), |due| now.until(due))
     }
 
     /// Acts on what the store says; gives the last ticket that became durable.
@@ -320,7 +363,7 @@ impl Daemon {
         loop {
             let event = self.hub.store.borrow_mut().poll_event();
             match event {
-                None => return self.durable,
+                None => break,
                 Some(StoreEvent::Sendable { lane, .. }) => self.hub.sendable(lane),
                 Some(StoreEvent::Committed(ticket)) => self.durable = Some(ticket),
                 Some(StoreEvent::Trouble(trouble)) => {
@@ -330,6 +373,10 @@ impl Daemon {
                 Some(StoreEvent::Recovered(kind)) => tracing::info!(kind = kind.as_str(), "the store has recovered"),
             }
         }
+        if let Some(ticket) = self.durable {
+            self.hub.handle_durable(ticket);
+        }
+        self.durable
     }
 
     fn on_tick(&mut self) {
@@ -338,6 +385,11 @@ impl Daemon {
             bus.tick(now);
         }
         self.look_at_clock();
+        self.tell_backlog();
+        self.tell_ports();
+        if now.since(self.health_seen) >= SEE_HEALTH {
+            self.look_at_health();
+        }
         if now.since(self.budget_kept.0) >= KEEP_BUDGET {
             self.keep_budget(now);
         }
@@ -345,6 +397,53 @@ impl Daemon {
             self.keep_known_past();
         }
         systemd::notify(&[NotifyState::Watchdog]);
+    }
+
+    /// Tells the engine which ports are there.
+    fn tell_ports(&self) {
+        for (at, bus) in self.buses.iter().enumerate() {
+            let port = bus.handle.port.borrow();
+            // A port that is only just being opened is not gone.
+            let gone = !port.open && port.error.is_some() && self.hub.clock.mono().since(port.since) >= PORT_GRACE;
+            if port.open || gone {
+                self.hub.decide(|engine, now| engine.handle_port(now, at, port.open));
+            }
+        }
+    }
+
+    /// Tells the engine how the box is.
+    fn look_at_health(&mut self) {
+        self.health_seen = self.hub.clock.mono();
+        let mut health = super::health::look(&self.site.store.dir);
+        let store = self.hub.store.borrow().status();
+        #[expect(clippy::cast_precision_loss, reason = "a share")]
+        let used = store.spool_bytes as f64 / store.max_bytes.max(1) as f64;
+        health.spool_used = Some(used);
+        health.store_trouble = store.troubles.into_iter().map(|trouble| trouble.text).next().unwrap_or_default();
+        let now = self.hub.clock.now();
+        if let Some(uplink) = &self.site.uplink {
+            health.certificate_days = super::health::certificate_days(&uplink.tls, now);
+        }
+        self.hub.decide(|engine, now| engine.handle_box(now, &health));
+    }
+
+    /// Tells the engine what the core is owed, while it waits to hear that.
+    fn tell_backlog(&self) {
+        if self.hub.look(Engine::mode) == Mode::Online {
+            return;
+        }
+        let owed = |lane: Lane| {
+            let store = self.hub.store.borrow();
+            let up_to = self.owed_up_to.get(lane.index()).copied().unwrap_or_default();
+            let first = store.next_unacked(lane, 1).filter(|first| *first <= up_to);
+            first.map_or(0, |first| up_to - first + 1)
+        };
+        let backlog = Backlog {
+            urgent: owed(Lane::Passages) + owed(Lane::Tickets) + owed(Lane::Alarms),
+            billing: owed(Lane::Billing),
+            telemetry: owed(Lane::Telemetry),
+        };
+        self.hub.decide(|engine, now| engine.handle_backlog(now, backlog));
     }
 
     /// Stores and tells a changed relation of the clocks, so that earlier stamps can be mended.
@@ -365,6 +464,7 @@ impl Daemon {
         });
         self.hub.audit("clock_set", &fields);
         self.keep_known_past();
+        self.hub.decide(|engine, now| engine.handle_clock(now));
     }
 
     fn on_uplink(&mut self, event: UplinkEvent) {
@@ -372,11 +472,14 @@ impl Daemon {
         match event {
             UplinkEvent::LinkUp { broker } => {
                 self.link_up = true;
+                self.owed_up_to = Lane::ALL.map(|lane| self.hub.store.borrow().newest(lane));
+                self.hub.decide(|engine, now| engine.handle_link(now, true));
                 self.hub.store.borrow_mut().handle_link(now, true);
                 self.hub.audit("link", &json!({ "up": true, "broker": broker }));
             }
             UplinkEvent::LinkDown { broker, fault } => {
                 self.hub.store.borrow_mut().handle_link(now, false);
+                self.hub.decide(|engine, now| engine.handle_link(now, false));
                 if std::mem::take(&mut self.link_up) {
                     self.hub.audit("link", &json!({ "up": false, "broker": broker, "fault": fault.code() }));
                 }
@@ -388,6 +491,10 @@ impl Daemon {
                     self.hub.clock.offer(Wall(wall.0 + late), Offer { source: Source::Core, accuracy });
                     self.look_at_clock();
                 }
+            }
+            UplinkEvent::Message(message) => self.on_message(&message),
+            UplinkEvent::SubscriptionRefused { topic } => {
+                self.hub.audit("subscription_refused", &json!({ "topic": topic }));
             }
             UplinkEvent::LaneBlocked { lane, reason, message } => {
                 tracing::error!(lane = %lane, reason, text = message, "the broker holds up a lane");

@@ -19,7 +19,7 @@ pub struct Batch {
 pub type StateChange = (Box<[u8]>, Option<Box<[u8]>>);
 
 /// Names a batch until [`StoreEvent::Committed`] says that it is on the disk. Tickets are committed in order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct CommitTicket(pub u64);
 
 /// What the store has to say; drained by `poll_event`.

@@ -1,7 +1,9 @@
 //! The task that owns the link: it finds a broker, keeps the connection, and feeds the [`Session`].
 
+mod incoming;
 mod serve;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::rc::Rc;
 use std::time::Duration;
@@ -66,6 +68,8 @@ fn spawn_with(
         published_at: None,
         told: None,
         status_refused: false,
+        mode: None,
+        unsubscribed: BTreeSet::new(),
         shared: shared.clone(),
         scratch: Vec::new(),
         settings,
@@ -98,6 +102,10 @@ struct Uplink {
     /// The trouble that was told last, while the link is down.
     told: Option<Fault>,
     status_refused: bool,
+    /// How the site stands, as the status says it.
+    mode: Option<&'static str>,
+    /// Topics that the broker does not let the box subscribe to.
+    unsubscribed: BTreeSet<String>,
     shared: Rc<Shared>,
     scratch: Vec<u8>,
     outbox: SharedOutbox,
@@ -148,6 +156,7 @@ impl Uplink {
         if let Some(used) = wishes.budget.take() {
             self.session.handle_budget(used);
         }
+        self.mode = wishes.mode.take().or(self.mode);
         if let Some(settings) = wishes.settings.take() {
             self.topics = Topics::new(&settings);
             self.session.handle_settings(settings.clone());
@@ -155,6 +164,7 @@ impl Uplink {
             self.settings = settings;
             self.published_at = None;
             self.status_refused = false;
+            self.unsubscribed.clear();
         }
     }
 
@@ -234,7 +244,7 @@ impl Uplink {
         };
         let name = settings.tls.server_name.as_deref().unwrap_or(&broker.host);
         let secure = tls.as_ref().map(|tls| (tls, name));
-        let mut connection = Connection::open(address, secure, settings.version).await?;
+        let mut connection = Connection::open(address, secure, (settings.version, settings.max_packet)).await?;
         let dates = tls.as_ref().map_or(Dates::Good, Tls::dates);
         let password = self.password()?;
         // A broker whose certificate had surely expired may tell the time, but does not get the password.
@@ -270,7 +280,8 @@ impl Uplink {
     /// Asks for the time and for nothing else.
     async fn serve_time_only(&mut self, mut connection: Connection) -> Ended {
         self.set_state(LinkState::TimeOnly);
-        if let Err(fault) = connection.packets.subscribe(&mut connection.out, SUBSCRIBE_ID, &[&self.topics.time]) {
+        let time = [(self.topics.time.as_str(), true)];
+        if let Err(fault) = connection.packets.subscribe(&mut connection.out, SUBSCRIBE_ID, time.into_iter()) {
             return Ended::Fault(fault);
         }
         let shared = self.shared.clone();

@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use crate::fault::Fault;
-use crate::packet::{Admission, Connect, Incoming, Packets};
+use crate::packet::{self, Admission, Connect, Incoming, Packets};
 use crate::settings::Version;
 use crate::tls::{self, Tls};
 
@@ -29,8 +29,10 @@ pub(crate) struct Connection {
     stream: Box<dyn Io>,
     name: String,
     pub(crate) packets: Packets,
-    /// Bytes that wait to be written.
+    /// Whole packets that wait to be written; the first may have left in part.
     pub(crate) out: BytesMut,
+    /// Bytes at the front of `out` that belong to a packet of which others have left.
+    begun: usize,
     incoming: BytesMut,
     unflushed: bool,
     pub(crate) bytes_written: u64,
@@ -38,11 +40,12 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Opens TCP, and TLS over it where `secure` is given, with the name that the certificate must have.
+    /// Opens TCP, and TLS over it where `secure` is given, with the name that the certificate must have. Packets may have
+    /// `largest` bytes, or [`packet::INCOMING_MAX`] where that is more.
     pub(crate) async fn open(
         address: SocketAddr,
         secure: Option<(&Tls, &str)>,
-        version: Version,
+        (version, largest): (Version, u32),
     ) -> Result<Self, Fault> {
         let unreachable =
             |error: io::Error| Fault::Unreachable { address: address.to_string(), why: error.to_string() };
@@ -58,16 +61,42 @@ impl Connection {
                 (Box::new(stream), name.to_owned())
             }
         };
-        Ok(Connection {
+        Ok(Self::over(stream, name, Packets::new(version, largest)))
+    }
+
+    fn over(stream: Box<dyn Io>, name: String, packets: Packets) -> Self {
+        Connection {
             stream,
             name,
-            packets: Packets::new(version),
+            packets,
             out: BytesMut::new(),
+            begun: 0,
             incoming: BytesMut::new(),
             unflushed: false,
             bytes_written: 0,
             bytes_read: 0,
-        })
+        }
+    }
+
+    /// Puts whole packets before all that wait, but not into the midst of one.
+    pub(crate) fn put_first(&mut self, packets: &[u8]) {
+        let rest = self.out.split_off(self.begun);
+        self.out.extend_from_slice(packets);
+        self.out.extend_from_slice(&rest);
+    }
+
+    /// Takes what was written from the front, and notes where the packet ends that it is part of.
+    fn wrote(&mut self, mut bytes: usize) {
+        self.bytes_written += bytes as u64;
+        while bytes > 0 {
+            if self.begun == 0 {
+                self.begun = packet::first_len(&self.out);
+            }
+            let now = bytes.min(self.begun);
+            self.out.advance(now);
+            self.begun -= now;
+            bytes -= now;
+        }
     }
 
     /// Sends CONNECT and waits for the answer.
@@ -120,8 +149,7 @@ impl Connection {
             match Pin::new(&mut self.stream).poll_write(cx, &self.out)? {
                 Poll::Ready(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(written) => {
-                    self.out.advance(written);
-                    self.bytes_written += written as u64;
+                    self.wrote(written);
                     self.unflushed = true;
                 }
                 Poll::Pending => return Poll::Pending,
@@ -153,4 +181,37 @@ fn lost(error: &io::Error, name: &str) -> Fault {
         io::ErrorKind::UnexpectedEof => Fault::Lost { why: "the broker closed the connection".to_owned() },
         _ => Fault::Lost { why: error.to_string() },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::AsyncReadExt;
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn what_is_urgent_goes_before_all_that_waits_but_not_into_the_midst_of_a_packet() {
+        // Four bytes of the first packet are taken before the question comes.
+        let (near, mut far) = tokio::io::duplex(4);
+        let mut connection = Connection::over(Box::new(near), String::new(), Packets::new(Version::V5, 0));
+        let packet = |topic: &'static str, payload: &[u8]| {
+            let mut out = BytesMut::new();
+            let topic = bytes::Bytes::from_static(topic.as_bytes());
+            Packets::new(Version::V5, 0).publish(&mut out, (&topic, 0), payload.to_vec(), false).unwrap();
+            out
+        };
+        let (first, second, question) = (packet("a", &[1; 200]), packet("b", &[2; 20]), packet("ask", b"?"));
+        connection.out.extend_from_slice(&first);
+        connection.out.extend_from_slice(&second);
+        assert!(tokio::time::timeout(Duration::ZERO, connection.turn(usize::MAX)).await.is_err());
+        assert_eq!(connection.bytes_written, 4);
+        connection.put_first(&question);
+        let mut all = vec![0; first.len() + question.len() + second.len()];
+        tokio::select! {
+            read = far.read_exact(&mut all) => drop(read.unwrap()),
+            turned = connection.turn(usize::MAX) => panic!("{turned:?}"),
+        }
+        assert_eq!(all, [first, question.clone(), second].concat());
+        connection.put_first(&question);
+        assert_eq!(connection.out, question, "nothing has begun to leave");
+    }
 }

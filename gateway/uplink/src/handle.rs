@@ -1,7 +1,7 @@
 //! The daemon's side of the uplink: a cheap handle to the task that owns the link.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -9,13 +9,16 @@ use gatehouse_core::{Lane, Stamp};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::inbound::{Inbox, Message, MessageId};
 use crate::inventory::InventorySource;
 use crate::outbox::Outbox;
 use crate::settings::Settings;
-use crate::status::{BudgetUse, UplinkEvent, UplinkStatus};
+use crate::status::{BudgetUse, LinkState, UplinkEvent, UplinkStatus};
 
 /// Events that wait to be taken; beyond it the oldest are dropped and counted.
 const EVENTS_KEPT: usize = 64;
+/// Questions that wait to be sent. More means that the broker takes no bytes.
+const QUESTIONS_KEPT: usize = 32;
 
 /// The clock: what time it is, on both clocks, and how far the wall clock may be believed.
 pub type Clock = Rc<dyn Fn() -> Stamp>;
@@ -29,6 +32,7 @@ pub(crate) struct Wishes {
     /// Until when the task is to end; stays set.
     pub(crate) drain: Option<Instant>,
     pub(crate) budget: Option<BudgetUse>,
+    pub(crate) mode: Option<&'static str>,
 }
 
 /// What handle and task share.
@@ -39,6 +43,9 @@ pub(crate) struct Shared {
     pub(crate) wake: Notify,
     pub(crate) status: RefCell<UplinkStatus>,
     events: RefCell<VecDeque<UplinkEvent>>,
+    inbox: RefCell<Inbox>,
+    pub(crate) settled: RefCell<BTreeSet<MessageId>>,
+    pub(crate) questions: RefCell<VecDeque<Vec<u8>>>,
     event: Notify,
     pub(crate) ended: Cell<bool>,
     pub(crate) end: Notify,
@@ -58,6 +65,15 @@ impl Shared {
         }
         events.push_back(event);
         self.event.notify_one();
+    }
+
+    /// False when the message has no room and is gone.
+    pub(crate) fn push_message(&self, message: Message) -> bool {
+        let taken = self.inbox.borrow_mut().push(message);
+        if taken {
+            self.event.notify_one();
+        }
+        taken
     }
 }
 
@@ -99,6 +115,38 @@ impl UplinkHandle {
         self.shared.wake.notify_one();
     }
 
+    /// Says in the retained status how the site stands: `online`, `degraded` or `recovering`. Published when it changes.
+    pub fn set_mode(&self, mode: &'static str) {
+        self.shared.wishes.borrow_mut().mode = Some(mode);
+        self.shared.wake.notify_one();
+    }
+
+    /// Sends a question to the core at once, before all that waits, on the topic `ask`. It is sent with QoS 0, never
+    /// stored and never repeated: the answer comes as [`UplinkEvent::Message`], or it does not.
+    ///
+    /// False when the link is down, or when 32 questions already wait for a broker that takes no bytes.
+    pub fn ask(&self, question: Vec<u8>) -> bool {
+        let mut questions = self.shared.questions.borrow_mut();
+        let leaving = self.shared.wishes.borrow().drain.is_some();
+        if self.shared.status.borrow().state != LinkState::Up || leaving || questions.len() == QUESTIONS_KEPT {
+            return false;
+        }
+        questions.push_back(question);
+        self.shared.wake.notify_one();
+        true
+    }
+
+    /// Says that a message is dealt with: what it causes is durable, or it is of no use. Settle each message, in any
+    /// order; the broker gets its PUBACK once all that came before it are settled, too, and with 16 unsettled ones it is
+    /// asked to wait (MQTT 5). One of an earlier connection is ignored: the broker has forgotten it.
+    pub fn settle(&self, message: MessageId) {
+        // Nobody waits for the PUBACK of QoS 0.
+        if message.packet != 0 && self.shared.status.borrow().counters.connects == message.link {
+            self.shared.settled.borrow_mut().insert(message);
+            self.shared.wake.notify_one();
+        }
+    }
+
     /// Tells what an earlier run of the daemon had used of today's budget ([`UplinkStatus::budget`]).
     pub fn restore_budget(&self, used: BudgetUse) {
         self.shared.wishes.borrow_mut().budget = Some(used);
@@ -117,9 +165,10 @@ impl UplinkHandle {
         self.shared.end.notify_one();
     }
 
-    /// The next event, if one waits.
+    /// The next event, if one waits. What the link itself has to tell comes before the messages of the core.
     pub fn try_event(&self) -> Option<UplinkEvent> {
-        self.shared.events.borrow_mut().pop_front()
+        let event = self.shared.events.borrow_mut().pop_front();
+        event.or_else(|| self.shared.inbox.borrow_mut().pop().map(UplinkEvent::Message))
     }
 
     /// Waits for the next event. Cancel-safe; for one consumer.

@@ -8,11 +8,13 @@
 //! because it cannot leave publishing to a ledger of ours: it owns packet ids, queues across reconnects and, under
 //! MQTT 5, waits without a limit for a frozen broker to take bytes.
 
+mod assembler;
 pub mod backoff;
 mod client;
 mod connection;
 pub mod fault;
 pub mod handle;
+mod inbound;
 pub mod inventory;
 mod json;
 mod lane;
@@ -29,9 +31,11 @@ pub mod status;
 mod tls;
 mod topics;
 
+pub use assembler::{Assembler, PARTS_MAX, PartError, WHOLE_MAX, Whole};
 pub use client::spawn_local;
 pub use fault::Fault;
 pub use handle::{Clock, SharedOutbox, UplinkHandle};
+pub use inbound::{Inbound, Message, MessageId};
 pub use inventory::{DeviceEntry, Inventory, InventorySource, PointEntry, SiteEntry};
 pub use outbox::{Outbox, OutboxError, Visit};
 pub use settings::{AckMode, BackoffSettings, Broker, InvalidBroker, Settings, TlsFiles, Version};

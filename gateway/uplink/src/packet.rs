@@ -6,9 +6,11 @@ use rumqttc::v5::mqttbytes::QoS as Qos5;
 use rumqttc::v5::mqttbytes::v5;
 
 use crate::fault::Fault;
+use crate::inbound::RECEIVE_MAX;
 use crate::settings::Version;
 
-/// The largest packet taken from the broker, in bytes; larger ones are skipped. An `ack` message is far below.
+/// The largest packet taken from the broker, in bytes, where the settings name no larger one to send; larger ones are
+/// skipped. An `ack` message is far below.
 pub(crate) const INCOMING_MAX: u32 = 64 * 1024;
 
 /// What a CONNECT says.
@@ -44,13 +46,14 @@ pub(crate) enum Incoming {
         retained: bool,
     },
     Subscribed {
-        refused: bool,
+        /// Whether each topic was granted, in the order of the SUBSCRIBE.
+        granted: Vec<bool>,
     },
     PingResponse,
     Disconnect {
         reason: u8,
     },
-    /// A packet above [`INCOMING_MAX`] was skipped.
+    /// A packet above the limit was skipped.
     Skipped,
 }
 
@@ -58,6 +61,8 @@ pub(crate) enum Incoming {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Packets {
     version: Version,
+    /// The largest packet taken, in bytes.
+    incoming_max: u32,
     /// Bytes of an oversized packet that are still to be skipped.
     skip: usize,
 }
@@ -67,15 +72,20 @@ fn malformed(why: impl std::fmt::Display) -> Fault {
 }
 
 impl Packets {
-    pub(crate) fn new(version: Version) -> Self {
-        Packets { version, skip: 0 }
+    /// Takes packets of [`INCOMING_MAX`] bytes, or of `largest` where that is more.
+    pub(crate) fn new(version: Version, largest: u32) -> Self {
+        Packets { version, incoming_max: largest.max(INCOMING_MAX), skip: 0 }
     }
 
     pub(crate) fn connect(&self, out: &mut BytesMut, connect: Connect<'_>) -> Result<(), Fault> {
         let written = match self.version {
             Version::V5 => {
-                let properties =
-                    v5::ConnectProperties { max_packet_size: Some(INCOMING_MAX), ..v5::ConnectProperties::new() };
+                // No session expiry: the broker's session ends with the connection, as the ledger of this side does.
+                let properties = v5::ConnectProperties {
+                    max_packet_size: Some(self.incoming_max),
+                    receive_maximum: Some(RECEIVE_MAX),
+                    ..v5::ConnectProperties::new()
+                };
                 let packet = v5::Connect {
                     keep_alive: connect.keep_alive,
                     client_id: connect.client_id.to_owned(),
@@ -107,7 +117,7 @@ impl Packets {
         written.map(drop).map_err(malformed)
     }
 
-    /// Appends a PUBLISH with QoS 1. Gives the payload's buffer back.
+    /// Appends a PUBLISH with QoS 1, or with QoS 0 where `id` is 0. Gives the payload's buffer back.
     pub(crate) fn publish(
         &self,
         out: &mut BytesMut,
@@ -116,11 +126,12 @@ impl Packets {
         retain: bool,
     ) -> Result<Vec<u8>, Fault> {
         let payload = Bytes::from(payload);
+        let once = id == 0;
         let (written, payload) = match self.version {
             Version::V5 => {
                 let packet = v5::Publish {
                     dup: false,
-                    qos: Qos5::AtLeastOnce,
+                    qos: if once { Qos5::AtMostOnce } else { Qos5::AtLeastOnce },
                     retain,
                     topic: topic.clone(),
                     pkid: id,
@@ -131,7 +142,8 @@ impl Packets {
             }
             Version::V311 => {
                 let topic = String::from_utf8_lossy(topic);
-                let mut packet = v4::Publish::from_bytes(topic, v4::QoS::AtLeastOnce, payload);
+                let qos = if once { v4::QoS::AtMostOnce } else { v4::QoS::AtLeastOnce };
+                let mut packet = v4::Publish::from_bytes(topic, qos, payload);
                 (packet.pkid, packet.retain) = (id, retain);
                 (packet.write(out).map_err(|error| error.to_string()), packet.payload)
             }
@@ -140,17 +152,24 @@ impl Packets {
         Ok(payload.into())
     }
 
-    pub(crate) fn subscribe(&self, out: &mut BytesMut, id: u16, topics: &[&str]) -> Result<(), Fault> {
+    /// Appends a SUBSCRIBE to topics, each with QoS 1 (true) or 0.
+    pub(crate) fn subscribe<'a>(
+        &self,
+        out: &mut BytesMut,
+        id: u16,
+        topics: impl Iterator<Item = (&'a str, bool)>,
+    ) -> Result<(), Fault> {
         let written = match self.version {
             Version::V5 => {
-                let filters = topics.iter().map(|topic| v5::Filter::new(*topic, Qos5::AtLeastOnce));
+                let qos = |kept| if kept { Qos5::AtLeastOnce } else { Qos5::AtMostOnce };
+                let filters = topics.map(|(topic, kept)| v5::Filter::new(topic, qos(kept)));
                 let mut packet = v5::Subscribe::new_many(filters, None);
                 packet.pkid = id;
                 packet.write(out).map_err(|error| error.to_string())
             }
             Version::V311 => {
-                let filters =
-                    topics.iter().map(|topic| v4::SubscribeFilter::new((*topic).to_owned(), v4::QoS::AtLeastOnce));
+                let qos = |kept| if kept { v4::QoS::AtLeastOnce } else { v4::QoS::AtMostOnce };
+                let filters = topics.map(|(topic, kept)| v4::SubscribeFilter::new(topic.to_owned(), qos(kept)));
                 let mut packet = v4::Subscribe::new_many(filters);
                 packet.pkid = id;
                 packet.write(out).map_err(|error| error.to_string())
@@ -196,7 +215,7 @@ impl Packets {
             Some(byte) => return Err(malformed(format!("a packet that begins with 0x{byte:02x}"))),
         }
         let Some((header, length)) = frame(bytes)? else { return Ok(None) };
-        if length > INCOMING_MAX as usize {
+        if length > self.incoming_max as usize {
             self.skip = header + length;
             return self.read(bytes);
         }
@@ -225,10 +244,15 @@ impl Packets {
             return Ok(Some(incoming));
         }
         match self.version {
-            Version::V5 => read_v5(bytes).map(Some),
-            Version::V311 => read_v4(bytes).map(Some),
+            Version::V5 => read_v5(bytes, self.incoming_max).map(Some),
+            Version::V311 => read_v4(bytes, self.incoming_max).map(Some),
         }
     }
+}
+
+/// The bytes of the packet at the front of `bytes`, which is whole.
+pub(crate) fn first_len(bytes: &[u8]) -> usize {
+    frame(bytes).ok().flatten().map_or(bytes.len(), |(header, length)| bytes.len().min(header + length))
 }
 
 /// The lengths of fixed header and rest, once both are known (MQTT 5, 2.1.4).
@@ -243,8 +267,8 @@ fn frame(bytes: &[u8]) -> Result<Option<(usize, usize)>, Fault> {
     if bytes.len() >= 5 { Err(malformed("a length of more than four bytes")) } else { Ok(None) }
 }
 
-fn read_v5(bytes: &mut BytesMut) -> Result<Incoming, Fault> {
-    Ok(match v5::Packet::read(bytes, Some(INCOMING_MAX)).map_err(malformed)? {
+fn read_v5(bytes: &mut BytesMut, largest: u32) -> Result<Incoming, Fault> {
+    Ok(match v5::Packet::read(bytes, Some(largest)).map_err(malformed)? {
         v5::Packet::ConnAck(ack) if ack.code == v5::ConnectReturnCode::Success => {
             let (mut receive_max, mut max_packet, mut keep_alive) = (None, None, None);
             if let Some(properties) = ack.properties {
@@ -279,14 +303,14 @@ fn read_v5(bytes: &mut BytesMut) -> Result<Incoming, Fault> {
         }
         v5::Packet::SubAck(ack) => {
             let granted = |code: &v5::SubscribeReasonCode| matches!(code, v5::SubscribeReasonCode::Success(_));
-            Incoming::Subscribed { refused: !ack.return_codes.iter().all(granted) }
+            Incoming::Subscribed { granted: ack.return_codes.iter().map(granted).collect() }
         }
         _ => return Err(malformed("a packet that only clients send")),
     })
 }
 
-fn read_v4(bytes: &mut BytesMut) -> Result<Incoming, Fault> {
-    Ok(match v4::Packet::read(bytes, INCOMING_MAX as usize).map_err(malformed)? {
+fn read_v4(bytes: &mut BytesMut, largest: u32) -> Result<Incoming, Fault> {
+    Ok(match v4::Packet::read(bytes, largest as usize).map_err(malformed)? {
         v4::Packet::ConnAck(ack) => {
             use v4::ConnectReturnCode as Code;
             let why = format!("{:?}", ack.code);
@@ -307,8 +331,8 @@ fn read_v4(bytes: &mut BytesMut) -> Result<Incoming, Fault> {
             Incoming::Publish { topic, id, payload: publish.payload, retained: publish.retain }
         }
         v4::Packet::SubAck(ack) => {
-            let refused = ack.return_codes.contains(&v4::SubscribeReasonCode::Failure);
-            Incoming::Subscribed { refused }
+            let granted = |code: &v4::SubscribeReasonCode| *code != v4::SubscribeReasonCode::Failure;
+            Incoming::Subscribed { granted: ack.return_codes.iter().map(granted).collect() }
         }
         _ => return Err(malformed("a packet that only clients send")),
     })
@@ -320,7 +344,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn all(version: Version, bytes: &[u8]) -> Result<Vec<Incoming>, Fault> {
-        let (mut packets, mut buffer) = (Packets::new(version), BytesMut::new());
+        let (mut packets, mut buffer) = (Packets::new(version, INCOMING_MAX), BytesMut::new());
         let mut found = Vec::new();
         for byte in bytes {
             buffer.extend_from_slice(&[*byte]);

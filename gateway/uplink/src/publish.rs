@@ -115,8 +115,14 @@ fn hash(bytes: &[u8]) -> u64 {
     hasher.finish()
 }
 
-/// The status message while the box itself can speak.
-pub(crate) fn status(settings: &Settings, state: &str, software: String, now: Stamp, outbox: &dyn Outbox) -> Vec<u8> {
+/// The status message while the box itself can speak: its state, and how the site stands.
+pub(crate) fn status(
+    settings: &Settings,
+    (state, mode): (&str, Option<&str>),
+    software: String,
+    now: Stamp,
+    outbox: &dyn Outbox,
+) -> Vec<u8> {
     let mut since = Vec::new();
     Times::default().write(&mut since, now.wall);
     let since = String::from_utf8(since).ok().map(|text| text.trim_matches('"').to_owned());
@@ -124,6 +130,7 @@ pub(crate) fn status(settings: &Settings, state: &str, software: String, now: St
         v: 1,
         box_id: settings.box_id.to_string(),
         state: state.to_owned(),
+        mode: mode.map(str::to_owned),
         software: Some(software),
         since: since.filter(|_| now.trust != Trust::Unset),
         epoch: Some(outbox.epoch()),
@@ -138,6 +145,7 @@ pub(crate) fn will(settings: &Settings) -> Vec<u8> {
         v: 1,
         box_id: settings.box_id.to_string(),
         state: "lost".to_owned(),
+        mode: None,
         software: None,
         since: None,
         epoch: None,

@@ -88,6 +88,9 @@ pub struct StatusMessage {
     pub box_id: String,
     /// `online`; `stopped` after a clean end; `lost` as the broker says it by the last will.
     pub state: String,
+    /// How the site stands: `online`, `degraded` or `recovering`; only in `online`, and once the box knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<String>,
     /// The version of the software; not in `lost`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub software: Option<String>,
@@ -161,8 +164,120 @@ pub struct TimeMessage {
     pub accuracy_ms: u64,
 }
 
+/// `command`, from the core, never retained: one thing that the box is to do, once.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CommandMessage {
+    /// The version of this format: 1.
+    pub v: u32,
+    /// 1 to 64 letters, digits, dots, underscores or dashes: names this command for ever.
+    pub id: String,
+    /// What it is about: `gate:ID`, `device:ID`, `alarm:CLASS/SOURCE`, `ticket:N`, `access` or `site`.
+    pub target: String,
+    /// What is to be done, for example `open`. Either this or `point`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub action: Option<String>,
+    /// Of a device: the point to write. Needs `value`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub point: Option<String>,
+    /// What to write there: a flag, a number, or text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<serde_json::Value>,
+    /// Who wants it, for the audit trail.
+    pub issuer: String,
+    /// Since when it is wanted, RFC 3339 with an offset.
+    pub issued_at: String,
+    /// Not begun by then, it is refused as expired; RFC 3339 with an offset.
+    pub expires_at: String,
+    /// What the action needs to know besides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub args: Option<serde_json::Map<String, serde_json::Value>>,
+    /// The ed25519 signature in base64url without padding, where the site asks for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<String>,
+}
+
+/// `ticket`, from the core: what it changed in a ticket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TicketMessage {
+    /// The version of this format: 1.
+    pub v: u32,
+    /// The ticket's number on the box.
+    pub ticket: u64,
+    /// Names this update for ever: a repeat changes nothing.
+    pub update: String,
+    /// Counts the core's updates of this ticket from 1; an older one than the last that was applied changes nothing.
+    pub rev: u64,
+    /// The last `box_rev` of the ticket that the core had seen: a state by which it finishes a ticket is left out when
+    /// the fault came back after that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen_box_rev: Option<u64>,
+    /// The new state, where it changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+    /// The core's own number of the ticket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub core_number: Option<String>,
+    /// Who takes care of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assignee: Option<String>,
+}
+
+/// `ask`, from the box: may somebody pass?
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AskMessage {
+    /// The version of this format: 1.
+    pub v: u32,
+    /// The number of the request; comes back in the answer.
+    pub request: u64,
+    /// The gate.
+    pub gate: String,
+    /// `in` or `out`.
+    pub direction: String,
+    /// A pseudonym or a keyed hash of what was presented.
+    pub credential: String,
+    /// `card`, `plate` or `code`.
+    pub kind: String,
+    /// How long the box waits for the answer, in milliseconds since it asked.
+    pub deadline_ms: u64,
+}
+
+/// `answer`, from the core, never retained: whether that somebody may pass.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AnswerMessage {
+    /// The version of this format: 1.
+    pub v: u32,
+    /// The number of the request, as it was asked.
+    pub request: u64,
+    /// Whether it may pass.
+    pub allow: bool,
+    /// Why: `granted`, or a stable reason.
+    pub reason: String,
+    /// Further facts for the passage record.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub facts: BTreeMap<String, String>,
+}
+
+/// `credentials`, from the core: one part of a signed snapshot or delta.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CredentialsMessage {
+    /// The version of this format: 1.
+    pub v: u32,
+    /// Names the snapshot or delta that this is a part of; another id than before begins anew.
+    pub id: String,
+    /// Which part this is, from 1.
+    #[schemars(range(min = 1, max = 4096))]
+    pub part: u32,
+    /// How many parts there are, at most 4096; together they have at most 32 MiB.
+    #[schemars(range(min = 1, max = 4096))]
+    pub of: u32,
+    /// The bytes of this part, in base64 with padding (RFC 4648, section 4).
+    pub data: String,
+}
+
 /// The schemas by file name.
-pub fn schemas() -> [(&'static str, schemars::Schema); 6] {
+pub fn schemas() -> [(&'static str, schemars::Schema); 11] {
     [
         ("records.json", schemars::schema_for!(RecordsMessage)),
         ("status.json", schemars::schema_for!(StatusMessage)),
@@ -170,5 +285,10 @@ pub fn schemas() -> [(&'static str, schemars::Schema); 6] {
         ("device.json", schemars::schema_for!(DeviceMessage)),
         ("ack.json", schemars::schema_for!(AckMessage)),
         ("time.json", schemars::schema_for!(TimeMessage)),
+        ("command.json", schemars::schema_for!(CommandMessage)),
+        ("ticket.json", schemars::schema_for!(TicketMessage)),
+        ("ask.json", schemars::schema_for!(AskMessage)),
+        ("answer.json", schemars::schema_for!(AnswerMessage)),
+        ("credentials.json", schemars::schema_for!(CredentialsMessage)),
     ]
 }

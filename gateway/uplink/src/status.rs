@@ -5,6 +5,7 @@ use std::time::Duration;
 use gatehouse_core::{Lane, Mono, Wall};
 
 use crate::fault::Fault;
+use crate::inbound::Message;
 
 /// Where the link stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -56,6 +57,10 @@ pub struct Counters {
     pub failures: u64,
     /// Incoming messages that were malformed, too large or of no known topic.
     pub ignored: u64,
+    /// Messages for the daemon ([`UplinkEvent::Message`]) that were dropped because too many of their topic waited.
+    pub dropped: u64,
+    /// Questions that were sent ([`crate::UplinkHandle::ask`]).
+    pub asked: u64,
     /// Events dropped because nobody took them ([`crate::UplinkHandle::next_event`]).
     pub events_dropped: u64,
 }
@@ -106,6 +111,13 @@ pub enum UplinkEvent {
         broker: String,
         /// Why, in words for an installer.
         fault: Fault,
+    },
+    /// The core sent something. To be settled once it is taken over: [`crate::UplinkHandle::settle`].
+    Message(Message),
+    /// The broker does not let the box subscribe to a topic. Told when it begins.
+    SubscriptionRefused {
+        /// The topic, without wildcards.
+        topic: String,
     },
     /// The core offered the time.
     TimeOffer {

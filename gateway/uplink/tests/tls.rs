@@ -72,6 +72,25 @@ async fn new_certificates_change_the_identity_without_a_restart() {
     LocalSet::new().run_until(work).await;
 }
 
+#[tokio::test(flavor = "current_thread")]
+async fn a_message_that_came_over_tls_is_authentic() {
+    if without_mosquitto() {
+        return;
+    }
+    let work = async {
+        let place = place("localhost", NOW, "allow_anonymous true");
+        let core = Core::start(place.broker.port);
+        until("the core listens", || core.seen.borrow().connects == 1).await;
+        let mut site = Box1::start(place.settings(), Inventory::default());
+        site.up().await;
+        until("the status", || core.seen.borrow().other.contains_key("status")).await;
+        core.publish("command", "{}").await;
+        let event = site.event(|event| matches!(event, UplinkEvent::Message(_))).await;
+        assert!(matches!(event, UplinkEvent::Message(message) if message.authentic));
+    };
+    LocalSet::new().run_until(work).await;
+}
+
 async fn refused(place: &Place, settings: Settings) -> Fault {
     let mut site = Box1::start(settings, Inventory::default());
     let down = site.event(|event| matches!(event, UplinkEvent::LinkDown { .. } | UplinkEvent::LinkUp { .. })).await;

@@ -6,6 +6,7 @@
 mod identity;
 mod outage;
 mod process;
+mod rules;
 mod serial;
 mod size;
 mod spool;
@@ -13,7 +14,8 @@ mod stage;
 mod tcp;
 mod wear;
 
-use std::path::PathBuf;
+use std::cell::OnceCell;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -26,7 +28,7 @@ use crate::rig::binary;
 /// Measures speed and size, and prints one table.
 #[derive(Debug, clap::Args)]
 pub struct BenchArgs {
-    /// Groups of measures to run: serial, fast-serial, tcp, tcp-slow, flat-out, outage, size, spool, wear; all when none is named.
+    /// Groups of measures to run: serial, fast-serial, tcp, tcp-slow, flat-out, outage, size, spool, wear, rules; all when none is named.
     #[arg(value_name = "NAME")]
     names: Vec<String>,
     /// How long each steady measure lasts; the default gives steady figures.
@@ -45,11 +47,24 @@ pub struct BenchArgs {
 
 /// What every measure needs to know.
 struct Bench {
-    gateway: PathBuf,
+    /// The gateway's binary, if one is named.
+    named: Option<PathBuf>,
+    gateway: OnceCell<PathBuf>,
     /// Length of a steady measure.
     steady: Duration,
     /// Length of an outage.
     outage: Duration,
+}
+
+impl Bench {
+    /// The gateway's binary, built when a measure asks for it first.
+    fn gateway(&self) -> anyhow::Result<&Path> {
+        if let Some(built) = self.gateway.get() {
+            return Ok(built);
+        }
+        let path = binary(self.named.clone())?;
+        Ok(self.gateway.get_or_init(|| path))
+    }
 }
 
 /// One line of the table.
@@ -86,7 +101,7 @@ impl Row {
 
 type Group = fn(&Bench) -> anyhow::Result<Vec<Row>>;
 
-const GROUPS: [(&str, Group); 9] = [
+const GROUPS: [(&str, Group); 10] = [
     ("serial", serial::slow_lines),
     ("fast-serial", serial::fast_line),
     ("tcp", tcp::prompt_slaves),
@@ -96,12 +111,13 @@ const GROUPS: [(&str, Group); 9] = [
     ("size", size::all),
     ("spool", spool::bytes_per_reading),
     ("wear", wear::bytes_per_day),
+    ("rules", rules::all),
 ];
 
 /// Runs the bench. The exit code is 1 when a measure could not be run, 2 for an unknown name.
 ///
 /// # Errors
-/// When the gateway cannot be built or the table cannot be printed.
+/// When the table cannot be printed.
 pub fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
     let known = |name: &str| GROUPS.iter().any(|(known, _)| *known == name);
     if let Some(name) = args.names.iter().find(|name| !known(name)) {
@@ -109,7 +125,7 @@ pub fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
         eprintln!("there is no measure {name:?}; there are {}", names.join(", "));
         return Ok(ExitCode::from(2));
     }
-    let bench = Bench { gateway: binary(args.gateway)?, steady: args.seconds, outage: args.outage };
+    let bench = Bench { named: args.gateway, gateway: OnceCell::new(), steady: args.seconds, outage: args.outage };
     let (mut rows, mut failed) = (Vec::new(), false);
     for (name, measure) in GROUPS {
         if !args.names.is_empty() && !args.names.iter().any(|wanted| wanted == name) {

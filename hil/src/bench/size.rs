@@ -16,7 +16,7 @@ const IDLE: Duration = Duration::from_secs(10);
 
 /// Binary size, start, and idle memory.
 pub(super) fn all(bench: &Bench) -> anyhow::Result<Vec<Row>> {
-    let bytes = std::fs::metadata(&bench.gateway)?.len();
+    let bytes = std::fs::metadata(bench.gateway()?)?.len();
     let mut starts: Vec<Duration> = Vec::with_capacity(STARTS);
     for _ in 0..STARTS {
         let (stage, _slaves) = start(bench, "1s")?;

@@ -79,14 +79,14 @@ impl Stage {
         (setting.describe)(&mut file);
         let (config, socket) = (file.write()?, file.socket());
         let begin = Instant::now();
-        let gateway = Gateway::start(&bench.gateway, &config, &socket, &folders.disk.path().join("gateway.log"))?;
+        let gateway = Gateway::start(bench.gateway()?, &config, &socket, &folders.disk.path().join("gateway.log"))?;
         let mut stage = Stage {
             gateway,
             subscriber,
             arrivals,
             proxy,
             broker,
-            binary: bench.gateway.clone(),
+            binary: bench.gateway()?.to_owned(),
             config,
             socket,
             first_reading: Duration::ZERO,

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use gatehouse_core::Name;
-use gatehouse_drivers::profile::keys::{Keys, nearest};
+use gatehouse_drivers::profile::keys::{Found, Keys, nearest};
 use toml::de::DeTable;
 
 use super::{Context, labels, required_name};
@@ -30,6 +30,7 @@ pub(super) struct General {
     pub(super) http: Option<SocketAddr>,
     pub(super) api: ApiSettings,
     pub(super) clock: ClockSettings,
+    pub(super) rules: Vec<Found<PathBuf>>,
 }
 
 pub(super) fn read(context: &mut Context<'_>, root: &mut Keys<'_, '_>) -> General {
@@ -41,6 +42,7 @@ pub(super) fn read(context: &mut Context<'_>, root: &mut Keys<'_, '_>) -> Genera
         http: Some(SocketAddr::from(HTTP)),
         api: ApiSettings { socket: PathBuf::from(SOCKET), operators: Vec::new() },
         clock: ClockSettings::default(),
+        rules: Vec::new(),
     };
     match root.table("site") {
         Some((table, span)) => site(context, table, span, &mut general),
@@ -77,6 +79,7 @@ fn site(context: &mut Context<'_>, table: &DeTable<'_>, span: Range<usize>, gene
     general.id = required_name(&mut keys, "id", help).map(|found| found.value);
     general.title = keys.text("title").map(|found| found.value.to_owned()).unwrap_or_default();
     general.labels = labels(&mut keys);
+    general.rules = super::rules::paths(context, &mut keys);
     if let Some(zone) = keys.text("timezone") {
         timezone(context, zone.value, zone.span);
         general.timezone = zone.value.to_owned();

@@ -1,11 +1,17 @@
 //! Reading the tables of a site file, each by its own module; every mistake is noted, none stops the reading.
 
+mod alarm;
 mod bus;
 mod device;
+mod gate;
 mod general;
 mod point;
+mod reference;
 mod report;
+mod round;
+mod rules;
 mod secret;
+mod ticket;
 mod uplink;
 
 use std::ops::Range;
@@ -18,11 +24,12 @@ use gatehouse_drivers::profile::{Library, Rule};
 use toml::de::DeTable;
 
 use crate::code;
+use crate::problem::Problem;
 use crate::sink::Sink;
-use crate::site::Site;
+use crate::site::{Bus, Device, Site};
 
 /// The tables that a site file may have.
-const TABLES: [&str; 9] = ["site", "data", "http", "api", "clock", "report", "uplink", "bus", "device"];
+const TABLES: [&str; 10] = ["site", "data", "http", "api", "clock", "report", "uplink", "bus", "device", "gate"];
 
 /// What every reader needs.
 #[derive(Debug)]
@@ -135,7 +142,9 @@ fn labels(keys: &mut Keys<'_, '_>) -> crate::site::Labels {
 }
 
 /// Reads a whole site file. `None` only with an error in the sink.
-pub(crate) fn site(context: &mut Context<'_>, root: &DeTable<'_>) -> Option<Site> {
+///
+/// Problems of files that it names are put into `others`.
+pub(crate) fn site(context: &mut Context<'_>, root: &DeTable<'_>, others: &mut Vec<Problem>) -> Option<Site> {
     let mut keys = Keys::new(root, 0..0);
     let general = general::read(context, &mut keys);
     let id = general.id.as_ref();
@@ -150,6 +159,7 @@ pub(crate) fn site(context: &mut Context<'_>, root: &DeTable<'_>) -> Option<Site
     let buses: Vec<_> = keys.tables("bus").into_iter().map(|(table, span)| bus::read(context, table, span)).collect();
     bus::check_together(context, &buses);
     let tables = keys.tables("device");
+    let gate_tables = keys.tables("gate");
     if buses.is_empty() && !keys.has("bus") {
         let help = "add a [[bus]] with serial = \"/dev/...\" or tcp = \"host:502\", and a [[device]] on it";
         context.sink.error(code::EMPTY_SITE, 0..0, "the site has no bus", help);
@@ -163,6 +173,19 @@ pub(crate) fn site(context: &mut Context<'_>, root: &DeTable<'_>) -> Option<Site
     device::check_together(context, &devices, &buses);
     report::check_used(context, &defaults, &devices);
     unknown_tables(context, keys, root);
+    let devices: Option<Vec<Arc<Device>>> = devices.into_iter().map(|entry| entry.device.map(Arc::new)).collect();
+    let buses: Option<Vec<Bus>> = buses.into_iter().map(|entry| entry.bus).collect();
+    // Rules are about devices: while these are wrong, so would be everything that is said of rules.
+    let (devices, buses) = (devices?, buses?);
+    let catalog = rules::catalog(&devices, &buses);
+    let (files, mut wrong) = rules::RuleFiles::read(context, &general.rules, (&catalog, &devices));
+    let gates: Vec<_> =
+        gate_tables.into_iter().filter_map(|at| gate::read(context, at, reference::Devices(&devices))).collect();
+    gate::check_together(context, &gates);
+    let gates = gates.into_iter().map(|gate| gate.spec).collect();
+    let of = (general.id.as_ref()?, catalog, general.timezone.as_str());
+    let rules = rules::setup(context, of, uplink.is_some(), gates, files);
+    others.append(&mut wrong);
     if context.sink.has_errors() {
         return None;
     }
@@ -176,8 +199,9 @@ pub(crate) fn site(context: &mut Context<'_>, root: &DeTable<'_>) -> Option<Site
         clock: general.clock,
         store: store?,
         uplink,
-        buses: buses.into_iter().map(|entry| entry.bus).collect::<Option<_>>()?,
-        devices: devices.into_iter().map(|entry| entry.device.map(Arc::new)).collect::<Option<_>>()?,
+        buses,
+        devices,
+        rules: Arc::new(rules),
     })
 }
 
@@ -187,7 +211,7 @@ fn section<'t, 'i>(keys: &mut Keys<'t, 'i>, key: &'static str) -> Option<(&'t De
 
 /// Notes tables that a site file does not have; a list written with single brackets is explained.
 fn unknown_tables(context: &mut Context<'_>, mut keys: Keys<'_, '_>, root: &DeTable<'_>) {
-    for list in ["bus", "device"] {
+    for list in ["bus", "device", "gate"] {
         let Some(value) = root.get(list) else { continue };
         if value.get_ref().as_table().is_some() {
             let message = format!("[{list}] stands for one of several: it takes double brackets");

@@ -2,16 +2,17 @@
 
 use std::time::Duration;
 
-use gatehouse_core::{Lane, Mono, Stamp, Wall};
+use bytes::BytesMut;
+use gatehouse_core::{Lane, Mono, Stamp};
 use tokio::time::Instant;
 
 use super::{Ended, SUBSCRIBE_ID, Uplink};
 use crate::connection::Connection;
 use crate::fault::Fault;
+use crate::inbound::Receipts;
 use crate::ledger::Control;
-use crate::packet::{Admission, Incoming};
+use crate::packet::Admission;
 use crate::publish;
-use crate::schema::{AckMessage, TimeMessage};
 use crate::session::{Destination, LinkLimits};
 use crate::settings::Broker;
 use crate::status::{LinkState, UplinkEvent};
@@ -29,9 +30,14 @@ enum Step {
 }
 
 /// One admitted connection.
-struct Link {
-    connection: Connection,
-    secure: bool,
+pub(super) struct Link {
+    pub(super) connection: Connection,
+    /// Which connection it is, from 1.
+    pub(super) number: u64,
+    pub(super) receipts: Receipts,
+    /// A message had no room; that was said.
+    pub(super) overfull: bool,
+    pub(super) secure: bool,
     keep_alive: Duration,
     last_written: Mono,
     written: u64,
@@ -39,7 +45,7 @@ struct Link {
     /// Bytes written and read that the counters have.
     counted: (u64, u64),
     /// A ping has no answer yet.
-    pinged: bool,
+    pub(super) pinged: bool,
     /// Since when the broker owes an answer and has sent nothing.
     awaiting: Option<Mono>,
     /// When unanswered messages were last looked for.
@@ -54,7 +60,12 @@ impl Uplink {
     pub(super) async fn serve(&mut self, connection: Connection, admission: Admission, broker: &Broker) -> Ended {
         self.told = None;
         self.set_state(LinkState::Up);
-        self.shared.status.borrow_mut().counters.connects += 1;
+        let number = {
+            let mut status = self.shared.status.borrow_mut();
+            status.counters.connects += 1;
+            status.counters.connects
+        };
+        self.shared.settled.borrow_mut().clear();
         tracing::info!(broker = %broker, "uplink up");
         self.shared.push_event(UplinkEvent::LinkUp { broker: broker.to_string() });
         let limits = LinkLimits { receive_max: admission.receive_max, max_packet: admission.max_packet };
@@ -76,6 +87,9 @@ impl Uplink {
             looked: now,
             drain: None,
             stopping: false,
+            number,
+            receipts: Receipts::default(),
+            overfull: false,
             connection,
         };
         let ended = self.keep(&mut link).await;
@@ -85,6 +99,9 @@ impl Uplink {
             Ended::Fault(_) | Ended::TimeCame => None,
         };
         self.account(&mut link);
+        // A question is for now: none is taken from here on, and the next link is too late for those that wait.
+        self.set_state(LinkState::Down);
+        self.shared.questions.borrow_mut().clear();
         if let Some(will) = goodbye {
             link.connection.close(will, self.goodbye()).await;
         }
@@ -92,8 +109,8 @@ impl Uplink {
     }
 
     async fn keep(&mut self, link: &mut Link) -> Ended {
-        let topics = [self.topics.ack.as_str(), self.topics.time.as_str()];
-        if let Err(fault) = link.connection.packets.subscribe(&mut link.connection.out, SUBSCRIBE_ID, &topics) {
+        let topics = self.topics.subscriptions();
+        if let Err(fault) = link.connection.packets.subscribe(&mut link.connection.out, SUBSCRIBE_ID, topics) {
             return Ended::Fault(fault);
         }
         if !self.status_refused {
@@ -145,8 +162,16 @@ impl Uplink {
             link.drain = Some(now + until.saturating_duration_since(Instant::now()));
             self.session.handle_drain();
         }
-        if let Some(inventory) = wishes.inventory.take() {
-            drop(wishes);
+        let mode = wishes.mode.take().filter(|&mode| self.mode != Some(mode));
+        let inventory = wishes.inventory.take();
+        drop(wishes);
+        if mode.is_some() {
+            self.mode = mode;
+            if !self.status_refused {
+                self.session.handle_control(Control::Status);
+            }
+        }
+        if let Some(inventory) = inventory {
             self.inventory.replace(inventory);
             self.queue_inventory();
         }
@@ -164,6 +189,8 @@ impl Uplink {
         while let Some(incoming) = link.connection.packet()? {
             self.handle_incoming(link, now.mono, incoming)?;
         }
+        self.send_questions(link)?;
+        self.send_pubacks(link);
         for lane in Lane::ALL {
             if self.shared.take_stored(lane) {
                 let newest = self.outbox.borrow().newest(lane);
@@ -191,6 +218,32 @@ impl Uplink {
         Ok(Step::Wait(link.drain.map_or(next, |until| until.min(next))))
     }
 
+    /// Sends questions before all else, unless the broker takes no bytes.
+    fn send_questions(&mut self, link: &mut Link) -> Result<(), Fault> {
+        let mut questions = self.shared.questions.borrow_mut();
+        if questions.is_empty() || link.connection.out.len() >= 2 * OUT_HIGH {
+            return Ok(());
+        }
+        let mut first = BytesMut::new();
+        self.shared.status.borrow_mut().counters.asked += questions.len() as u64;
+        for question in questions.drain(..) {
+            link.connection.packets.publish(&mut first, (&self.topics.ask, 0), question, false)?;
+        }
+        link.connection.put_first(&first);
+        Ok(())
+    }
+
+    fn send_pubacks(&mut self, link: &mut Link) {
+        for message in std::mem::take(&mut *self.shared.settled.borrow_mut()) {
+            if message.link == link.number {
+                link.receipts.handle_settled(message.packet);
+            }
+        }
+        while let Some(id) = link.receipts.poll_puback() {
+            link.connection.packets.puback(&mut link.connection.out, id);
+        }
+    }
+
     fn send(&mut self, link: &mut Link, now: Stamp) -> Result<(), Fault> {
         let day = now.wall.0.div_euclid(86_400_000_000);
         let mut outbox = self.outbox.borrow_mut();
@@ -205,7 +258,7 @@ impl Uplink {
                     self.scratch = packets.publish(out, (topic, message.id), payload, false)?;
                 }
                 Destination::Control(Control::Status) => {
-                    let state = if link.stopping { "stopped" } else { "online" };
+                    let state = if link.stopping { ("stopped", None) } else { ("online", self.mode) };
                     let software = self.inventory.software();
                     let payload = publish::status(&self.settings, state, software, now, &*outbox);
                     packets.publish(out, (&self.topics.status, message.id), payload, true)?;
@@ -218,92 +271,6 @@ impl Uplink {
             }
         }
         Ok(())
-    }
-
-    fn handle_incoming(&mut self, link: &mut Link, now: Mono, incoming: Incoming) -> Result<(), Fault> {
-        match incoming {
-            Incoming::PubAck { id, reason } => {
-                let settled = self.session.handle_puback(now, id, reason, &mut *self.outbox.borrow_mut());
-                let settled = settled.map_err(|unknown| Fault::Malformed { why: unknown.to_string() })?;
-                if let Some((control, accepted)) = settled {
-                    self.settled(control, accepted);
-                }
-            }
-            Incoming::Publish { topic, id, payload, retained } => {
-                let known = if *topic == *self.topics.ack.as_bytes() {
-                    self.take_ack(now, &payload)
-                } else if *topic == *self.topics.time.as_bytes() {
-                    self.offer_time(&payload, retained, link.secure)
-                } else {
-                    false
-                };
-                if !known {
-                    self.shared.status.borrow_mut().counters.ignored += 1;
-                }
-                if id != 0 {
-                    link.connection.packets.puback(&mut link.connection.out, id);
-                }
-            }
-            Incoming::Skipped => self.shared.status.borrow_mut().counters.ignored += 1,
-            Incoming::Subscribed { refused: true } => {
-                tracing::warn!(
-                    "the broker refuses the uplink's subscriptions: no time and no acknowledgements come in"
-                );
-            }
-            Incoming::Subscribed { refused: false } => {}
-            Incoming::PingResponse => link.pinged = false,
-            Incoming::Disconnect { reason: 0x8E } => {
-                return Err(Fault::TakenOver { id: self.settings.client_id.clone() });
-            }
-            Incoming::Disconnect { reason } => {
-                return Err(Fault::Lost { why: format!("the broker said goodbye with reason 0x{reason:02x}") });
-            }
-            Incoming::Admitted(_) | Incoming::Refused(_) => {
-                return Err(Fault::Malformed { why: "a second CONNACK".to_owned() });
-            }
-        }
-        Ok(())
-    }
-
-    /// A refused message is not offered again before it changes, or the settings do.
-    fn settled(&mut self, control: Control, accepted: bool) {
-        match control {
-            Control::Inventory(number) => self.inventory.settled(number, &self.settings),
-            Control::Status => self.status_refused = !accepted,
-        }
-        if !accepted {
-            let topics = self.topics.ack.trim_end_matches("ack");
-            tracing::warn!(
-                topics,
-                ?control,
-                "the broker refuses the box's status or inventory: check its access rules"
-            );
-        }
-    }
-
-    /// False when the message cannot be used.
-    fn take_ack(&mut self, now: Mono, payload: &[u8]) -> bool {
-        let Ok(message) = serde_json::from_slice::<AckMessage>(payload) else { return false };
-        let mut outbox = self.outbox.borrow_mut();
-        for (name, have) in &message.have {
-            if let Some(lane) = Lane::from_name(name).filter(|_| message.v == 1) {
-                self.session.handle_watermark(now, message.epoch, lane, have, &mut *outbox);
-            }
-        }
-        message.v == 1
-    }
-
-    /// False when the offer cannot be used. A retained offer is of the past.
-    pub(super) fn offer_time(&mut self, payload: &[u8], retained: bool, authentic: bool) -> bool {
-        let Ok(message) = serde_json::from_slice::<TimeMessage>(payload) else { return false };
-        let Ok(time) = message.time.parse::<jiff::Timestamp>() else { return false };
-        if retained || message.v != 1 {
-            return false;
-        }
-        let accuracy = Duration::from_millis(message.accuracy_ms);
-        let (wall, received) = (Wall(time.as_microsecond()), (self.clock)().mono);
-        self.shared.push_event(UplinkEvent::TimeOffer { wall, accuracy, received, authentic });
-        true
     }
 
     /// Keeps the link alive and finds out when it is dead. Gives the instant of its next look.

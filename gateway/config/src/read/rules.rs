@@ -1,0 +1,215 @@
+//! What is decided on the box: from the site's tables and its rule files to the engine's setup.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use gatehouse_core::Name;
+use gatehouse_drivers::profile::keys::{Found, Keys, did_you_mean};
+use gatehouse_rules::alarm::{AlarmSpec, builtin};
+use gatehouse_rules::engine::{BoxLimits, Engine, RuleSpec, Setup};
+use gatehouse_rules::gate::GateSpec;
+use gatehouse_rules::mode::ModeSettings;
+use gatehouse_rules::schedule::{Calendar, RoundSpec, Weekly};
+use gatehouse_rules::ticket::{TicketKind, TicketRules};
+use gatehouse_rules::{Catalog, CatalogDevice, CatalogPoint, command};
+use jiff::tz::TimeZone;
+use toml::de::DeTable;
+
+use super::reference::Devices;
+use super::{Context, alarm, round, ticket};
+use crate::code;
+use crate::problem::Problem;
+use crate::sink::Sink;
+use crate::site::{Bus, Device};
+
+/// The tables that a rule file may have.
+const TABLES: [&str; 6] = ["alarm", "builtin", "ticket", "quiet_hours", "round", "calendar"];
+/// A rule file is refused beyond this.
+const MOST_BYTES: u64 = 1 << 20;
+
+/// What rule files say.
+#[derive(Debug)]
+pub(super) struct RuleFiles {
+    rules: Vec<RuleSpec>,
+    tickets: BTreeMap<Name, TicketKind>,
+    quiet: BTreeMap<String, Weekly>,
+    rounds: Vec<RoundSpec>,
+    calendar: Option<Calendar>,
+    builtin: Option<Vec<AlarmSpec>>,
+    /// Everything that was read, for naming this state of it.
+    text: String,
+}
+
+/// Where the rule files are that `[site] rules` names.
+pub(super) fn paths(context: &mut Context<'_>, keys: &mut Keys<'_, '_>) -> Vec<Found<PathBuf>> {
+    let mut paths = Vec::new();
+    for value in keys.list("rules") {
+        match value.get_ref().as_str() {
+            Some(text) => paths.push(Found { value: context.base.join(text), span: value.span() }),
+            None => {
+                let help = "write rules = \"rules.toml\", or a list of files";
+                context.sink.error(code::WRONG_TYPE, value.span(), "`rules` names files of rules", help);
+            }
+        }
+    }
+    paths
+}
+
+impl RuleFiles {
+    /// Reads the rule files; their problems are told with their own names.
+    pub(super) fn read(
+        context: &mut Context<'_>,
+        paths: &[Found<PathBuf>],
+        (catalog, devices): (&Catalog, &[Arc<Device>]),
+    ) -> (Self, Vec<Problem>) {
+        let mut files = RuleFiles {
+            rules: Vec::new(),
+            tickets: ticket::usual(),
+            quiet: BTreeMap::new(),
+            rounds: Vec::new(),
+            calendar: None,
+            builtin: None,
+            text: String::new(),
+        };
+        let mut problems = Vec::new();
+        for path in paths {
+            let name = path.value.display().to_string();
+            let text = match text_of(&path.value) {
+                Ok(text) => text,
+                Err(why) => {
+                    let message = format!("`rules`: {name} cannot be read: {why}");
+                    context.sink.error(code::FILE_ABSENT, path.span.clone(), message, "");
+                    continue;
+                }
+            };
+            let mut sink = Sink::new(&name, &text);
+            let (root, syntax) = DeTable::parse_recoverable(&text);
+            for error in &syntax {
+                let message = format!("this is not TOML: {}", error.message());
+                sink.error(code::SYNTAX, error.span().unwrap_or(0..0), message, "");
+            }
+            let mut inner = Context { base: context.base, library: context.library, sink: &mut sink };
+            files.file(&mut inner, root.get_ref(), catalog, Devices(devices));
+            if !syntax.is_empty() {
+                sink.keep_what_syntax_allows();
+            }
+            problems.append(&mut sink.finish());
+            files.text.push_str(&text);
+        }
+        (files, problems)
+    }
+
+    fn file(&mut self, context: &mut Context<'_>, root: &DeTable<'_>, catalog: &Catalog, devices: Devices<'_>) {
+        let mut keys = Keys::new(root, 0..0);
+        for (table, span) in keys.tables("alarm") {
+            if let Some(rule) = alarm::read(context, (table, span), catalog, &self.rules) {
+                self.rules.push(rule);
+            }
+        }
+        if let Some((table, span)) = keys.table("builtin") {
+            if self.builtin.is_some() {
+                let help = "keep them in one file";
+                context.sink.error(code::DUPLICATE, span.clone(), "[builtin] is in another rule file already", help);
+            }
+            self.builtin = Some(alarm::builtins(context, Some((table, span))));
+        }
+        for at in keys.tables("ticket") {
+            ticket::read(context, at, devices, &mut self.tickets);
+        }
+        if let Some(at) = keys.table("quiet_hours") {
+            self.quiet.extend(ticket::quiet(context, at));
+        }
+        for at in keys.tables("round") {
+            self.rounds.extend(round::read(context, at, devices));
+        }
+        if let Some(at) = keys.table("calendar") {
+            self.calendar = round::calendar(context, at).or(self.calendar.take());
+        }
+        for (key, _) in root {
+            let name = key.get_ref().as_ref();
+            if !TABLES.contains(&name) {
+                let message = format!("a rule file has no table `{name}`");
+                context.sink.error(code::UNKNOWN_KEY, key.span(), message, did_you_mean(name, &TABLES));
+            }
+        }
+        context.sink.take(keys.errors);
+    }
+}
+
+fn text_of(path: &std::path::Path) -> Result<String, String> {
+    let meta = std::fs::metadata(path).map_err(|why| super::reason(&why))?;
+    if meta.len() > MOST_BYTES {
+        return Err("it has more than 1 MiB: this is no rule file".to_owned());
+    }
+    let bytes = std::fs::read(path).map_err(|why| super::reason(&why))?;
+    String::from_utf8(bytes).map_err(|_| "it is not UTF-8 text".to_owned())
+}
+
+/// The engine's setup, checked as a whole.
+pub(super) fn setup(
+    context: &mut Context<'_>,
+    (id, catalog, timezone): (&Name, Catalog, &str),
+    uplink: bool,
+    gates: Vec<GateSpec>,
+    files: RuleFiles,
+) -> Setup {
+    let zone = TimeZone::get(timezone).unwrap_or(TimeZone::UTC);
+    let calendar = files.calendar.unwrap_or_default();
+    let mut tickets = TicketRules::new(calendar.clone(), zone.clone());
+    tickets.kinds = files.tickets;
+    tickets.quiet = files.quiet;
+    let setup = Setup {
+        catalog,
+        mode: ModeSettings { uplink, ..ModeSettings::default() },
+        commands: command::Settings::new(id.clone()),
+        rules: files.rules,
+        builtin: files.builtin.unwrap_or_else(builtin::specs),
+        limits: BoxLimits::default(),
+        mains: None,
+        gates,
+        tickets,
+        rounds: files.rounds,
+        calendar,
+        zone,
+        version: version(&files.text),
+    };
+    // What is wrong with a part of it was told where that part was read.
+    let faults = if context.sink.has_errors() { Vec::new() } else { Engine::check(&setup) };
+    for error in faults {
+        context.sink.error(code::BAD_RULE, 0..0, error.to_string(), "");
+    }
+    setup
+}
+
+/// Names a state of the rule files: FNV-1a over their text, which changes with every change.
+fn version(text: &str) -> String {
+    let hash = text
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
+    format!("{hash:016x}")
+}
+
+/// The site as rules see it.
+pub(super) fn catalog(devices: &[Arc<Device>], buses: &[Bus]) -> Catalog {
+    let device = |device: &Arc<Device>| CatalogDevice {
+        id: device.id.clone(),
+        title: device.title.clone(),
+        bus: device.bus,
+        profile: device.profile.clone(),
+        category: device.category.clone(),
+        labels: device.labels.clone(),
+        points: device.points.iter().map(point).collect(),
+    };
+    Catalog { devices: devices.iter().map(device).collect(), buses: buses.iter().map(|bus| bus.id.clone()).collect() }
+}
+
+fn point(point: &crate::site::PointConfig) -> CatalogPoint {
+    CatalogPoint {
+        name: point.spec.name.clone(),
+        unit: point.spec.unit.clone(),
+        kind: point.spec.kind(),
+        interval: point.interval,
+        writable: point.spec.write.is_some(),
+    }
+}

@@ -1,0 +1,225 @@
+//! The engine at work: what happened goes in, and what it wants is stored, sent and told.
+
+use gatehouse_core::{Mono, Stamp};
+use gatehouse_drivers::line::CommandResult;
+use gatehouse_rules::command::{Answer, CommandId, Outcome, Reception, Request, Source};
+use gatehouse_rules::engine::Output;
+use gatehouse_rules::{Act, ActId, ActResult, Engine};
+use gatehouse_store::CommitTicket;
+use tokio::sync::oneshot;
+
+use super::effector::{Held, Route};
+use super::hub::Hub;
+
+/// Acts that fail at once make the engine decide anew; more rounds than this would be a circle.
+const ROUNDS: u32 = 32;
+
+impl Hub {
+    /// Tells the engine what happened, and does what follows from it.
+    pub fn decide(&self, happened: impl FnOnce(&mut Engine, Stamp)) {
+        let now = self.clock.now();
+        happened(&mut self.engine.borrow_mut(), now);
+        self.follow(now);
+    }
+
+    /// Looks at the engine without telling it anything.
+    pub fn look<T>(&self, look: impl FnOnce(&Engine) -> T) -> T {
+        look(&self.engine.borrow())
+    }
+
+    /// Begins: to be called once the routes are known.
+    pub fn start_engine(&self) {
+        self.engine.borrow_mut().set_frames(self.effector.borrow().frames());
+        self.decide(|engine, now| {
+            engine.handle_start(now);
+            engine.handle_link(now, false);
+        });
+    }
+
+    /// Replaces the engine after the site file has changed. Acts of the old one that are under way end as unknown in
+    /// the new one, which kept what they are for.
+    pub fn replace_engine(&self, engine: Engine) {
+        *self.engine.borrow_mut() = engine;
+        self.engine.borrow_mut().set_frames(self.effector.borrow().frames());
+        self.follow(self.clock.now());
+    }
+
+    /// Tells how devices are reached, in the order of the site file.
+    pub fn set_routes(&self, routes: Vec<Option<Route>>) {
+        self.effector.borrow_mut().set_routes(routes);
+    }
+
+    /// Everything up to this ticket is durable: what waited for it goes out.
+    pub fn handle_durable(&self, ticket: CommitTicket) {
+        let ready = self.effector.borrow_mut().handle_durable(ticket);
+        if !ready.is_empty() {
+            let ended = self.release(ready);
+            self.end_acts(ended);
+        }
+    }
+
+    /// The time that [`Hub::engine_due`] named has come.
+    pub fn handle_engine_timeout(&self) {
+        let now = self.clock.now();
+        let late = self.effector.borrow_mut().expired(now.mono);
+        let ended = late.into_iter().map(|id| (id, ActResult::Expired)).collect();
+        self.end_acts(ended);
+        if self.engine.borrow().poll_timeout().is_some_and(|due| due <= now.mono) {
+            self.decide(|engine, now| engine.handle_timeout(now));
+        }
+    }
+
+    /// When the engine, or an act that waits for the store, wants to be looked at; the caller promises to do so.
+    pub fn engine_due(&self) -> Option<Mono> {
+        let due = self.next_due();
+        self.engine_armed.set(due.unwrap_or(Mono(u64::MAX)));
+        due
+    }
+
+    /// Takes a line's result, if it is one of an act.
+    pub(super) fn act_done(&self, number: u64, result: &CommandResult) -> bool {
+        let Some(ended) = self.effector.borrow_mut().handle_done(number, result) else { return false };
+        self.end_acts(vec![ended]);
+        true
+    }
+
+    fn end_acts(&self, ended: Vec<(ActId, ActResult)>) {
+        if ended.is_empty() {
+            return;
+        }
+        self.decide(|engine, now| {
+            for (id, result) in ended {
+                engine.handle_act_result(now, id, result);
+            }
+        });
+    }
+
+    fn next_due(&self) -> Option<Mono> {
+        let engine = self.engine.borrow().poll_timeout();
+        engine.into_iter().chain(self.effector.borrow().poll_timeout()).min()
+    }
+
+    /// Stores, sends and tells what the engine wants.
+    fn follow(&self, now: Stamp) {
+        for _ in 0..ROUNDS {
+            let ended = self.round();
+            if ended.is_empty() {
+                break;
+            }
+            let mut engine = self.engine.borrow_mut();
+            for (id, result) in ended {
+                engine.handle_act_result(now, id, result);
+            }
+        }
+        if self.next_due().is_some_and(|due| due < self.engine_armed.get()) {
+            self.store_wake.notify_one();
+        }
+    }
+
+    fn poll_engine_output(&self) -> Option<Output> {
+        self.engine.borrow_mut().poll_output()
+    }
+
+    /// Takes all effects that wait; gives the acts that ended at once.
+    fn round(&self) -> Vec<(ActId, ActResult)> {
+        let mut urgent = Vec::new();
+        let mut any = false;
+        while let Some(effect) = self.poll_engine_effect() {
+            any = true;
+            urgent.extend(self.effector.borrow_mut().take(effect));
+        }
+        while let Some(output) = self.poll_engine_output() {
+            any = true;
+            self.tell(output);
+        }
+        if !any && !self.effector.borrow().has_fresh() {
+            return Vec::new();
+        }
+        let overtaken = self.effector.borrow_mut().superseded();
+        let mut ended: Vec<_> =
+            overtaken.into_iter().map(|id| (id, ActResult::Refused("something urgent came first".into()))).collect();
+        ended.extend(self.send_all(urgent));
+        let committed = self.effector.borrow_mut().commit(&mut self.store.borrow_mut());
+        match committed {
+            Ok(ready) => ended.extend(self.release(ready)),
+            Err(error) => self.store_failed(&error),
+        }
+        ended
+    }
+
+    fn poll_engine_effect(&self) -> Option<gatehouse_rules::Effect> {
+        self.engine.borrow_mut().poll_effect()
+    }
+
+    /// Sends and tells what has waited for the store.
+    fn release(&self, held: Vec<Held>) -> Vec<(ActId, ActResult)> {
+        let mut acts = Vec::new();
+        for held in held {
+            match held {
+                Held::Act(act) => acts.push(act),
+                Held::Answer(answer) => self.answer(answer),
+                Held::Settle(message) => self.settle_message(message),
+            }
+        }
+        self.send_all(acts)
+    }
+
+    /// Takes what is to be told once everything before it is durable.
+    pub(super) fn hold(&self, held: Held) {
+        self.effector.borrow_mut().hold(held);
+        self.follow(self.clock.now());
+    }
+
+    fn answer(&self, answer: Answer) {
+        let waiting = self.askers.borrow_mut().remove(answer.id.as_str());
+        if let Some(waiting) = waiting {
+            // Whoever asked may have gone; the outcome is in the audit trail all the same.
+            let _ = waiting.send(answer.outcome);
+        }
+    }
+
+    /// Takes a command. Its outcome comes once it is over and durable; of one that is no command, too.
+    pub fn command(&self, source: Source, retained: bool, message: &[u8]) -> oneshot::Receiver<Outcome> {
+        let (sender, receiver) = oneshot::channel();
+        let parsed = Request::parse(message);
+        let id = match &parsed {
+            Ok(request) => Some(request.id.clone()),
+            Err(malformed) => malformed.id.clone(),
+        };
+        let id = id.or_else(|| CommandId::new("malformed"));
+        if let (Some(id), Source::Socket { .. }) = (&id, source) {
+            self.askers.borrow_mut().insert(id.as_str().to_owned(), sender);
+        }
+        self.decide(|engine, now| {
+            let ended = match parsed {
+                Ok(request) => match engine.handle_request(now, source, retained, request) {
+                    Reception::Pending => None,
+                    Reception::Ended(outcome) => Some(outcome),
+                },
+                Err(malformed) => Some(engine.handle_malformed(now, source, &malformed)),
+            };
+            if let (Some(outcome), Some(id)) = (ended, id) {
+                self.effector.borrow_mut().hold(Held::Answer(Answer { id, source, outcome }));
+            }
+        });
+        receiver
+    }
+
+    fn send_all(&self, acts: Vec<Act>) -> Vec<(ActId, ActResult)> {
+        let send = |act| {
+            let number = self.next_number();
+            self.effector.borrow_mut().send(act, number).err()
+        };
+        acts.into_iter().filter_map(send).collect()
+    }
+
+    fn tell(&self, output: Output) {
+        match output {
+            Output::Answer(answer) => self.effector.borrow_mut().hold(Held::Answer(answer)),
+            Output::Mode(mode) => {
+                tracing::info!(mode = mode.as_str(), "the box's mode has changed");
+                self.tell_mode(mode.as_str());
+            }
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! Does what the engine wants done: state and events into one batch of the journal, then the acts to their lines.
+//!
+//! Stored before done: an act goes out once the batch that decided it is durable. Urgent ones (a fire release, STOP) go
+//! first and are stored after, so that a failing store never delays them. A batch that the store cannot take now is
+//! kept and merged with the next; acts that wait for it run out and are told as expired, never sent late.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::{Rc, Weak};
+
+use gatehouse_core::{DeviceIx, Event, Lane, Mono, NoData, Stamp};
+use gatehouse_drivers::line::{Command, CommandResult, Line};
+use gatehouse_rules::command::Answer;
+use gatehouse_rules::engine::FrameSource;
+use gatehouse_rules::{Act, ActId, ActResult, Effect};
+use gatehouse_store::{Batch, CommitTicket, Store, StoreError};
+
+use gatehouse_uplink::MessageId;
+
+use super::bus::CommandSender;
+
+/// So many frames are told of a device.
+const FRAMES_TOLD: usize = 8;
+
+/// Events that may wait for a store that takes none; beyond it the oldest are dropped and counted.
+const EVENTS_KEPT: usize = 4096;
+
+/// How a device of the site is reached.
+#[derive(Clone)]
+pub struct Route {
+    /// Its index at run time.
+    pub device: DeviceIx,
+    /// Its bus.
+    pub bus: CommandSender,
+    /// Its line, for the last frames.
+    pub line: Weak<RefCell<Line>>,
+}
+
+/// Something that waits for a batch to be durable.
+#[derive(Debug)]
+pub enum Held {
+    /// To be sent.
+    Act(Act),
+    /// To be told to whoever asked.
+    Answer(Answer),
+    /// To be acknowledged to the broker.
+    Settle(MessageId),
+}
+
+/// What is on its way from the engine to the store and to the lines.
+#[derive(Default)]
+pub struct Effector {
+    routes: Rc<RefCell<Vec<Option<Route>>>>,
+    state: BTreeMap<Box<str>, Option<Box<[u8]>>>,
+    events: VecDeque<(Lane, Stamp, Event)>,
+    /// What waits for the batch that is being put together.
+    fresh: Vec<Held>,
+    /// What waits for its batch to be durable, in order.
+    waiting: VecDeque<(CommitTicket, Held)>,
+    /// The last batch that the store took.
+    last: CommitTicket,
+    /// Acts that will not go out, because something urgent overtook them.
+    superseded: Vec<ActId>,
+    /// Acts under way: the line's number of each, in the order of sending.
+    under_way: BTreeMap<u64, ActId>,
+    durable: CommitTicket,
+    dropped: u64,
+}
+
+impl Effector {
+    /// Tells how the devices of the site are reached, in the order of the site file.
+    pub fn set_routes(&mut self, routes: Vec<Option<Route>>) {
+        *self.routes.borrow_mut() = routes;
+    }
+
+    /// Where tickets take the last frames of a device's line from.
+    pub fn frames(&self) -> FrameSource {
+        let routes = self.routes.clone();
+        FrameSource(Rc::new(move |device| {
+            let routes = routes.borrow();
+            let route = usize::try_from(device.0).ok().and_then(|at| routes.get(at)?.as_ref());
+            let Some((route, line)) = route.and_then(|route| Some((route, route.line.upgrade()?))) else {
+                return Vec::new();
+            };
+            line.try_borrow().map(|line| last_frames(&line, route.device)).unwrap_or_default()
+        }))
+    }
+
+    /// Events that were dropped because the store took none for too long.
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// Takes one effect. Gives back an urgent act, which goes out at once.
+    pub fn take(&mut self, effect: Effect) -> Option<Act> {
+        match effect {
+            Effect::Keep { key, value } => {
+                self.state.insert(key, value);
+            }
+            Effect::Event { lane, at, event } => {
+                if self.events.len() == EVENTS_KEPT {
+                    self.events.pop_front();
+                    self.dropped += 1;
+                }
+                self.events.push_back((lane, at, event));
+            }
+            Effect::Act(act) if act.urgent => {
+                self.supersede(act.device);
+                return Some(act);
+            }
+            Effect::Act(act) => self.fresh.push(Held::Act(act)),
+        }
+        None
+    }
+
+    /// What has not gone out yet to a device that is told something urgent never goes out: a CLOSE that waits for the
+    /// disk must not follow the STOP that overtook it.
+    fn supersede(&mut self, device: DeviceIx) {
+        let superseded = &mut self.superseded;
+        let mut stays = |held: &Held| match held {
+            Held::Act(act) if act.device == device => {
+                superseded.push(act.id);
+                false
+            }
+            Held::Act(_) | Held::Answer(_) | Held::Settle(_) => true,
+        };
+        self.fresh.retain(&mut stays);
+        self.waiting.retain(|(_, held)| stays(held));
+    }
+
+    /// The acts that something urgent has overtaken.
+    pub fn superseded(&mut self) -> Vec<ActId> {
+        std::mem::take(&mut self.superseded)
+    }
+
+    /// Takes what is to be told once everything before it is durable.
+    pub fn hold(&mut self, held: Held) {
+        self.fresh.push(held);
+    }
+
+    /// True while something waits to be put behind a batch.
+    pub fn has_fresh(&self) -> bool {
+        !self.fresh.is_empty()
+    }
+
+    /// Gives the batch to the store. Gives back what need not wait for it.
+    ///
+    /// # Errors
+    /// What the store said; all but what is too large for it is kept for the next call.
+    pub fn commit(&mut self, store: &mut Store) -> Result<Vec<Held>, StoreError> {
+        if self.state.is_empty() && self.events.is_empty() {
+            if self.last <= self.durable {
+                return Ok(std::mem::take(&mut self.fresh));
+            }
+            self.waiting.extend(self.fresh.drain(..).map(|held| (self.last, held)));
+            return Ok(Vec::new());
+        }
+        let state = self.state.iter().map(|(key, value)| (key.as_bytes().into(), value.clone())).collect();
+        let batch = Batch { state, events: self.events.iter().cloned().collect() };
+        let committed = store.commit(batch);
+        if !matches!(committed, Err(StoreError::Busy(_))) {
+            self.state.clear();
+            self.events.clear();
+        }
+        // What belongs to a batch that was not taken waits for the next one that is, or runs out.
+        let ticket = committed.as_ref().copied().unwrap_or(CommitTicket(u64::MAX));
+        self.waiting.extend(self.fresh.drain(..).map(|held| (ticket, held)));
+        if let Ok(ticket) = committed {
+            self.last = ticket;
+            for (wanted, _) in self.waiting.iter_mut().filter(|(wanted, _)| wanted.0 == u64::MAX) {
+                *wanted = ticket;
+            }
+        }
+        committed.map(|_| Vec::new())
+    }
+
+    /// What may go out now that everything up to `ticket` is durable.
+    pub fn handle_durable(&mut self, ticket: CommitTicket) -> Vec<Held> {
+        self.durable = self.durable.max(ticket);
+        let ready = self.waiting.iter().take_while(|(wanted, _)| *wanted <= self.durable).count();
+        self.waiting.drain(..ready).map(|(_, held)| held).collect()
+    }
+
+    /// The acts that waited too long for the store.
+    pub fn expired(&mut self, now: Mono) -> Vec<ActId> {
+        let mut out = Vec::new();
+        self.waiting.retain(|(_, held)| match held {
+            Held::Act(act) if act.expires <= now => {
+                out.push(act.id);
+                false
+            }
+            Held::Act(_) | Held::Answer(_) | Held::Settle(_) => true,
+        });
+        out
+    }
+
+    /// When the first waiting act runs out.
+    pub fn poll_timeout(&self) -> Option<Mono> {
+        let acts = self.waiting.iter().filter_map(|(_, held)| match held {
+            Held::Act(act) => Some(act.expires),
+            Held::Answer(_) | Held::Settle(_) => None,
+        });
+        acts.min()
+    }
+
+    /// Hands an act to its line under this number of the line's.
+    ///
+    /// # Errors
+    /// How it ended, when no line takes it.
+    pub fn send(&mut self, act: Act, number: u64) -> Result<(), (ActId, ActResult)> {
+        let ended = |why: &str| (act.id, ActResult::Refused(why.into()));
+        let routes = self.routes.borrow();
+        let route = usize::try_from(act.device.0).ok().and_then(|at| routes.get(at)?.as_ref());
+        let Some(route) = route else { return Err(ended("the device is not on a bus now")) };
+        let command = Command { id: number, device: route.device, action: act.action.clone(), expires: act.expires };
+        if route.bus.send(command).is_err() {
+            return Err(ended("too many commands wait on this bus already, or it has ended"));
+        }
+        self.under_way.insert(number, act.id);
+        Ok(())
+    }
+
+    /// Takes a line's result of this number, if it is one of an act.
+    pub fn handle_done(&mut self, number: u64, result: &CommandResult) -> Option<(ActId, ActResult)> {
+        Some((self.under_way.remove(&number)?, act_result(result)))
+    }
+
+    /// Acts that a line will never tell of, because it has ended without a word.
+    pub fn lost(&mut self) -> Vec<(ActId, ActResult)> {
+        let lost = std::mem::take(&mut self.under_way);
+        lost.into_values().map(|id| (id, ActResult::Unknown(NoData::BusDown))).collect()
+    }
+}
+
+/// The last frames that concern a device, the newest first.
+fn last_frames(line: &Line, device: DeviceIx) -> Vec<String> {
+    let frames = line.frames().filter(|frame| frame.device.is_none_or(|of| of == device));
+    let mut texts: Vec<String> = frames.map(|frame| frame.to_string()).collect();
+    texts.reverse();
+    texts.truncate(FRAMES_TOLD);
+    texts
+}
+
+/// What a line's result means for an act.
+fn act_result(result: &CommandResult) -> ActResult {
+    match result {
+        CommandResult::Verified(_) => ActResult::Verified,
+        CommandResult::Acknowledged(None | Some(Err(_))) | CommandResult::Sent => ActResult::Acknowledged,
+        CommandResult::Acknowledged(Some(Ok(_))) => ActResult::Failed(NoData::BadReply),
+        CommandResult::Failed(why) => ActResult::Failed(*why),
+        CommandResult::Unknown(why, _) => ActResult::Unknown(*why),
+        CommandResult::Expired => ActResult::Expired,
+        CommandResult::Refused(why) => ActResult::Refused(why.to_string().into()),
+        // No act asks for readings.
+        CommandResult::Read(_) => ActResult::Acknowledged,
+    }
+}

@@ -1,0 +1,20 @@
+//! `barrier-interlock/1`: commands through the law of the gates.
+
+use gatehouse_rules::gate::{Inputs, Motion, judge};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Bench, Outcome, flag, same_fields, text};
+
+pub(super) fn run(_: &Bench, case: &Value) -> Outcome {
+    let inputs = match &case["inputs"] {
+        Value::Null => Inputs::default(),
+        inputs => Inputs::deserialize(inputs).map_err(|why| format!("inputs: {why}"))?,
+    };
+    let expected = &case["expect"];
+    text(expected, "decision")?;
+    let judgement = judge(text(case, "command")?, &inputs, flag(case, "override")?);
+    let pulses: Vec<_> = judgement.pulse.iter().copied().map(Motion::as_str).collect();
+    let got = json!({ "decision": judgement.decision, "reason": judgement.reason, "pulses": pulses });
+    same_fields(expected, &got)
+}
