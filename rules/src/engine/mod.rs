@@ -8,13 +8,13 @@
 //! `routing` commands to their targets, `acts` whose act it was.
 
 mod acts;
+mod ask_alarm;
+mod ask_gate;
 mod evidence;
 mod health;
 mod latest;
 mod routing;
 mod rules;
-mod to_alarm;
-mod to_gate;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -133,7 +133,7 @@ impl Engine {
     ///
     /// `run` counts the engines since the daemon started, so that no act of one is taken for one of another.
     pub fn new(setup: &Setup, run: u32) -> Result<Self, Vec<SetupError>> {
-        let modes = Modes::new(setup.mode.clone());
+        let modes = Modes::new(setup.mode);
         let all = |errors: Vec<SpecError>| errors.into_iter().map(SetupError::from).collect::<Vec<_>>();
         let alarms = Alarms::new(specs(setup), &sources(setup), &setup.catalog).map_err(all)?;
         let gates = Gates::new(setup.gates.clone(), acts::first(run, 1)).map_err(|e| vec![e.into()])?;

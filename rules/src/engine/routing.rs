@@ -31,15 +31,15 @@ impl Engine {
             any = true;
             let id = dispatch.request.id.clone();
             let step = match dispatch.request.target.clone() {
-                Target::Device(name) => self.to_device(&name, &dispatch),
-                Target::Gate(name) => self.to_gate(now, &name, &dispatch),
-                Target::Alarm(alarm) => self.to_alarm(now, &alarm, &dispatch),
+                Target::Device(name) => self.ask_device(&name, &dispatch),
+                Target::Gate(name) => self.ask_gate(now, &name, &dispatch),
+                Target::Alarm(alarm) => self.ask_alarm(now, &alarm, &dispatch),
                 Target::Ticket(_) => Err(refused(
                     "not_here",
                     "the state of a ticket is the core's, by ticket updates; acknowledge its alarm to end an escalation",
                 )),
                 Target::Access => Err(refused("no_access", "the site has no credentials")),
-                Target::Site => self.to_site(now, &dispatch),
+                Target::Site => self.ask_site(now, &dispatch),
             };
             match step {
                 Ok(None) => {}
@@ -62,7 +62,7 @@ impl Engine {
         }
     }
 
-    fn to_device(&mut self, name: &Name, dispatch: &Dispatch) -> Result<Option<Step>, Outcome> {
+    fn ask_device(&mut self, name: &Name, dispatch: &Dispatch) -> Result<Option<Step>, Outcome> {
         let (device, _) =
             self.catalog.device_by_id(name).ok_or_else(|| refused("unknown_device", "the site has no such device"))?;
         let action = match &dispatch.request.what {

@@ -46,7 +46,7 @@ pub(super) fn unknown(action: &str, known: &str) -> Outcome {
 }
 
 impl Engine {
-    pub(super) fn to_alarm(&mut self, now: Stamp, id: &AlarmId, dispatch: &Dispatch) -> Asked {
+    pub(super) fn ask_alarm(&mut self, now: Stamp, id: &AlarmId, dispatch: &Dispatch) -> Asked {
         let (action, args) = action(dispatch)?;
         let who = Engine::asker(dispatch);
         let by = By { who: &who, comment: arg(args, "comment").unwrap_or_default() };
@@ -101,7 +101,7 @@ impl Engine {
         }
     }
 
-    pub(super) fn to_site(&mut self, now: Stamp, dispatch: &Dispatch) -> Asked {
+    pub(super) fn ask_site(&mut self, now: Stamp, dispatch: &Dispatch) -> Asked {
         let (action, args) = action(dispatch)?;
         match action {
             "begin_drill" => {

@@ -3,14 +3,14 @@
 use gatehouse_core::{Name, Stamp};
 
 use super::Engine;
+use super::ask_alarm::{Asked, action, unknown};
 use super::routing::{arg, refused};
-use super::to_alarm::{Asked, action, unknown};
 use crate::command::{CommandId, Dispatch, Outcome, Source, Step as CommandStep};
 use crate::gate::{GateAction, GateCommand, Step};
 use crate::words::DecidedBy;
 
 impl Engine {
-    pub(super) fn to_gate(&mut self, now: Stamp, gate: &Name, dispatch: &Dispatch) -> Asked {
+    pub(super) fn ask_gate(&mut self, now: Stamp, gate: &Name, dispatch: &Dispatch) -> Asked {
         let (name, args) = action(dispatch)?;
         let known = || GateAction::ALL.map(GateAction::as_str).join(", ");
         let action = GateAction::from_name(name).ok_or_else(|| unknown(name, &known()))?;
