@@ -1,6 +1,7 @@
 //! The rules: their share of a core, one reading to its effects, and a day replayed twice.
 //!
-//! The engine runs alone, against a clock that is simulated; what it costs is measured with the machine's.
+//! The engine runs alone, against a clock that is simulated, and waits for nothing: the CPU time of its thread is the time
+//! that it needs, whoever else is busy on the machine. That is what the bars are held to; wall time is told beside it.
 
 mod meters;
 mod run;
@@ -64,33 +65,38 @@ fn one_reading() -> anyhow::Result<Row> {
     for device in 0..DEVICES {
         run.handle_sample(Duration::ZERO, DeviceIx(device), &meters::quiet())?;
     }
-    let mut spans = Vec::new();
+    let (mut spans, mut waited) = (Vec::new(), Vec::new());
     for number in 1..=SINGLE {
         let power = if number / DEVICES % 2 == 0 { 25.0 } else { 5.0 };
         let reading = [PointReading { point: PointIx(POWER), value: Ok(Value::F32(power)) }];
         run.advance(APART * number)?;
         let before = run.effects();
-        let begin = Instant::now();
+        let (begin, cpu) = (Instant::now(), thread_cpu());
         run.handle_sample(APART * number, DeviceIx(number % DEVICES), &reading)?;
-        let span = begin.elapsed();
+        let (cpu, wall) = (thread_cpu().saturating_sub(cpu), begin.elapsed());
         if run.effects() > before {
-            spans.push(span);
+            spans.push(cpu);
+            waited.push(wall);
         }
     }
     ensure!(spans.len() > SINGLE as usize / 2, "only {} of {SINGLE} readings had effects", spans.len());
     spans.sort_unstable();
-    let of = |thousandths: usize| spans[(spans.len() - 1) * thousandths / 1000];
+    waited.sort_unstable();
+    let share = |spans: &[Duration], thousandths: usize| spans[(spans.len() - 1) * thousandths / 1000];
+    let of = |thousandths| share(&spans, thousandths);
     let us = |span: Duration| format!("{:.1} µs", span.as_secs_f64() * 1e6);
     let (middle, high, worst) = (us(of(500)), us(of(990)), us(of(1000)));
-    let figure = format!("p50 {middle}, p99 {high}, worst {worst} of {}", spans.len());
+    let wall = us(share(&waited, 990));
+    let figure = format!("p50 {middle}, p99 {high}, worst {worst} of {}; wall p99 {wall}", spans.len());
     let ok = of(990) < Duration::from_millis(1);
     Ok(Row::new("rules: one reading to its effects", figure, "p99 < 1 ms", "", ok))
 }
 
 /// A day of readings once a minute, as fast as it goes, and again.
 fn day_twice() -> anyhow::Result<[Row; 2]> {
+    let begin = Instant::now();
     let day = || -> anyhow::Result<(Duration, Run)> {
-        let begin = Instant::now();
+        let cpu = thread_cpu();
         let mut run = Run::start()?;
         for minute in 0..DAY {
             for device in 0..DEVICES {
@@ -99,12 +105,13 @@ fn day_twice() -> anyhow::Result<[Row; 2]> {
             }
         }
         run.advance(Duration::from_secs(60) * DAY)?;
-        Ok((begin.elapsed(), run))
+        Ok((thread_cpu().saturating_sub(cpu), run))
     };
     let ((first, one), (second, two)) = (day()?, day()?);
     let readings = u64::from(DAY) * u64::from(DEVICES) * POINTS.len() as u64;
     let (seconds, again) = (first.as_secs_f64(), second.as_secs_f64());
-    let figure = format!("{seconds:.1} s, again {again:.1} s ({readings} readings)");
+    let wall = begin.elapsed().as_secs_f64();
+    let figure = format!("{seconds:.1} s, again {again:.1} s ({readings} readings); wall {wall:.1} s for both");
     let in_time = first.max(second) < Duration::from_secs(20);
     let identical = one.digest() == two.digest() && one.effects() == two.effects() && one.effects() > 0;
     let said = if identical { "byte-identical" } else { "they differ" };
