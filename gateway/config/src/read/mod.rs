@@ -20,7 +20,7 @@ use gatehouse_drivers::profile::{Library, Rule};
 use toml::de::DeTable;
 
 use crate::code;
-use crate::problem::Problem;
+use crate::problem::{Problem, Severity};
 use crate::sink::Sink;
 use crate::site::{Bus, Device, Site};
 
@@ -174,7 +174,8 @@ pub(crate) fn site(context: &mut Context<'_>, root: &DeTable<'_>, others: &mut V
     let (devices, buses) = (devices?, buses?);
     let catalog = rules::catalog(&devices, &buses);
     let (files, mut wrong) = rules::RuleFiles::read(context, &general.rules, &catalog);
-    let rules = rules::setup(context, (general.id.as_ref()?, catalog), uplink.is_some(), files);
+    let sound = !context.sink.has_errors() && !wrong.iter().any(|problem| problem.severity == Severity::Error);
+    let rules = rules::setup(context, (general.id.as_ref()?, catalog), uplink.is_some(), (files, sound));
     others.append(&mut wrong);
     if context.sink.has_errors() {
         return None;

@@ -57,7 +57,8 @@ impl RuleFiles {
                 Ok(text) => text,
                 Err(why) => {
                     let message = format!("`rules`: {name} cannot be read: {why}");
-                    context.sink.error(code::FILE_ABSENT, path.span.clone(), message, "");
+                    let help = "the path begins from the folder of the site file";
+                    context.sink.error(code::FILE_ABSENT, path.span.clone(), message, help);
                     continue;
                 }
             };
@@ -112,12 +113,13 @@ fn text_of(path: &std::path::Path) -> Result<String, String> {
     String::from_utf8(bytes).map_err(|_| "it is not UTF-8 text".to_owned())
 }
 
-/// The engine's setup, checked as a whole.
+/// The engine's setup. It is checked as a whole once its parts are `sound`; before, that would only repeat their
+/// mistakes.
 pub(super) fn setup(
     context: &mut Context<'_>,
     (id, catalog): (&Name, Catalog),
     uplink: bool,
-    files: RuleFiles,
+    (files, sound): (RuleFiles, bool),
 ) -> Setup {
     let setup = Setup {
         catalog,
@@ -129,7 +131,7 @@ pub(super) fn setup(
         mains: None,
         version: version(&files.text),
     };
-    for error in Engine::check(&setup) {
+    for error in if sound { Engine::check(&setup) } else { Vec::new() } {
         context.sink.error(code::BAD_RULE, 0..0, error.to_string(), "");
     }
     setup
