@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use gatehouse_drivers::profile::{KeyError, Rule};
+use gatehouse_rules::expr::error::code::NO_DEVICE;
 use miette::NamedSource;
 
 use crate::code;
@@ -68,9 +69,19 @@ impl Sink {
         self.secrets.push(secret);
     }
 
+    /// A part of the file's text.
+    pub(crate) fn text(&self, part: Range<usize>) -> Option<&str> {
+        self.text.get(part)
+    }
+
     /// True if anything noted so far refuses the file.
     pub(crate) fn has_errors(&self) -> bool {
         self.found.iter().any(|noted| noted.severity == Severity::Error)
+    }
+
+    /// How many problems so far refuse the file.
+    pub(crate) fn errors(&self) -> usize {
+        self.found.iter().filter(|noted| noted.severity == Severity::Error).count()
     }
 
     /// Leaves out what only follows from a broken syntax: things that seem to be missing, and everything on a broken line.
@@ -80,8 +91,10 @@ impl Sink {
         let broken = self.found.iter().filter(|noted| noted.code == code::SYNTAX).map(|noted| line(noted.span.start));
         let broken: Vec<usize> = broken.collect();
         self.found.retain(|noted| {
-            let follows =
-                matches!(noted.code, code::MISSING_KEY | code::UNKNOWN_BUS | code::UNKNOWN_POINT | code::EMPTY_SITE);
+            let follows = matches!(
+                noted.code,
+                code::MISSING_KEY | code::UNKNOWN_BUS | code::UNKNOWN_POINT | code::EMPTY_SITE | NO_DEVICE
+            );
             noted.code == code::SYNTAX || !follows && !broken.contains(&line(noted.span.start))
         });
     }

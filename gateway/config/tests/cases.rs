@@ -72,6 +72,23 @@ fn one_mistake_is_one_problem() {
 }
 
 #[test]
+fn one_mistake_of_a_rule_over_a_hundred_meters_is_one_problem() {
+    let folder = tempfile::tempdir().unwrap();
+    let rule = "[[alarm]]\nid = \"a\"\npriority = \"p2\"\non = { bus = \"b\" }\nwhen = \"voltage_l7 > 253\"\n";
+    std::fs::write(folder.path().join("rules.toml"), rule).unwrap();
+    let mut text = "[site]\nid = \"s\"\nrules = \"rules.toml\"\n[[bus]]\nid = \"b\"\ntcp = \"h\"\n".to_owned();
+    for unit in 1..=100 {
+        text += &format!("[[device]]\nid = \"m-{unit}\"\nunit = {unit}\nprofile = \"eastron-sdm630\"\n");
+    }
+    let (sound, problems) = problems(&text, folder.path());
+    let errors: Vec<&Problem> = problems.iter().filter(|problem| problem.severity == Severity::Error).collect();
+    assert!(!sound);
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    assert_eq!(errors[0].message, "m-1 has no point `voltage_l7` (and so for 99 other devices)");
+    assert_eq!(errors[0].position(), (5, 9));
+}
+
+#[test]
 fn many_mistakes_are_all_found_in_one_run() {
     let text = std::fs::read_to_string(folder("tests/cases/several-mistakes-in-one-run/site.toml")).unwrap();
     let (sound, problems) = problems(&text, Path::new(""));
@@ -101,8 +118,9 @@ fn a_secret_is_never_shown() {
 #[test]
 fn the_examples_pass() {
     for (file, devices) in [("first-site.toml", 1), ("full.toml", 5), ("metered-link.toml", 1)] {
-        let text = std::fs::read_to_string(folder("../../docs/examples").join(file)).unwrap();
-        match check(file, &text, Path::new(""), &Library::new()) {
+        let examples = folder("../../docs/examples");
+        let text = std::fs::read_to_string(examples.join(file)).unwrap();
+        match check(file, &text, &examples, &Library::new()) {
             Ok(loaded) => {
                 assert_eq!(loaded.site.devices.len(), devices);
                 // Ports, certificates and secrets of the example are on no machine but its own.

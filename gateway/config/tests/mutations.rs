@@ -6,6 +6,8 @@ use gatehouse_config::check;
 use gatehouse_drivers::profile::Library;
 
 const FULL: &str = include_str!("../../../docs/examples/full.toml");
+/// Where the rule files are that it names.
+const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/examples");
 
 fn line<'a>(lines: &[&'a str], rng: &mut fastrand::Rng) -> &'a str {
     lines[rng.usize(..lines.len())]
@@ -77,7 +79,7 @@ fn no_mutation_of_a_site_file_makes_the_check_panic() {
                 text = mutate(&text, &mut rng);
             }
         }
-        match check("site.toml", &text, Path::new(""), &library) {
+        match check("site.toml", &text, Path::new(EXAMPLES), &library) {
             Ok(loaded) => {
                 // What was accepted can be polled and forecast.
                 for bus in 0..loaded.site.buses.len() {

@@ -9,10 +9,13 @@ use gatehouse_drivers::profile::Library;
 use gatehouse_rules::report::Policy;
 
 const FULL: &str = include_str!("../../../docs/examples/full.toml");
+/// Where the rule files are that it names.
+const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/examples");
 const METERED: &str = include_str!("../../../docs/examples/metered-link.toml");
 
 fn site(text: &str) -> Site {
-    let loaded = check("site.toml", text, Path::new(""), &Library::new()).map_err(|problems| problems.to_string());
+    let loaded =
+        check("site.toml", text, Path::new(EXAMPLES), &Library::new()).map_err(|problems| problems.to_string());
     loaded.expect("the site file is sound").site
 }
 

@@ -8,6 +8,7 @@ mod identify;
 mod plan;
 mod profiles;
 mod read;
+mod rules;
 mod run;
 mod status;
 mod write;
@@ -58,6 +59,8 @@ enum Command {
     Check(check::Args),
     /// Shows the requests per device, the load of every bus and the data volume of the link, before anything runs.
     Plan(plan::Args),
+    /// Tests the rules of a site, or replays recorded readings against them: without a daemon and without devices.
+    Rules(rules::Args),
     /// Lists the device profiles, or shows one.
     Profiles(profiles::Args),
     /// Reads a device now: through the running daemon, or directly when none runs.
@@ -107,6 +110,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Check(args) => check::run(args, &mut out),
         Command::Plan(args) => plan::run(args, &mut out),
+        Command::Rules(args) => rules::run(&args, &mut out),
         Command::Profiles(args) => profiles::run(args, &mut out),
         Command::Read(args) => read::run(&args, &mut out),
         Command::Identify(args) => identify::run(&args, &mut out),

@@ -33,6 +33,7 @@
 mod atoms;
 mod check;
 mod clearing;
+mod deadband;
 pub mod error;
 mod eval;
 mod names;
@@ -49,6 +50,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use gatehouse_core::{DeviceIx, Mono, Reading};
 
 pub use clearing::{Clearing, clearing};
+pub use deadband::deadband;
 pub use error::ExprError;
 pub use template::Template;
 

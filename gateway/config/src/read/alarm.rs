@@ -1,15 +1,17 @@
 //! `[[alarm]]` and `[builtin]` of a rule file: conditions over points, and what the box finds by itself.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gatehouse_core::{DeviceIx, Name};
+use gatehouse_core::{Decimal, DeviceIx, Name};
 use gatehouse_drivers::profile::Rule;
 use gatehouse_drivers::profile::keys::{Found, Keys, did_you_mean};
 use gatehouse_rules::alarm::{AlarmSpec, builtin};
 use gatehouse_rules::engine::{RuleInstance, RuleSpec};
-use gatehouse_rules::expr::{Clearing, Expr, ExprError, Template, clearing};
+use gatehouse_rules::expr::error::code::NO_DEVICE;
+use gatehouse_rules::expr::{Clearing, Expr, ExprError, Template, clearing, deadband};
 use gatehouse_rules::words::Priority;
 use gatehouse_rules::{Catalog, CatalogDevice};
 use toml::Spanned;
@@ -17,6 +19,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::{Context, labels, name, required_name};
 use crate::code;
+use crate::site::Labels;
 use crate::units::duration;
 
 const DELAYS: std::ops::RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(7 * 86_400);
@@ -85,10 +88,15 @@ fn life(keys: &mut Keys<'_, '_>, spec: &mut AlarmSpec) {
     }
     if let Some(found) = keys.flag("auto_acknowledge") {
         spec.auto_acknowledge = found.value;
-        if spec.latch && found.value {
-            let help = "a latched alarm waits for a person: take one of them out";
-            keys.error(Rule::Conflict, found.span, "`latch` and `auto_acknowledge` exclude each other", help);
-        }
+    }
+    if spec.latch && spec.auto_acknowledge {
+        let span = keys.span_of(if keys.has("auto_acknowledge") { "auto_acknowledge" } else { "latch" });
+        let help = match (keys.has("latch"), keys.has("auto_acknowledge")) {
+            (true, false) => "this class acknowledges itself: write auto_acknowledge = false too",
+            (false, true) => "this class is latched: write latch = false too",
+            (true, true) | (false, false) => "a latched alarm waits for a person: take one of them out",
+        };
+        keys.error(Rule::Conflict, span, "`latch` and `auto_acknowledge` exclude each other", help);
     }
     spec.re_alarm = duration(keys, "re_alarm", DELAYS).map(|found| found.value).or(spec.re_alarm);
     spec.no_data = duration(keys, "no_data", DELAYS).map(|found| found.value).or(spec.no_data);
@@ -119,45 +127,98 @@ fn either(keys: &mut Keys<'_, '_>, one: &'static str, other: &'static str) -> Op
 fn select(context: &mut Context<'_>, keys: &mut Keys<'_, '_>, catalog: &Catalog) -> Option<Vec<DeviceIx>> {
     let (table, span) = keys.table("on")?;
     let mut on = Keys::new(table, span.clone());
-    let mut bad = false;
-    let mut known = |context: &mut Context<'_>, found: Option<Found<String>>, what: &str, all: Vec<&str>| {
-        let found = found?;
-        if !all.contains(&found.value.as_str()) {
-            bad = true;
-            let message = format!("no device of the site has the {what} `{}`", found.value);
-            context.sink.error(code::UNKNOWN_DEVICE, found.span, message, did_you_mean(&found.value, &all));
+    let before = context.sink.errors();
+    let profiles = catalog.devices.iter().filter_map(|device| device.profile.as_ref().map(Name::as_str)).collect();
+    let profile = one(&mut on, "profile").map(|found| known(context, found, "profile", profiles));
+    let categories = catalog.devices.iter().map(|device| device.category.as_str()).filter(|c| !c.is_empty()).collect();
+    let category = one(&mut on, "category").map(|found| known(context, found, "category", categories));
+    let buses: BTreeSet<&str> = catalog.buses.iter().map(Name::as_str).collect();
+    let bus = one(&mut on, "bus").map(|found| {
+        if !buses.contains(&*found.value) {
+            let message = format!("the site has no bus `{}`", found.value);
+            context.sink.error(code::UNKNOWN_BUS, found.span, message, nearest_of(&found.value, &buses));
         }
-        Some(found.value)
-    };
-    let owned = |found: Option<Found<&str>>| found.map(|f| Found { value: f.value.to_owned(), span: f.span });
-    let profiles = || catalog.devices.iter().filter_map(|d| d.profile.as_ref().map(Name::as_str)).collect();
-    let profile = known(context, owned(on.text("profile")), "profile", profiles());
-    let categories = catalog.devices.iter().map(|d| d.category.as_str()).filter(|c| !c.is_empty()).collect();
-    let category = known(context, owned(on.text("category")), "category", categories);
-    let buses = catalog.buses.iter().map(Name::as_str).collect();
-    let bus = known(context, owned(on.text("bus")), "bus", buses);
-    let ids: Vec<&str> = catalog.devices.iter().map(|device| device.id.as_str()).collect();
-    let mut devices = Vec::new();
-    for value in on.list("device") {
-        let text = value.get_ref().as_str().map(|text| Found { value: text.to_owned(), span: value.span() });
-        devices.extend(known(context, text, "id", ids.clone()));
-    }
-    let labels = labels(&mut on);
-    let has_device = on.has("device");
+        found.value
+    });
+    let devices = device_list(context, &mut on, catalog);
+    let labels = wanted_labels(context, &mut on, catalog);
     context.end(on);
     let matches = |device: &CatalogDevice| {
         profile.as_ref().is_none_or(|name| device.profile.as_ref().is_some_and(|of| *of == **name))
             && category.as_ref().is_none_or(|name| device.category == **name)
             && bus.as_ref().is_none_or(|name| catalog.buses.get(device.bus).is_some_and(|of| *of == **name))
-            && (!has_device || devices.iter().any(|id| device.id == **id))
+            && devices.as_ref().is_none_or(|ids| ids.iter().any(|id| device.id == **id))
             && labels.iter().all(|(key, value)| device.labels.get(key) == Some(value))
     };
     let selected: Vec<_> = catalog.devices_with_ix().filter(|(_, device)| matches(device)).map(|(ix, _)| ix).collect();
-    if selected.is_empty() && !bad {
-        let help = "each of the conditions has to hold of at least one device together with the others";
+    if selected.is_empty() && context.sink.errors() == before {
+        let help = "a device is selected when everything in `on` holds of it: take one condition out and look again";
         context.sink.error(code::UNREACHABLE, span, "`on` selects no device: the rule would never be looked at", help);
     }
     Some(selected)
+}
+
+fn one(on: &mut Keys<'_, '_>, key: &'static str) -> Option<Found<String>> {
+    on.text(key).map(|found| Found { value: found.value.to_owned(), span: found.span })
+}
+
+fn nearest_of(given: &str, all: &BTreeSet<&str>) -> String {
+    did_you_mean(given, &all.iter().copied().collect::<Vec<_>>())
+}
+
+/// A word by which devices are selected; noted when no device of the site has it.
+fn known(context: &mut Context<'_>, found: Found<String>, what: &str, all: BTreeSet<&str>) -> String {
+    if !all.contains(&*found.value) {
+        let message = format!("no device of the site has the {what} `{}`", found.value);
+        let help = if all.is_empty() { String::new() } else { nearest_of(&found.value, &all) };
+        context.sink.error(code::UNREACHABLE, found.span, message, help);
+    }
+    found.value
+}
+
+/// The ids of `device`, one or a list.
+fn device_list(context: &mut Context<'_>, on: &mut Keys<'_, '_>, catalog: &Catalog) -> Option<Vec<String>> {
+    let ids: BTreeSet<&str> = catalog.devices.iter().map(|device| device.id.as_str()).collect();
+    let mut devices = Vec::new();
+    for value in on.list("device") {
+        match value.get_ref().as_str() {
+            Some(id) => {
+                if !ids.contains(id) {
+                    let message = format!("the site has no device `{id}`");
+                    context.sink.error(code::UNKNOWN_DEVICE, value.span(), message, nearest_of(id, &ids));
+                }
+                devices.push(id.to_owned());
+            }
+            None => {
+                let help = "write device = \"meter-101\", or a list of ids";
+                context.sink.error(code::WRONG_TYPE, value.span(), "`device` names devices by their ids", help);
+            }
+        }
+    }
+    on.has("device").then_some(devices)
+}
+
+/// The labels that a device has to have; noted when no device has one.
+fn wanted_labels(context: &mut Context<'_>, on: &mut Keys<'_, '_>, catalog: &Catalog) -> Labels {
+    let wanted = labels(on);
+    let Some((table, _)) = on.table("labels") else { return wanted };
+    for (key, value) in table {
+        let Some((name, text)) = wanted.get_key_value(key.get_ref().as_ref()) else { continue };
+        let of = |device: &'_ CatalogDevice| device.labels.get(name).cloned();
+        let values: BTreeSet<String> = catalog.devices.iter().filter_map(of).collect();
+        if values.is_empty() {
+            let names: BTreeSet<&str> =
+                catalog.devices.iter().flat_map(|device| device.labels.keys().map(String::as_str)).collect();
+            let message = format!("no device of the site has a label `{name}`");
+            let help = if names.is_empty() { String::new() } else { nearest_of(name, &names) };
+            context.sink.error(code::UNREACHABLE, key.span(), message, help);
+        } else if !values.contains(text) {
+            let message = format!("no device of the site has the label {name} = \"{text}\"");
+            let help = nearest_of(text, &values.iter().map(String::as_str).collect());
+            context.sink.error(code::UNREACHABLE, value.span(), message, help);
+        }
+    }
+    wanted
 }
 
 /// Compiles the rule for each device.
@@ -172,38 +233,105 @@ fn instances(
         keys.missing("when", "the condition that raises it, for example when = \"voltage_l1 > 253\"");
     }
     let texts = Texts {
-        when: text(keys, "when"),
-        clear_when: text(keys, "clear_when"),
-        message: text(keys, "message"),
+        when: text(context, keys, "when"),
+        clear_when: text(context, keys, "clear_when"),
+        message: text(context, keys, "message"),
         title: if spec.title.is_empty() { spec.class.clone() } else { spec.title.clone() },
     };
+    let band = band(keys);
     texts.when.as_ref()?;
     let own: Vec<Option<DeviceIx>> = match selected {
         None => vec![None],
         Some(devices) => devices.into_iter().map(Some).collect(),
     };
-    let mut told = Vec::new();
+    let mut mistakes = Mistakes { of: own.len(), found: Vec::new() };
     let mut instances = Vec::new();
     for device in own {
         match texts.compile(catalog, device) {
             Ok(instance) => instances.push(instance),
-            Err(errors) => {
-                for (span, error) in errors {
-                    // The same mistake over a hundred meters is one mistake.
-                    if !told.contains(&(span.clone(), error.code)) {
-                        told.push((span.clone(), error.code));
-                        let of = device.and_then(|ix| catalog.device(ix)).map(|device| format!("for {}: ", device.id));
-                        let message = format!("{}{}", of.unwrap_or_default(), error.message);
-                        context.sink.error(error.code, span, message, error.help);
-                    }
-                }
-            }
+            Err(errors) => mistakes.note(device.and_then(|ix| catalog.device(ix)), errors),
         }
     }
+    let sound = mistakes.found.is_empty();
+    mistakes.tell(context);
     if let Some(first) = instances.first() {
         check_life(context, &texts, first);
     }
-    told.is_empty().then(|| instances.into_iter().map(Arc::new).collect())
+    if let Some(band) = band {
+        for rule in &mut instances {
+            rule.clear_when = deadband(&rule.when, band.value);
+            if rule.clear_when.is_none() {
+                let help = "write what clears it: when = \"v > 253 && w > 0\", clear_when = \"v < 250 || w <= 0\"";
+                let message = "a dead-band needs a `when` that compares one point with one number, by <, <=, > or >=";
+                context.sink.error(code::CONFLICT, band.span, message, help);
+                return None;
+            }
+        }
+    }
+    sound.then(|| instances.into_iter().map(Arc::new).collect())
+}
+
+/// The mistakes of one rule: the same mistake over a hundred meters is one mistake.
+struct Mistakes<'c> {
+    /// Devices that were looked at.
+    of: usize,
+    found: Vec<Mistake<'c>>,
+}
+
+struct Mistake<'c> {
+    span: Range<usize>,
+    error: ExprError,
+    /// The first device that it was found with.
+    device: Option<&'c CatalogDevice>,
+    count: usize,
+}
+
+impl<'c> Mistakes<'c> {
+    fn note(&mut self, device: Option<&'c CatalogDevice>, errors: Vec<(Range<usize>, ExprError)>) {
+        for (span, error) in errors {
+            let same = |known: &&mut Mistake<'_>| known.span == span && known.error.code == error.code;
+            match self.found.iter_mut().find(same) {
+                Some(known) => known.count += 1,
+                None => self.found.push(Mistake { span, error, device, count: 1 }),
+            }
+        }
+    }
+
+    fn tell(self, context: &mut Context<'_>) {
+        for Mistake { span, error, device, count } in self.found {
+            let ExprError { code, mut message, mut help, .. } = error;
+            if let Some(device) = device {
+                let named = message.contains(device.id.as_str());
+                if !named && count < self.of {
+                    message = format!("for {}: {message}", device.id);
+                }
+                let others =
+                    if count == 2 { "1 other device".to_owned() } else { format!("{} other devices", count - 1) };
+                if count > 1 && (named || count < self.of) {
+                    message = format!("{message} (and so for {others})");
+                }
+            } else if code == NO_DEVICE {
+                help = format!("give the rule devices, for example on = {{ profile = \"...\" }}, or {help}");
+            }
+            context.sink.error(code, span, message, help);
+        }
+    }
+}
+
+/// How far beyond its limit a value has to be until the alarm clears.
+fn band(keys: &mut Keys<'_, '_>) -> Option<Found<Decimal>> {
+    let found = keys.decimal("deadband")?;
+    if keys.has("clear_when") {
+        let message = "`deadband` and `clear_when` both say what clears it";
+        keys.error(Rule::Conflict, found.span, message, "take one of them out");
+        return None;
+    }
+    if found.value.mantissa <= 0 {
+        let help = "write how far back the value has to go, in the point's own unit: deadband = \"3\"";
+        keys.error(Rule::BadValue, found.span, "`deadband` must be more than 0", help);
+        return None;
+    }
+    Some(found)
 }
 
 /// A rule that always or never holds, or that nothing clears.
@@ -221,7 +349,7 @@ fn check_life(context: &mut Context<'_>, texts: &Texts, rule: &RuleInstance) {
         }
         Some(false) => {
             let message = "this condition never holds: the rule would never be raised";
-            context.sink.error(code::UNREACHABLE, when.span.clone(), message, "");
+            context.sink.error(code::UNREACHABLE, when.span.clone(), message, "compare a point with a limit");
         }
         None => {}
     }
@@ -256,17 +384,13 @@ impl Source {
     }
 }
 
-fn text(keys: &mut Keys<'_, '_>, key: &'static str) -> Option<Source> {
+fn text(context: &Context<'_>, keys: &mut Keys<'_, '_>, key: &'static str) -> Option<Source> {
     let found = keys.text(key)?;
     let (text, span) = (found.value.to_owned(), found.span);
-    // One or three quotes on each side, and nothing else: then every byte of the text is one of the file.
-    let around = (span.end - span.start).checked_sub(text.len());
-    let begins = match around {
-        Some(2) => Some(span.start + 1),
-        Some(6) => Some(span.start + 3),
-        _ => None,
-    };
-    Some(Source { text, span, begins })
+    // After one or three quotes, and the line break that may follow three.
+    let begins = [1, 3, 4, 5].into_iter().map(|quotes| span.start + quotes);
+    let begins = begins.filter(|begins| context.sink.text(*begins..begins + text.len()) == Some(&*text));
+    Some(Source { begins: begins.min(), text, span })
 }
 
 struct Texts {

@@ -24,7 +24,7 @@ use gatehouse_drivers::profile::{Library, Rule};
 use toml::de::DeTable;
 
 use crate::code;
-use crate::problem::Problem;
+use crate::problem::{Problem, Severity};
 use crate::sink::Sink;
 use crate::site::{Bus, Device, Site};
 
@@ -183,8 +183,9 @@ pub(crate) fn site(context: &mut Context<'_>, root: &DeTable<'_>, others: &mut V
         gate_tables.into_iter().filter_map(|at| gate::read(context, at, reference::Devices(&devices))).collect();
     gate::check_together(context, &gates);
     let gates = gates.into_iter().map(|gate| gate.spec).collect();
+    let sound = !context.sink.has_errors() && !wrong.iter().any(|problem| problem.severity == Severity::Error);
     let of = (general.id.as_ref()?, catalog, general.timezone.as_str());
-    let rules = rules::setup(context, of, uplink.is_some(), gates, files);
+    let rules = rules::setup(context, of, uplink.is_some(), gates, (files, sound));
     others.append(&mut wrong);
     if context.sink.has_errors() {
         return None;

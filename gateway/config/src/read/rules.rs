@@ -79,7 +79,8 @@ impl RuleFiles {
                 Ok(text) => text,
                 Err(why) => {
                     let message = format!("`rules`: {name} cannot be read: {why}");
-                    context.sink.error(code::FILE_ABSENT, path.span.clone(), message, "");
+                    let help = "the path begins from the folder of the site file";
+                    context.sink.error(code::FILE_ABSENT, path.span.clone(), message, help);
                     continue;
                 }
             };
@@ -146,13 +147,14 @@ fn text_of(path: &std::path::Path) -> Result<String, String> {
     String::from_utf8(bytes).map_err(|_| "it is not UTF-8 text".to_owned())
 }
 
-/// The engine's setup, checked as a whole.
+/// The engine's setup. It is checked as a whole once its parts are `sound`; before, that would only repeat their
+/// mistakes.
 pub(super) fn setup(
     context: &mut Context<'_>,
     (id, catalog, timezone): (&Name, Catalog, &str),
     uplink: bool,
     gates: Vec<GateSpec>,
-    files: RuleFiles,
+    (files, sound): (RuleFiles, bool),
 ) -> Setup {
     let zone = TimeZone::get(timezone).unwrap_or(TimeZone::UTC);
     let calendar = files.calendar.unwrap_or_default();
@@ -174,9 +176,15 @@ pub(super) fn setup(
         zone,
         version: version(&files.text),
     };
-    // What is wrong with a part of it was told where that part was read.
-    let faults = if context.sink.has_errors() { Vec::new() } else { Engine::check(&setup) };
-    for error in faults {
+    for rule in &setup.rules {
+        if let Some(kind) = rule.alarm.ticket.as_ref().filter(|kind| !setup.tickets.kinds.contains_key(*kind)) {
+            let known: Vec<&str> = setup.tickets.kinds.keys().map(Name::as_str).collect();
+            let message =
+                format!("the rule `{}` opens tickets of the kind `{kind}`, which there is not", rule.alarm.class);
+            context.sink.error(code::BAD_RULE, 0..0, message, did_you_mean(kind, &known));
+        }
+    }
+    for error in if sound { Engine::check(&setup) } else { Vec::new() } {
         context.sink.error(code::BAD_RULE, 0..0, error.to_string(), "");
     }
     setup
