@@ -14,9 +14,9 @@ mod stage;
 mod tcp;
 mod wear;
 
-use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use comfy_table::{Table, presets};
@@ -49,7 +49,7 @@ pub struct BenchArgs {
 struct Bench {
     /// The gateway's binary, if one is named.
     named: Option<PathBuf>,
-    gateway: OnceCell<PathBuf>,
+    gateway: OnceLock<PathBuf>,
     /// Length of a steady measure.
     steady: Duration,
     /// Length of an outage.
@@ -125,7 +125,7 @@ pub fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
         eprintln!("there is no measure {name:?}; there are {}", names.join(", "));
         return Ok(ExitCode::from(2));
     }
-    let bench = Bench { named: args.gateway, gateway: OnceCell::new(), steady: args.seconds, outage: args.outage };
+    let bench = Bench { named: args.gateway, gateway: OnceLock::new(), steady: args.seconds, outage: args.outage };
     let (mut rows, mut failed) = (Vec::new(), false);
     for (name, measure) in GROUPS {
         if !args.names.is_empty() && !args.names.iter().any(|wanted| wanted == name) {

@@ -67,7 +67,7 @@ fn one_reading() -> anyhow::Result<Row> {
     }
     let (mut spans, mut waited) = (Vec::new(), Vec::new());
     for number in 1..=SINGLE {
-        let power = if number / DEVICES % 2 == 0 { 25.0 } else { 5.0 };
+        let power = if (number / DEVICES).is_multiple_of(2) { 25.0 } else { 5.0 };
         let reading = [PointReading { point: PointIx(POWER), value: Ok(Value::F32(power)) }];
         run.advance(APART * number)?;
         let before = run.effects();
