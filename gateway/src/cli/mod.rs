@@ -70,7 +70,8 @@ enum Command {
     /// Writes a point and reads it back: through the running daemon, or directly when none runs.
     Write(write::Args),
     /// Has a gate, an alarm, a ticket or a device act: through the running daemon, with an honest outcome.
-    Command(command::Args),
+    #[command(name = "command")]
+    Act(command::Args),
     /// Lists the alarms of the running daemon that are not at rest.
     Alarms(decided::Args),
     /// Lists the tickets of the running daemon.
@@ -115,7 +116,7 @@ pub fn main() -> ExitCode {
         Command::Read(args) => read::run(&args, &mut out),
         Command::Identify(args) => identify::run(&args, &mut out),
         Command::Write(args) => write::run(&args, &mut out),
-        Command::Command(args) => command::run(&args, &mut out),
+        Command::Act(args) => command::run(&args, &mut out),
         Command::Alarms(args) => decided::run(&decided::ALARMS, &args, &mut out),
         Command::Tickets(args) => decided::run(&decided::TICKETS, &args, &mut out),
         Command::Gates(args) => decided::run(&decided::GATES, &args, &mut out),
