@@ -1,9 +1,12 @@
 //! `gatehouse rules`, as somebody runs it who has just written a rule.
 
+// Helpers of tests may unwrap as tests do: a panic is the report.
+#![allow(clippy::unwrap_used)]
+
 use std::path::Path;
 use std::process::Output;
 
-use gatehouse_tests::gateway::gatehouse;
+use gatehouse_tests::gatehouse;
 use serde_json::Value;
 
 const SITE: &str = r#"
