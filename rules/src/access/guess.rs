@@ -1,7 +1,7 @@
 //! Holds up who guesses codes: after some wrong ones a reader, or all of them, take none for a growing time.
 //!
-//! Keys: `access/guess/<reader>`, and `access/guess//site` for all readers together. After a restart a closure goes on; where
-//! nobody can tell how long the box was down, it begins anew.
+//! Keys: `access/guess/<reader>`, and `access/guess//site` for all readers together. After a restart a closure goes on;
+//! where nobody can tell how long the box was down, it begins anew.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What lies on the box's disk about credentials is sealed: ChaCha20-Poly1305 under a key that the shell has from systemd.
+//! What lies on the disk about credentials is sealed: ChaCha20-Poly1305 under a key that the shell has from systemd.
 //!
 //! Layout: `GHS1`, 8 bytes that name the key, 16 bytes of salt, then ciphertext with its 16-byte tag. Each sealed text
 //! has a key of its own: HMAC-SHA256 of purpose and salt under the box's key. So a text sealed for one purpose (one
