@@ -424,6 +424,12 @@ impl Daemon {
         if let Some(uplink) = &self.site.uplink {
             health.certificate_days = super::health::certificate_days(&uplink.tls, now);
         }
+        if now.trust != Trust::Unset {
+            health.calendar_days = self.hub.look(|engine| {
+                let (calendar, zone) = engine.calendar();
+                calendar.days_left(gatehouse_rules::schedule::local(now.wall, zone).date())
+            });
+        }
         self.hub.decide(|engine, now| engine.handle_box(now, &health));
     }
 
