@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::BufRead;
 
-use gatehouse_core::{DeviceIx, Kind, NoData, PointReading, Value, Wall};
+use gatehouse_core::{DeviceIx, Kind, Name, NoData, PointReading, Value, Wall};
 use gatehouse_rules::Catalog;
 use serde::Serialize;
 use serde_json::{Map, Value as Json};
@@ -26,6 +26,8 @@ pub(super) struct Tally {
     pub(super) replayed: u64,
     /// Records that came twice.
     pub(super) repeated: u64,
+    /// Messages of other boxes.
+    pub(super) other_boxes: u64,
     /// Events that rules do not ask for.
     pub(super) other_events: u64,
     /// Gaps: records that the box had lost.
@@ -54,7 +56,7 @@ impl Records {
     ///
     /// # Errors
     /// What is wrong with a line, and its number; reading stops there.
-    pub(super) fn take(&mut self, lines: impl BufRead, catalog: &Catalog) -> Result<(), String> {
+    pub(super) fn take(&mut self, lines: impl BufRead, site: &Name, catalog: &Catalog) -> Result<(), String> {
         for (number, line) in (1u64..).zip(lines.split(b'\n')) {
             let line = line.map_err(|why| format!("line {number}: {why}"))?;
             let text = String::from_utf8(line).map_err(|_| {
@@ -69,6 +71,10 @@ impl Records {
             let json = text.get(begin..).unwrap_or_default();
             let document: Map<String, Json> =
                 serde_json::from_str(json).map_err(|why| format!("line {number} is no JSON document: {why}"))?;
+            if document.get("box").and_then(Json::as_str).is_some_and(|name| *site != *name) {
+                self.tally.other_boxes += 1;
+                continue;
+            }
             self.document(&document, catalog).map_err(|why| format!("line {number}: {why}"))?;
         }
         Ok(())

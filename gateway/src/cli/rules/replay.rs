@@ -81,7 +81,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<ExitCode> 
         let name = path.display();
         let bad = |why: String| Failure::error(exit::CONFIGURATION, format!("{name}: {why}"));
         let lines = open(path).map_err(|why| bad(format!("cannot be read: {why}")))?;
-        records.take(lines, &site.rules.catalog).map_err(bad)?;
+        records.take(lines, &site.id, &site.rules.catalog).map_err(bad)?;
     }
     records.sort();
     let Some((start, _)) = records.list.first() else {
@@ -257,6 +257,7 @@ fn tell_tally(tally: &Tally) {
         }
     };
     tell(tally.repeated, "records that came twice");
+    tell(tally.other_boxes, "messages of other boxes");
     tell(tally.gaps, "gaps, where the box had lost records");
     tell(tally.without_time, "records from before the box knew the time");
     tell(tally.bad_values, "values that are none for their point");
