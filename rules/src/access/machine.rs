@@ -105,7 +105,7 @@ pub(super) struct Recent {
 /// and come back at [`Access::poll_timeout`]. A verdict belongs into the batch of the effects that came with it: what
 /// its gate keeps of it and that a code is used must not be parted by a kill.
 ///
-/// Each request gets exactly one verdict, unless [`Taken::Duplicate`] says that it is an earlier one.
+/// Each request gets exactly one verdict, unless [`Taken::Duplicate`](super::Taken::Duplicate) says that it is an earlier one.
 #[derive(Debug)]
 pub struct Access {
     pub(super) site: String,

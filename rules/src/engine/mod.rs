@@ -18,6 +18,7 @@ mod rules;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use gatehouse_core::driver::Action;
 use gatehouse_core::{DeviceIx, Mono, PointReading, Stamp, Value};
 use jiff::tz::TimeZone;
 
@@ -33,7 +34,7 @@ use crate::effect::{ActId, ActResult, Effect, Effects};
 use crate::gate::{GateSpec, Gates, How, SiteError};
 use crate::mode::{Backlog, ModeSettings, Modes};
 use crate::schedule::{Calendar, RoundSpec, Rounds};
-use crate::ticket::{TicketRules, Tickets, Update, UpdateResult};
+use crate::ticket::{Drive, TicketRules, Tickets, Update, UpdateResult};
 use crate::words::{AlarmId, Condition, Mode};
 use acts::Acts;
 use evidence::Known;
@@ -410,8 +411,10 @@ impl Engine {
     }
 
     /// Who works a point, so that nobody else may write it.
+    ///
+    /// A board whose own commands work a gate is reserved as a whole: the same relays are behind its points.
     pub fn reserved(&self, at: PointRef) -> Option<&str> {
-        self.reserved.get(&at).map(String::as_str)
+        self.reserved.get(&at).or_else(|| self.reserved_devices.get(&at.device)).map(String::as_str)
     }
 
     /// The site's devices.
@@ -539,6 +542,13 @@ fn reserved(setup: &Setup) -> (BTreeMap<PointRef, String>, BTreeMap<DeviceIx, St
                     points.insert(PointRef { device: output.device, point: *point }, owner);
                 }
             }
+        }
+    }
+    let steps = setup.tickets.kinds.values().flat_map(|kind| &kind.escalation);
+    for output in steps.flat_map(|step| &step.outputs) {
+        if let Drive::Level { on: Action::Write(point, _), .. } = &output.drive {
+            let at = PointRef { device: output.device, point: *point };
+            points.entry(at).or_insert_with(|| "the escalation of tickets".to_owned());
         }
     }
     (points, devices)

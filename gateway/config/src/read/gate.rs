@@ -63,7 +63,7 @@ pub(super) fn read(
         GateSpec { id: id.value.clone(), kind: kind.value, direction, outputs, timing, sensors, fire_source, policy };
     if let (true, Err(why)) = (sound && !context.sink.has_errors(), spec.check()) {
         let message = format!("the gate `{}` cannot work: {why}", spec.id);
-        context.sink.error(code::BAD_GATE, span.clone(), message, "docs/rules.md shows a barrier and a door");
+        context.sink.error(code::BAD_GATE, span.clone(), message, "docs/site-file.md explains what a gate needs");
     }
     Some(GateEntry { id, spec })
 }
