@@ -43,6 +43,14 @@ pub fn binary(given: Option<PathBuf>) -> anyhow::Result<PathBuf> {
     command.args(["build", "--quiet", "-p", "gatehouse", "--manifest-path"]).arg(&manifest);
     command.args(release.then_some("--release"));
     command.arg("--target-dir").arg(folder.parent().unwrap_or(folder));
+    // What `cargo run` tells its child of the package: ring's build script watches it, and all that stands on ring
+    // would be built anew.
+    for (name, _) in std::env::vars_os() {
+        let told = name.to_str().is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"));
+        if told {
+            command.env_remove(&name);
+        }
+    }
     let mode = if release { "release" } else { "debug" };
     eprintln!("building the gateway ({mode}; the first time takes a few minutes)");
     let status = command.status().context("cannot run cargo")?;

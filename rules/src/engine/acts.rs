@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use crate::command::CommandId;
 use crate::effect::ActId;
 
+/// More acts under way than commands can be held: of the oldest nobody will tell any more.
+const MOST: usize = 8192;
+
 /// The first number of a machine's acts in one run of the engine: runs and machines never share numbers.
 pub(super) fn first(run: u32, machine: u64) -> ActId {
     ActId((u64::from(run) << 36) + (machine << 34) + 1)
@@ -27,6 +30,9 @@ impl Acts {
     pub(super) fn begin(&mut self, command: CommandId) -> ActId {
         let id = self.next;
         self.next = ActId(id.0 + 1);
+        if self.commands.len() >= MOST {
+            self.commands.pop_first();
+        }
         self.commands.insert(id, command);
         id
     }

@@ -5,7 +5,7 @@
 //! [`Engine::poll_timeout`]. It never fails and never waits.
 //!
 //! The files: `latest` what is known of points, `rules` which conditions to look at, `health` what needs no rule,
-//! `routing` commands to their targets, `acts` whose act it was.
+//! `routing` commands to their targets, `reserved` what they may not touch, `acts` whose act it was.
 
 mod acts;
 mod ask_alarm;
@@ -13,12 +13,14 @@ mod ask_gate;
 mod evidence;
 mod health;
 mod latest;
+mod reserved;
 mod routing;
 mod rules;
+#[cfg(test)]
+mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 
-use gatehouse_core::driver::Action;
 use gatehouse_core::{DeviceIx, Mono, PointReading, Stamp, Value};
 use jiff::tz::TimeZone;
 
@@ -31,13 +33,14 @@ use crate::alarm::{AlarmSource, AlarmSpec, Alarms, SpecError};
 use crate::catalog::{Catalog, PointRef};
 use crate::command::{self, Answer, Commands, Malformed, Outcome, Reception, Request, Source};
 use crate::effect::{ActId, ActResult, Effect, Effects};
-use crate::gate::{GateSpec, Gates, How, SiteError};
+use crate::gate::{GateSpec, Gates, SiteError};
 use crate::mode::{Backlog, ModeSettings, Modes};
 use crate::schedule::{Calendar, RoundSpec, Rounds};
-use crate::ticket::{Drive, TicketRules, Tickets, Update, UpdateResult};
+use crate::ticket::{TicketRules, Tickets, Update, UpdateResult};
 use crate::words::{AlarmId, Condition, Mode};
 use acts::Acts;
 use evidence::Known;
+use reserved::Reserved;
 use rules::{Rules, View};
 
 /// What the site file says of everything that the engine decides.
@@ -112,10 +115,7 @@ pub struct Engine {
     zone: TimeZone,
     calendar: Calendar,
     frames: Option<FrameSource>,
-    /// Points that gates and escalations work: nobody else writes them.
-    reserved: BTreeMap<PointRef, String>,
-    /// Devices whose commands gates use.
-    reserved_devices: BTreeMap<DeviceIx, String>,
+    reserved: Reserved,
     mains: Option<Mains>,
     limits: BoxLimits,
     ports: Vec<Option<bool>>,
@@ -140,7 +140,6 @@ impl Engine {
         let gates = Gates::new(setup.gates.clone(), acts::first(run, 1)).map_err(|e| vec![e.into()])?;
         let rounds = Rounds::new(setup.rounds.clone(), setup.calendar.clone(), setup.zone.clone());
         let rounds = rounds.map_err(|e| e.iter().map(|e| SetupError::Round(e.to_string())).collect::<Vec<_>>())?;
-        let (reserved, reserved_devices) = reserved(setup);
         let mut commands = Commands::new(setup.commands.clone());
         commands.handle_rule_version(&*setup.version);
         Ok(Engine {
@@ -158,8 +157,7 @@ impl Engine {
             zone: setup.zone.clone(),
             calendar: setup.calendar.clone(),
             frames: None,
-            reserved,
-            reserved_devices,
+            reserved: Reserved::of(&setup.gates, &setup.tickets),
             mains: setup.mains.clone(),
             limits: setup.limits.clone(),
             ports: vec![None; setup.catalog.buses.len()],
@@ -212,6 +210,8 @@ impl Engine {
         self.alarms.handle_timeout(now);
         self.gates.handle_timeout(now);
         self.tickets.handle_timeout(now);
+        // The mode outlives a restart: nobody else tells the tickets before it changes.
+        self.tickets.handle_mode(now, self.mode);
         self.rounds.handle_timeout(now);
         self.rules.resume(&self.alarms);
         self.settle(now);
@@ -414,7 +414,7 @@ impl Engine {
     ///
     /// A board whose own commands work a gate is reserved as a whole: the same relays are behind its points.
     pub fn reserved(&self, at: PointRef) -> Option<&str> {
-        self.reserved.get(&at).or_else(|| self.reserved_devices.get(&at.device)).map(String::as_str)
+        self.reserved.writes(at)
     }
 
     /// The site's devices.
@@ -502,6 +502,8 @@ impl Engine {
         while let Some(effect) = self.gates.poll_effect() {
             self.effects.push(effect);
         }
+        // Who passed stands in the passage records, and nothing else goes by it.
+        while self.gates.poll_passed().is_some() {}
         while let Some(effect) = self.modes.poll_effect() {
             self.effects.push(effect);
         }
@@ -525,34 +527,6 @@ impl Engine {
 
 /// Rounds of talk between the machines within one call.
 const ROUNDS: u32 = 16;
-
-/// The points that gates and escalations work, and the devices whose commands they use.
-fn reserved(setup: &Setup) -> (BTreeMap<PointRef, String>, BTreeMap<DeviceIx, String>) {
-    let (mut points, mut devices) = (BTreeMap::new(), BTreeMap::new());
-    for gate in &setup.gates {
-        let outputs = &gate.outputs;
-        let all = [&outputs.open, &outputs.close, &outputs.stop, &outputs.hold_open, &outputs.lock];
-        for output in all.into_iter().flatten() {
-            let owner = format!("the gate {}", gate.id);
-            match &output.how {
-                How::Pulse { .. } => {
-                    devices.insert(output.device, owner);
-                }
-                How::Switch { point, .. } | How::Level { point, .. } => {
-                    points.insert(PointRef { device: output.device, point: *point }, owner);
-                }
-            }
-        }
-    }
-    let steps = setup.tickets.kinds.values().flat_map(|kind| &kind.escalation);
-    for output in steps.flat_map(|step| &step.outputs) {
-        if let Drive::Level { on: Action::Write(point, _), .. } = &output.drive {
-            let at = PointRef { device: output.device, point: *point };
-            points.entry(at).or_insert_with(|| "the escalation of tickets".to_owned());
-        }
-    }
-    (points, devices)
-}
 
 /// All classes of alarms: those of rules, and those that need none.
 fn specs(setup: &Setup) -> Vec<AlarmSpec> {

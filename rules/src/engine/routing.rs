@@ -81,7 +81,7 @@ impl Engine {
         if !config.writable {
             return Err(refused("read_only", "the point cannot be written: its profile says read-only"));
         }
-        if let Some(owner) = self.reserved(PointRef { device, point: ix }) {
+        if let Some(owner) = self.reserved.writes(PointRef { device, point: ix }) {
             return Err(refused("reserved", format!("the point belongs to {owner}: ask that instead")));
         }
         let value = Value::parse(config.kind, value).map_err(|why| refused("bad_value", why.to_string()))?;
@@ -89,7 +89,7 @@ impl Engine {
     }
 
     fn call(&self, device: DeviceIx, command: &Name, args: &Args) -> Result<Action, Outcome> {
-        if let Some(owner) = self.reserved_devices.get(&device) {
+        if let Some(owner) = self.reserved.calls(device) {
             return Err(refused("reserved", format!("the device works {owner}: ask that instead")));
         }
         let number = |name: &str| match arg(args, name) {

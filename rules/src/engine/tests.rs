@@ -1,0 +1,10 @@
+//! The engine as a whole, beside a model of everything around it: stories, and random happenings against what must
+//! always hold.
+
+mod core;
+mod law;
+mod plant;
+mod shell;
+mod site;
+mod stories;
+mod storms;
