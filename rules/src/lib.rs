@@ -21,6 +21,7 @@ pub mod schedule;
 pub mod ticket;
 pub mod words;
 
+pub use access::Access;
 pub use catalog::{Catalog, CatalogDevice, CatalogPoint, PointRef};
 pub use effect::{Act, ActId, ActResult, Effect, Effects};
 pub use engine::Engine;

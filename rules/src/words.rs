@@ -142,6 +142,16 @@ pub enum Direction {
     Out,
 }
 
+impl Direction {
+    /// The name in records and questions.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Direction::In => "in",
+            Direction::Out => "out",
+        }
+    }
+}
+
 /// Names one request to pass a gate, for ever: the box's own counter, kept in the journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]

@@ -58,6 +58,7 @@ impl Site {
             ("data", self.store != new.store),
             ("http", self.http != new.http),
             ("api", self.api != new.api),
+            ("access", self.access != new.access),
         ];
         diff.restart = restart.into_iter().filter(|(_, differs)| *differs).map(|(table, _)| table).collect();
         diff

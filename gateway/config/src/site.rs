@@ -44,6 +44,21 @@ pub struct Site {
     pub devices: Vec<Arc<Device>>,
     /// What is decided on the box, and how.
     pub rules: Arc<gatehouse_rules::engine::Setup>,
+    /// Where the secrets of credentials are; `None`: the site has no credentials.
+    pub access: Option<AccessSecrets>,
+}
+
+/// Files with the secrets of credentials: 32 bytes each, as they are or in base64.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccessSecrets {
+    /// The key that credentials are hashed under; the core shares it.
+    pub lookup: PathBuf,
+    /// The box's own key for what lies on its disk.
+    pub seal: PathBuf,
+    /// The seed of the ed25519 key by which the box signs visitor codes; `None`: it makes none.
+    pub code_key: Option<PathBuf>,
+    /// The secret of visitors' PINs, which the core shares; `None`: there are none.
+    pub pin_secret: Option<PathBuf>,
 }
 
 /// The unix socket of the API.

@@ -57,6 +57,13 @@ pub enum Request {
         /// What was shown, as JSON.
         body: Vec<u8>,
     },
+    /// A code for a visitor.
+    IssueCode {
+        /// Which, as JSON.
+        body: Vec<u8>,
+        /// Who asks, for the audit trail.
+        issuer: String,
+    },
     /// [`doc::Spool`].
     Spool,
     /// Loads the site file anew.

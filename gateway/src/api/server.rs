@@ -102,6 +102,7 @@ pub async fn serve_api(listener: UnixListener, desk: Desk, operators: Vec<u32>) 
         .route("/api/v1/mode", get(|State(api): State<Api>| decided(api, Part::Mode)))
         .route("/api/v1/commands", post(command))
         .route("/api/v1/readers/{reader}/present", post(present))
+        .route("/api/v1/access/codes", post(issue_code))
         .route("/api/v1/reload", post(reload))
         .fallback(|| async { refuse(&Refusal::new(404, "unknown_path", "no such path under /api/v1")) })
         .with_state(api);
@@ -219,6 +220,16 @@ async fn present(
 ) -> Response {
     match api.operator(peer) {
         Ok(_) => answer(&api.desk, Request::Present { reader, body: body.into() }).await,
+        Err(refusal) => refuse(&refusal),
+    }
+}
+
+async fn issue_code(State(api): State<Api>, ConnectInfo(peer): ConnectInfo<Peer>, body: Bytes) -> Response {
+    match api.operator(peer) {
+        Ok(uid) => {
+            let issuer = format!("uid:{uid}");
+            answer(&api.desk, Request::IssueCode { body: body.into(), issuer }).await
+        }
         Err(refusal) => refuse(&refusal),
     }
 }

@@ -216,6 +216,7 @@ impl Hub {
     fn tell(&self, output: Output) {
         match output {
             Output::Answer(answer) => self.effector.borrow_mut().hold(Held::Answer(answer)),
+            Output::Ask(ask) => self.ask_core(&ask),
             Output::Mode(mode) => {
                 tracing::info!(mode = mode.as_str(), "the box's mode has changed");
                 self.tell_mode(mode.as_str());

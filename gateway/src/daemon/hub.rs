@@ -10,8 +10,10 @@ use std::sync::Arc;
 use gatehouse_core::{DeviceIx, Event, Lane, Mono, NoData, PointReading, Schema};
 use gatehouse_drivers::line::{CommandResult, Output};
 use gatehouse_rules::Engine;
+use gatehouse_rules::access::Ask;
 use gatehouse_store::{Batch, CommitTicket, Store, StoreError};
-use gatehouse_uplink::{MessageId, UplinkHandle};
+use gatehouse_uplink::schema::AskMessage;
+use gatehouse_uplink::{Inbound, MessageId, UplinkHandle};
 use serde_json::json;
 use tokio::sync::{Notify, oneshot};
 
@@ -130,6 +132,30 @@ impl Hub {
         let batch = Batch { state: Vec::new(), events: vec![(Lane::Audit, self.clock.now(), event)] };
         let committed = self.store.borrow_mut().commit(batch);
         committed.inspect_err(|e| self.store_failed(e)).ok()
+    }
+
+    /// Tells that a message of the core is of no use.
+    pub(super) fn refuse_message(&self, topic: Inbound, why: &str) {
+        tracing::warn!(topic = topic.as_str(), why, "a message of the core cannot be used");
+        let why: String = why.chars().take(300).collect();
+        self.audit("message_refused", &json!({ "topic": topic.as_str(), "why": why }));
+    }
+
+    /// Asks the core whether somebody may pass. Without a link the question is lost, and its deadline decides.
+    pub(super) fn ask_core(&self, ask: &Ask) {
+        let message = AskMessage {
+            v: 1,
+            request: ask.request.0,
+            gate: ask.gate.clone(),
+            direction: ask.direction.as_str().to_owned(),
+            credential: ask.credential.clone(),
+            kind: ask.kind.to_owned(),
+            deadline_ms: u64::from(ask.deadline_ms),
+        };
+        let question = serde_json::to_vec(&message).unwrap_or_default();
+        if let Some(uplink) = &*self.uplink.borrow() {
+            uplink.ask(question);
+        }
     }
 
     /// Acknowledges a message of the core to the broker.

@@ -1,10 +1,12 @@
 //! What the core sends: each message goes to the engine, and is acknowledged once what it caused is durable.
 
+use gatehouse_rules::Access;
+use gatehouse_rules::access::{Answer, Heard};
 use gatehouse_rules::command::Source;
 use gatehouse_rules::ticket::{TicketState, Update, UpdateResult};
-use gatehouse_uplink::schema::TicketMessage;
+use gatehouse_rules::words::RequestId;
+use gatehouse_uplink::schema::{AnswerMessage, TicketMessage};
 use gatehouse_uplink::{Inbound, Message};
-use serde_json::json;
 
 use super::effector::Held;
 use super::run::Daemon;
@@ -12,13 +14,23 @@ use super::run::Daemon;
 impl Daemon {
     /// Takes a message of the core. One that cannot be used is told in the audit trail and acknowledged all the same:
     /// it would not get better by coming again.
-    pub(super) fn on_message(&mut self, message: &Message) {
+    pub(super) fn on_message(&mut self, message: Message) {
         match message.topic {
             // Its outcome travels in the audit lane; nobody waits for it here.
             Inbound::Command => drop(self.hub.command(Source::Core, message.retained, &message.payload)),
             Inbound::Ticket => self.on_ticket(&message.payload),
-            Inbound::Credentials | Inbound::Answer => {
-                self.unusable(message.topic, "the site has no gate that asks for credentials");
+            Inbound::Answer => self.on_answer(&message),
+            Inbound::Credentials => {
+                let refused = match &self.intake {
+                    Some(intake) => match intake.take(message) {
+                        // It is settled once it is in force and on the disk.
+                        Ok(()) => return,
+                        Err(message) => (message, "too many parts wait: send them again"),
+                    },
+                    None => (message, "the site has no [access], or its keys cannot be read"),
+                };
+                self.hub.refuse_message(Inbound::Credentials, refused.1);
+                return self.hub.hold(Held::Settle(refused.0.id));
             }
         }
         self.hub.hold(Held::Settle(message.id));
@@ -27,14 +39,14 @@ impl Daemon {
     fn on_ticket(&mut self, payload: &[u8]) {
         let update = match ticket_update(payload) {
             Ok(update) => update,
-            Err(why) => return self.unusable(Inbound::Ticket, &why),
+            Err(why) => return self.hub.refuse_message(Inbound::Ticket, &why),
         };
         let mut result = None;
         self.hub.decide(|engine, now| result = Some(engine.handle_ticket(now, &update)));
         match result {
-            Some(UpdateResult::Refused(why)) => self.unusable(Inbound::Ticket, &why.to_string()),
+            Some(UpdateResult::Refused(why)) => self.hub.refuse_message(Inbound::Ticket, &why.to_string()),
             Some(UpdateResult::NoSuchTicket) => {
-                self.unusable(Inbound::Ticket, &format!("the box has no ticket {}", update.ticket));
+                self.hub.refuse_message(Inbound::Ticket, &format!("the box has no ticket {}", update.ticket));
             }
             Some(
                 UpdateResult::Applied { .. }
@@ -47,11 +59,35 @@ impl Daemon {
         }
     }
 
-    fn unusable(&self, topic: Inbound, why: &str) {
-        tracing::warn!(topic = topic.as_str(), why, "a message of the core cannot be used");
-        let why: String = why.chars().take(300).collect();
-        self.hub.audit("message_refused", &json!({ "topic": topic.as_str(), "why": why }));
+    fn on_answer(&self, message: &Message) {
+        let (request, answer) = match answer(&message.payload) {
+            Ok(read) => read,
+            Err(why) => return self.hub.refuse_message(Inbound::Answer, &why),
+        };
+        let mut heard = None;
+        self.hub.decide(|engine, now| {
+            let hear = |access: &mut Access, now| access.handle_answer(now, request, &answer, message.authentic);
+            heard = engine.handle_access(now, hear);
+        });
+        match heard {
+            Some(Heard::Taken | Heard::Late) => {}
+            Some(Heard::NotAuthentic) => {
+                let why = "it came over a link whose other end was not checked: answers count over TLS only";
+                self.hub.refuse_message(Inbound::Answer, why);
+            }
+            None => self.hub.refuse_message(Inbound::Answer, "the site has no [access], or its keys cannot be read"),
+        }
     }
+}
+
+/// The answer that a message of the core carries.
+fn answer(payload: &[u8]) -> Result<(RequestId, Answer), String> {
+    let message: AnswerMessage = serde_json::from_slice(payload).map_err(|why| why.to_string())?;
+    if message.v != 1 {
+        return Err(format!("version {} of answers is not known here", message.v));
+    }
+    let AnswerMessage { request, allow, reason, facts, .. } = message;
+    Ok((RequestId(request), Answer { allowed: allow, reason, who: None, class: None, facts }))
 }
 
 /// The update that a message of the core carries.

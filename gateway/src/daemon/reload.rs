@@ -6,9 +6,11 @@ use gatehouse_config::{Site, SiteDiff};
 use gatehouse_core::Mono;
 use serde_json::json;
 
+use super::credentials::Intake;
 use super::device::DeviceRuntime;
 use super::report::SiteInventory;
 use super::run::{BusRuntime, Daemon};
+use super::setup::Prepared;
 use crate::api::Refusal;
 
 /// Most characters of a refusal in the audit trail; the whole is in the log and in the answer.
@@ -41,6 +43,10 @@ impl Daemon {
             let tables = tables.join(", ");
             let text = format!("{tables} cannot change while the daemon runs: restart it, or undo that part");
             return Err(Refusal::new(409, "configuration", text));
+        }
+        if self.intake.as_ref().is_some_and(Intake::is_busy) {
+            let text = "credentials of the core are being taken in: try again in a moment";
+            return Err(Refusal::new(409, "busy", text));
         }
         if let (true, Some(uplink)) = (diff.is_empty(), &self.uplink) {
             // Files that the site file only names may have changed.
@@ -132,8 +138,10 @@ impl Daemon {
     }
 
     /// Begins anew with the engine, which goes on from what it kept, and tells it what is known already.
-    fn change_rules(&self) {
-        let mut engine = super::setup::engine(&self.site, &self.hub.store.borrow(), self.hub.next_run());
+    fn change_rules(&mut self) {
+        let Prepared { mut engine, trouble, .. } =
+            super::setup::engine(&self.site, &self.hub.store.borrow(), self.hub.next_run());
+        self.credentials_trouble = trouble;
         let now = self.hub.clock.now();
         engine.handle_start(now);
         engine.handle_link(now, self.link_up);

@@ -39,9 +39,8 @@ impl Daemon {
             }
             Request::Decided(part) => Ok(Answer::Json(self.decided(part))),
             Request::Command { body, uid } => return self.command(&body, uid, reply),
-            Request::Present { reader, .. } => {
-                Err(Refusal::new(404, "unknown_reader", format!("the site has no reader {reader:?}")))
-            }
+            Request::Present { reader, body } => self.present(&reader, &body),
+            Request::IssueCode { body, issuer } => self.issue_code(&body, &issuer),
             Request::Read { device, points } => return self.read(&device, &points, reply),
             Request::Identify(device) => return self.identify(&device, reply),
             Request::Write { device, point, value, issuer } => {

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use gatehouse_config::Site;
-use gatehouse_core::{DeviceIx, Lane, Mono, Trust, Wall};
-use gatehouse_rules::Engine;
+use gatehouse_core::{DeviceIx, Lane, Mono, Stamp, Trust, Wall};
+use gatehouse_rules::{Access, Engine};
 use gatehouse_rules::mode::Backlog;
 use gatehouse_rules::words::Mode;
 use gatehouse_store::{Batch, CommitTicket, LastStop, OpenReport, Store, StoreEvent};
@@ -22,11 +22,13 @@ use tokio::time::Instant;
 
 use super::bus::{self, BusHandle};
 use super::clock::{self, Clock, Offer, Source};
+use super::credentials::Intake;
 use super::device::DeviceRuntime;
 use super::effector::Route;
 use super::hub::Hub;
 use super::outbox::StoreOutbox;
 use super::report::SiteInventory;
+use super::setup::Prepared;
 use super::{lines, systemd};
 use crate::api::{Ask, Desk, server};
 use crate::cli::{Failure, exit};
@@ -95,6 +97,10 @@ pub struct Daemon {
     pub link_up: bool,
     /// Why `/metrics` and `/health` are not served, if they are to be.
     pub http_trouble: Arc<Mutex<Option<String>>>,
+    /// Where credentials of the core are handed in, if the site has any.
+    pub(super) intake: Option<Intake>,
+    /// Why credentials cannot be used since the start; `""` for nothing.
+    pub(super) credentials_trouble: String,
     health_seen: Mono,
     /// The newest number of each lane when the link came up: what is older and not taken yet is owed.
     owed_up_to: [u64; Lane::ALL.len()],
@@ -157,13 +163,15 @@ async fn start(path: &Path, site: Site) -> anyhow::Result<(Daemon, Inputs)> {
     let waker = store_wake.clone();
     let (store, opened) = Store::open(site.store.clone(), clock.now(), Arc::new(move || waker.notify_one()))
         .map_err(|e| Failure::error(exit::STORE, e.to_string()))?;
-    let engine = super::setup::engine(&site, &store, 0);
+    let Prepared { engine, key, trouble } = super::setup::engine(&site, &store, 0);
     let store = Rc::new(RefCell::new(store));
     let hub = Rc::new(Hub::new(clock, store, engine, store_wake.clone()));
     tell_opened(&hub, &opened);
 
     let mut daemon = Daemon {
         path: path.to_owned(),
+        intake: key.map(|key| Intake::spawn(hub.clone(), &site.store.dir, key)),
+        credentials_trouble: trouble,
         site: Rc::new(site),
         hub,
         buses: Vec::new(),
@@ -430,7 +438,27 @@ impl Daemon {
                 calendar.days_left(gatehouse_rules::schedule::local(now.wall, zone).date())
             });
         }
+        health.credentials_trouble = self.credentials_trouble(now);
         self.hub.decide(|engine, now| engine.handle_box(now, &health));
+    }
+
+    /// Why nobody can be let in by a credential now; `""` where somebody can, and where the site has none.
+    fn credentials_trouble(&self, now: Stamp) -> String {
+        if self.site.access.is_none() {
+            return String::new();
+        }
+        let second = now.wall.0.div_euclid(1_000_000);
+        self.hub.look(|engine| match engine.access().map(Access::view) {
+            None => self.credentials_trouble.clone(),
+            Some(view) if view.version.is_some() => match view.expires_at {
+                Some(end) if now.trust != Trust::Unset && i64::from(end) <= second => {
+                    format!("version {} is too old: the core has sent no newer one", view.version.unwrap_or_default())
+                }
+                _ => String::new(),
+            },
+            Some(_) if self.credentials_trouble.is_empty() => "the core has sent none yet".to_owned(),
+            Some(_) => self.credentials_trouble.clone(),
+        })
     }
 
     /// Tells the engine what the core is owed, while it waits to hear that.
@@ -498,7 +526,7 @@ impl Daemon {
                     self.look_at_clock();
                 }
             }
-            UplinkEvent::Message(message) => self.on_message(&message),
+            UplinkEvent::Message(message) => self.on_message(message),
             UplinkEvent::SubscriptionRefused { topic } => {
                 self.hub.audit("subscription_refused", &json!({ "topic": topic }));
             }

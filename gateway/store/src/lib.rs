@@ -40,3 +40,6 @@ pub use api::{
 pub use error::StoreError;
 pub use settings::Settings;
 pub use store::{Store, Wake, resolve};
+
+/// A folder in the data folder that the store leaves to others.
+pub const GUEST_FOLDER: &str = "access";

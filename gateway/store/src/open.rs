@@ -174,7 +174,7 @@ fn find(settings: &Settings, disk: &Disk) -> io::Result<Disks> {
 }
 
 fn find_foreign(dir: &Path, foreign: &mut Vec<PathBuf>) -> io::Result<()> {
-    let ours = [LOCK, floors::NAME, "ballast", journal::FOLDER, SPOOL, QUARANTINE];
+    let ours = [LOCK, floors::NAME, "ballast", journal::FOLDER, SPOOL, QUARANTINE, crate::GUEST_FOLDER];
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
         let name = entry.file_name();

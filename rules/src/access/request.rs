@@ -163,6 +163,8 @@ pub mod reason {
     pub const CODES_FULL: &str = "codes_full";
     /// The box was restarted while it waited for the core.
     pub const INTERRUPTED: &str = "interrupted";
+    /// The box has no keys for credentials, so that it knows none.
+    pub const NO_CREDENTIALS: &str = "no_credentials";
     /// The gate has no access policy.
     pub const UNKNOWN_GATE: &str = "unknown_gate";
 }

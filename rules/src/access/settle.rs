@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use gatehouse_core::Stamp;
+use gatehouse_core::{Stamp, Trust};
 
 use super::credential::CredentialId;
 use super::judge::{Judge, Judgement, Voucher};
 use super::machine::{ASK, Access, Matter, Pending};
 use super::policy::GateAccess;
-use super::request::{Answer, Heard, reason};
+use super::request::{Answer, Heard, Presented, Proof, reason};
 use crate::words::{DecidedBy, Direction, HolderClass, RequestId, Verdict};
 
 /// Facts that are taken from an answer, and bytes of each.
@@ -112,6 +112,18 @@ impl Access {
         found
             .map(|(_, entry)| (Some(entry.who.to_owned()).filter(|who| !who.is_empty()), Some(entry.class)))
             .unwrap_or_default()
+    }
+
+    /// The holder of a credential that is in force now, at whichever gate; for points of a patrol.
+    pub fn holder_of(&self, now: Stamp, proof: &Proof) -> Option<(String, HolderClass)> {
+        let roll = self.holdings.roll()?;
+        let nowhere = Presented { gate: String::new(), via: String::new(), direction: Direction::In, proof: proof.clone() };
+        let (claim, _) = self.reader.read(&nowhere, 100);
+        let entry = claim.ids.iter().find_map(|id| roll.find(id.credential))?;
+        let second = now.wall.0.div_euclid(1_000_000);
+        let over = |until: u32| now.trust == Trust::Unset || i64::from(until) > second;
+        let counts = !entry.revoked && !entry.who.is_empty() && entry.until.is_none_or(over);
+        counts.then(|| (entry.who.to_owned(), entry.class))
     }
 
     /// Decides on the box.

@@ -60,6 +60,18 @@ impl Bits {
         Ok(Bits { len, value: text.bytes().fold(0, |all, b| (all << 1) | u128::from(b == b'1')) })
     }
 
+    /// The lowest `len` bits of a number, the last one lowest. Higher ones must be 0.
+    ///
+    /// # Errors
+    /// [`InvalidBits::Length`] for a length outside 1 to 128, and for a number that needs more bits.
+    pub fn of_number(value: u128, len: u8) -> Result<Bits, InvalidBits> {
+        let needed = 128 - value.leading_zeros();
+        if !(1..=128).contains(&len) || needed > u32::from(len) {
+            return Err(InvalidBits::Length(usize::from(len)));
+        }
+        Ok(Bits { len, value })
+    }
+
     /// How many bits.
     pub fn count(self) -> u8 {
         self.len

@@ -31,6 +31,8 @@ pub struct BoxHealth {
     pub calendar_days: Option<i32>,
     /// What is wrong with the store; `""` for nothing.
     pub store_trouble: String,
+    /// Why nobody can be let in by a credential; `""` for nothing.
+    pub credentials_trouble: String,
 }
 
 /// When the box's state is worth an alarm.
@@ -116,6 +118,7 @@ pub(super) fn sources(catalog: &Catalog, mains: Option<&Mains>) -> Vec<AlarmSour
         "certificate_ending",
         "calendar_ending",
         "store_trouble",
+        "credentials_unusable",
         "clock_unset",
         "link_down",
     ];
@@ -145,6 +148,8 @@ pub(super) fn tell_box(alarms: &mut Alarms, now: Stamp, health: &BoxHealth, limi
     let told = days.map_or_else(String::new, |days| format!("the calendar of holidays ends in {days} days"));
     tell("calendar_ending", Some(days.is_some_and(|days| days < limits.calendar_days)), told);
     tell("store_trouble", Some(!health.store_trouble.is_empty()), health.store_trouble.clone());
+    let credentials = &health.credentials_trouble;
+    tell("credentials_unusable", Some(!credentials.is_empty()), credentials.clone());
     tell("clock_unset", Some(now.trust == Trust::Unset), "the box does not know the time".to_owned());
 }
 

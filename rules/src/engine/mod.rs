@@ -5,14 +5,17 @@
 //! [`Engine::poll_timeout`]. It never fails and never waits.
 //!
 //! The files: `latest` what is known of points, `rules` which conditions to look at, `health` what needs no rule,
-//! `routing` commands to their targets, `reserved` what they may not touch, `acts` whose act it was.
+//! `routing` commands to their targets, `reserved` what they may not touch, `acts` whose act it was, `readers` what a
+//! device shows of cards, `entrance` who may pass.
 
 mod acts;
 mod ask_alarm;
 mod ask_gate;
+mod entrance;
 mod evidence;
 mod health;
 mod latest;
+mod readers;
 mod reserved;
 mod routing;
 mod rules;
@@ -24,11 +27,14 @@ use std::collections::{BTreeSet, VecDeque};
 use gatehouse_core::{DeviceIx, Mono, PointReading, Stamp, Value};
 use jiff::tz::TimeZone;
 
+pub use entrance::Admission;
 pub use evidence::FrameSource;
 pub use health::{BOX, BoxHealth, BoxLimits, MAINS, Mains};
 pub use latest::Latest;
+pub use readers::{CardPoint, CardSource, ReaderSpec};
 pub use rules::{RuleInstance, RuleSpec};
 
+use crate::access::{self, Access, GateAccess, GuessLimits, PublicKey, ZoneSpec};
 use crate::alarm::{AlarmSource, AlarmSpec, Alarms, SpecError};
 use crate::catalog::{Catalog, PointRef};
 use crate::command::{self, Answer, Commands, Malformed, Outcome, Reception, Request, Source};
@@ -40,6 +46,7 @@ use crate::ticket::{TicketRules, Tickets, Update, UpdateResult};
 use crate::words::{AlarmId, Condition, Mode};
 use acts::Acts;
 use evidence::Known;
+use readers::Readers;
 use reserved::Reserved;
 use rules::{Rules, View};
 
@@ -62,6 +69,10 @@ pub struct Setup {
     pub mains: Option<Mains>,
     /// Barriers and doors.
     pub gates: Vec<GateSpec>,
+    /// Readers and cameras.
+    pub readers: Vec<ReaderSpec>,
+    /// Who may pass; `None`: nobody by a credential.
+    pub access: Option<AccessSetup>,
     /// What becomes of faults.
     pub tickets: TicketRules,
     /// Inspection rounds.
@@ -72,6 +83,21 @@ pub struct Setup {
     pub zone: TimeZone,
     /// Names this state of the rule files in the audit trail.
     pub version: String,
+}
+
+/// What the site file says of credentials, but for its secrets.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AccessSetup {
+    /// The core's public keys.
+    pub core_keys: Vec<PublicKey>,
+    /// How each gate decides.
+    pub gates: Vec<GateAccess>,
+    /// Areas in which people or cars are counted.
+    pub zones: Vec<ZoneSpec>,
+    /// Formats of cards, beside those that are built in.
+    pub formats: Vec<access::wiegand::Format>,
+    /// How guessing is held up.
+    pub guesses: GuessLimits,
 }
 
 /// Why a setup cannot work.
@@ -95,6 +121,8 @@ pub enum Output {
     Mode(Mode),
     /// A command has ended; to be told once the effects before it are durable.
     Answer(Answer),
+    /// A question to the core, at once: late it is worth nothing.
+    Ask(access::Ask),
 }
 
 /// The engine.
@@ -110,6 +138,8 @@ pub struct Engine {
     commands: Commands,
     acts: Acts,
     gates: Gates,
+    readers: Readers,
+    access: Option<Access>,
     tickets: Tickets,
     rounds: Rounds,
     zone: TimeZone,
@@ -152,6 +182,8 @@ impl Engine {
             commands,
             acts: Acts::new(acts::first(run, 0)),
             gates,
+            readers: Readers::new(&setup.readers),
+            access: None,
             tickets: Tickets::new(setup.tickets.clone(), acts::first(run, 2)),
             rounds,
             zone: setup.zone.clone(),
@@ -175,8 +207,8 @@ impl Engine {
     }
 
     /// The prefixes of all that the engine keeps, for the shell to read at the start.
-    pub const KEPT: [&'static str; 8] =
-        ["mode", "alarm", "command", "gate/", "passage/", "request-next", "ticket", "round/"];
+    pub const KEPT: [&'static str; 10] =
+        ["mode", "alarm", "command", "gate/", "passage/", "request-next", "ticket", "round/", "access/", "apb/"];
 
     /// Takes back what was kept under a key; all of it before anything is handled.
     pub fn restore(&mut self, key: &str, value: &[u8]) {
@@ -188,6 +220,8 @@ impl Engine {
             Some("gate" | "passage" | "request") => self.gates.restore(key, value),
             Some("ticket") => self.tickets.restore(key, value),
             Some("round") => self.rounds.restore(key, value).is_ok(),
+            // Without its keys what was kept of credentials waits for the next start.
+            Some("access" | "apb") => self.access.as_mut().is_none_or(|access| access.restore(key, value).is_ok()),
             _ => false,
         };
         self.unreadable += u64::from(!taken);
@@ -209,6 +243,9 @@ impl Engine {
         self.since = Some(now.mono);
         self.alarms.handle_timeout(now);
         self.gates.handle_timeout(now);
+        if let Some(access) = &mut self.access {
+            access.handle_timeout(now);
+        }
         self.tickets.handle_timeout(now);
         // The mode outlives a restart: nobody else tells the tickets before it changes.
         self.tickets.handle_mode(now, self.mode);
@@ -221,6 +258,9 @@ impl Engine {
     pub fn handle_sample(&mut self, now: Stamp, device: DeviceIx, at: Mono, readings: &[PointReading]) {
         // Gates first: a fire releases before anything else is looked at.
         self.gates.handle_readings(now, device, readings);
+        for presentation in self.readers.handle_readings(device, readings) {
+            self.present(now, presentation);
+        }
         for reading in readings {
             self.latest.take(device, at, reading);
             if let Some(value) = reading.value.as_ref().ok().and_then(Value::to_decimal) {
@@ -247,6 +287,9 @@ impl Engine {
     /// A device answers, or no longer; `why` is what its last poll died of.
     pub fn handle_device_state(&mut self, now: Stamp, device: DeviceIx, online: bool, why: &str) {
         self.latest.set_online(device, online);
+        if !online {
+            self.readers.handle_lost(device);
+        }
         let bus = self.catalog.device(device).map(|config| config.bus);
         // The bus first: it explains its devices.
         if let Some(bus) = bus {
@@ -346,6 +389,11 @@ impl Engine {
         if due(self.gates.poll_timeout()) {
             self.gates.handle_timeout(now);
         }
+        if due(self.access.as_ref().and_then(Access::poll_timeout))
+            && let Some(access) = &mut self.access
+        {
+            access.handle_timeout(now);
+        }
         if due(self.tickets.poll_timeout()) {
             self.tickets.handle_timeout(now);
         }
@@ -364,6 +412,7 @@ impl Engine {
             self.alarms.poll_timeout(),
             self.rules.poll_timeout(),
             self.gates.poll_timeout(),
+            self.access.as_ref().and_then(Access::poll_timeout),
             self.tickets.poll_timeout(),
             self.rounds.poll_timeout(),
         ];
@@ -443,6 +492,7 @@ impl Engine {
         for _ in 0..ROUNDS {
             let commanded = self.route(now);
             let answered = self.gate_steps(now);
+            let admitted = self.admit(now);
             let found = self.conditions(now);
             let mode = self.modes.mode();
             if mode != self.mode {
@@ -453,7 +503,7 @@ impl Engine {
             }
             self.evaluate(now);
             let alarmed = self.alarmed(now);
-            if !(commanded || answered || found || alarmed) {
+            if !(commanded || answered || admitted || found || alarmed) {
                 break;
             }
         }
@@ -502,8 +552,10 @@ impl Engine {
         while let Some(effect) = self.gates.poll_effect() {
             self.effects.push(effect);
         }
-        // Who passed stands in the passage records, and nothing else goes by it.
-        while self.gates.poll_passed().is_some() {}
+        // What decided is in the same batch as what its gate makes of it.
+        while let Some(effect) = self.access.as_mut().and_then(Access::poll_effect) {
+            self.effects.push(effect);
+        }
         while let Some(effect) = self.modes.poll_effect() {
             self.effects.push(effect);
         }

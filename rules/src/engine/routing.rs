@@ -38,7 +38,7 @@ impl Engine {
                     "not_here",
                     "the state of a ticket is the core's, by ticket updates; acknowledge its alarm to end an escalation",
                 )),
-                Target::Access => Err(refused("no_access", "the site has no credentials")),
+                Target::Access => self.ask_access(now, &dispatch),
                 Target::Site => self.ask_site(now, &dispatch),
             };
             match step {

@@ -14,6 +14,7 @@ use gatehouse_rules::gate::{
 use gatehouse_rules::words::Direction;
 use toml::de::{DeTable, DeValue};
 
+use super::access::{self, GateZone};
 use super::reference::Devices;
 use super::{Context, name, required_name};
 use crate::code;
@@ -28,6 +29,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 pub(super) struct GateEntry {
     pub(super) id: Found<Name>,
     pub(super) spec: GateSpec,
+    pub(super) access: GateZone,
 }
 
 /// Reads one gate.
@@ -56,6 +58,7 @@ pub(super) fn read(
     let sensors =
         keys.table("sensors").map(|(table, span)| sensors(context, (table, span), devices)).unwrap_or_default();
     let fire_source = name(&mut keys, "fire_source").map(|found| found.value);
+    let access = keys.table("access").map(|at| access::gate(context, at)).unwrap_or_default();
     let sound = keys.errors.is_empty();
     context.end(keys);
     let (id, kind) = (id?, kind?);
@@ -65,7 +68,7 @@ pub(super) fn read(
         let message = format!("the gate `{}` cannot work: {why}", spec.id);
         context.sink.error(code::BAD_GATE, span.clone(), message, "docs/site-file.md explains what a gate needs");
     }
-    Some(GateEntry { id, spec })
+    Some(GateEntry { id, spec, access })
 }
 
 /// Notes gates that have one name.

@@ -1,11 +1,13 @@
 //! Reading the tables of a site file, each by its own module; every mistake is noted, none stops the reading.
 
+mod access;
 mod alarm;
 mod bus;
 mod device;
 mod gate;
 mod general;
 mod point;
+mod reader;
 mod reference;
 mod report;
 mod round;
@@ -21,15 +23,17 @@ use std::sync::Arc;
 use gatehouse_core::Name;
 use gatehouse_drivers::profile::keys::{Found, Keys, did_you_mean};
 use gatehouse_drivers::profile::{Library, Rule};
+use gatehouse_rules::engine::AccessSetup;
 use toml::de::DeTable;
 
 use crate::code;
 use crate::problem::{Problem, Severity};
 use crate::sink::Sink;
-use crate::site::{Bus, Device, Site};
+use crate::site::{AccessSecrets, Bus, Device, Site};
 
 /// The tables that a site file may have.
-const TABLES: [&str; 10] = ["site", "data", "http", "api", "clock", "report", "uplink", "bus", "device", "gate"];
+const TABLES: [&str; 12] =
+    ["site", "data", "http", "api", "clock", "report", "uplink", "bus", "device", "gate", "reader", "access"];
 
 /// What every reader needs.
 #[derive(Debug)]
@@ -160,6 +164,8 @@ pub(crate) fn site(context: &mut Context<'_>, root: &DeTable<'_>, others: &mut V
     bus::check_together(context, &buses);
     let tables = keys.tables("device");
     let gate_tables = keys.tables("gate");
+    let reader_tables = keys.tables("reader");
+    let access = section(&mut keys, "access").map(|at| access::read(context, at));
     if buses.is_empty() && !keys.has("bus") {
         let help = "add a [[bus]] with serial = \"/dev/...\" or tcp = \"host:502\", and a [[device]] on it";
         context.sink.error(code::EMPTY_SITE, 0..0, "the site has no bus", help);
@@ -182,10 +188,10 @@ pub(crate) fn site(context: &mut Context<'_>, root: &DeTable<'_>, others: &mut V
     let gates: Vec<_> =
         gate_tables.into_iter().filter_map(|at| gate::read(context, at, reference::Devices(&devices))).collect();
     gate::check_together(context, &gates);
-    let gates = gates.into_iter().map(|gate| gate.spec).collect();
+    let entrance = entrance(context, gates, access, reader_tables, reference::Devices(&devices));
     let sound = !context.sink.has_errors() && !wrong.iter().any(|problem| problem.severity == Severity::Error);
     let of = (general.id.as_ref()?, catalog, general.timezone.as_str());
-    let rules = rules::setup(context, of, uplink.is_some(), gates, (files, sound));
+    let rules = rules::setup(context, of, uplink.is_some(), entrance.parts, (files, sound));
     others.append(&mut wrong);
     if context.sink.has_errors() {
         return None;
@@ -203,7 +209,60 @@ pub(crate) fn site(context: &mut Context<'_>, root: &DeTable<'_>, others: &mut V
         buses,
         devices,
         rules: Arc::new(rules),
+        access: entrance.secrets,
     })
+}
+
+/// Gates, readers and credentials, which name each other.
+struct Entrance {
+    parts: rules::EntranceParts,
+    secrets: Option<AccessSecrets>,
+}
+
+fn entrance(
+    context: &mut Context<'_>,
+    entries: Vec<gate::GateEntry>,
+    access: Option<Option<access::AccessEntry>>,
+    readers: Vec<(&DeTable<'_>, Range<usize>)>,
+    devices: reference::Devices<'_>,
+) -> Entrance {
+    let absent = access.is_none();
+    let access = access.flatten();
+    let (zones, formats) = match &access {
+        Some(access) => (access.zones.as_slice(), access.formats.as_slice()),
+        None => (&[][..], &[][..]),
+    };
+    let mut gates = Vec::new();
+    let mut policies = Vec::new();
+    for entry in entries {
+        // Where [access] is wrong, its zones are not known.
+        if absent || access.is_some() {
+            policies.push(entry.access.of(context, &entry.spec.id, zones));
+        }
+        gates.push(entry.spec);
+    }
+    let readers: Vec<_> =
+        readers.into_iter().filter_map(|at| reader::read(context, at, devices, (&gates, formats))).collect();
+    reader::check_together(context, &readers);
+    if let (true, Some(first)) = (absent, readers.first()) {
+        let help = "add [access] with core_keys, lookup_key and seal_key; docs/site-file.md tells what they are";
+        let message = "the site has readers and no [access]: they refuse everybody";
+        context.sink.warn(code::UNUSED, first.name.span.clone(), message, help);
+    }
+    let readers = readers.into_iter().map(|reader| reader.spec).collect();
+    let (setup, secrets) = access
+        .map(|access| {
+            let setup = AccessSetup {
+                core_keys: access.core_keys,
+                gates: policies,
+                zones: access.zones,
+                formats: access.formats,
+                guesses: access.guesses,
+            };
+            (setup, access.secrets)
+        })
+        .unzip();
+    Entrance { parts: rules::EntranceParts { gates, readers, access: setup }, secrets }
 }
 
 fn section<'t, 'i>(keys: &mut Keys<'t, 'i>, key: &'static str) -> Option<(&'t DeTable<'i>, Range<usize>)> {
@@ -212,14 +271,14 @@ fn section<'t, 'i>(keys: &mut Keys<'t, 'i>, key: &'static str) -> Option<(&'t De
 
 /// Notes tables that a site file does not have; a list written with single brackets is explained.
 fn unknown_tables(context: &mut Context<'_>, mut keys: Keys<'_, '_>, root: &DeTable<'_>) {
-    for list in ["bus", "device", "gate"] {
+    for list in ["bus", "device", "gate", "reader"] {
         let Some(value) = root.get(list) else { continue };
         if value.get_ref().as_table().is_some() {
             let message = format!("[{list}] stands for one of several: it takes double brackets");
             context.sink.error(code::WRONG_TYPE, value.span(), message, format!("write [[{list}]]"));
         }
     }
-    for table in ["site", "data", "http", "api", "clock", "report", "uplink"] {
+    for table in ["site", "data", "http", "api", "clock", "report", "uplink", "access"] {
         let Some(value) = root.get(table) else { continue };
         if value.get_ref().as_array().is_some() {
             keys.errors.retain(|error| error.span != value.span());

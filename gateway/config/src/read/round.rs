@@ -7,22 +7,15 @@ use std::time::Duration;
 use gatehouse_drivers::profile::Rule;
 use gatehouse_drivers::profile::keys::Keys;
 use gatehouse_rules::schedule::{Calendar, CalendarPart, CalendarSpec, Holiday, Proof, RoundSpec, Stop, Timetable};
-use gatehouse_rules::words::HolderClass;
 use jiff::civil::Date;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::access::CLASSES;
 use super::reference::Devices;
 use super::{Context, name, required_name};
 use crate::code;
 use crate::units::duration;
-
-const CLASSES: [(&str, HolderClass); 4] = [
-    ("resident", HolderClass::Resident),
-    ("staff", HolderClass::Staff),
-    ("visitor", HolderClass::Visitor),
-    ("emergency", HolderClass::Emergency),
-];
 
 /// Reads one round.
 pub(super) fn read(

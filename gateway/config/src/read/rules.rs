@@ -7,7 +7,7 @@ use std::sync::Arc;
 use gatehouse_core::Name;
 use gatehouse_drivers::profile::keys::{Found, Keys, did_you_mean};
 use gatehouse_rules::alarm::{AlarmSpec, builtin};
-use gatehouse_rules::engine::{BoxLimits, Engine, RuleSpec, Setup};
+use gatehouse_rules::engine::{AccessSetup, BoxLimits, Engine, ReaderSpec, RuleSpec, Setup};
 use gatehouse_rules::gate::GateSpec;
 use gatehouse_rules::mode::ModeSettings;
 use gatehouse_rules::schedule::{Calendar, RoundSpec, Weekly};
@@ -39,6 +39,14 @@ pub(super) struct RuleFiles {
     builtin: Option<Vec<AlarmSpec>>,
     /// Everything that was read, for naming this state of it.
     text: String,
+}
+
+/// Gates, who comes to them, and by whose word they open.
+#[derive(Debug)]
+pub(super) struct EntranceParts {
+    pub(super) gates: Vec<GateSpec>,
+    pub(super) readers: Vec<ReaderSpec>,
+    pub(super) access: Option<AccessSetup>,
 }
 
 /// Where the rule files are that `[site] rules` names.
@@ -153,7 +161,7 @@ pub(super) fn setup(
     context: &mut Context<'_>,
     (id, catalog, timezone): (&Name, Catalog, &str),
     uplink: bool,
-    gates: Vec<GateSpec>,
+    entrance: EntranceParts,
     (files, sound): (RuleFiles, bool),
 ) -> Setup {
     let zone = TimeZone::get(timezone).unwrap_or(TimeZone::UTC);
@@ -169,7 +177,9 @@ pub(super) fn setup(
         builtin: files.builtin.unwrap_or_else(builtin::specs),
         limits: BoxLimits::default(),
         mains: None,
-        gates,
+        gates: entrance.gates,
+        readers: entrance.readers,
+        access: entrance.access,
         tickets,
         rounds: files.rounds,
         calendar,

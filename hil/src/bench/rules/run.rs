@@ -177,6 +177,8 @@ fn setup() -> anyhow::Result<Setup> {
         limits: BoxLimits::default(),
         mains: None,
         gates: Vec::new(),
+        readers: Vec::new(),
+        access: None,
         tickets,
         rounds: Vec::new(),
         calendar,

@@ -171,6 +171,7 @@ impl Shell {
             match output {
                 Output::Answer(answer) => self.answers.push(answer),
                 Output::Mode(mode) => self.modes.push(mode),
+                Output::Ask(ask) => panic!("nobody asks here: {ask:?}"),
             }
         }
         assert_eq!(self.engine.gates.poll_passed(), None, "nobody takes what the gates tell");

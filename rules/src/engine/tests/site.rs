@@ -59,6 +59,8 @@ pub(super) fn setup() -> Setup {
             silences: Some(METERS.into()),
         }),
         gates: vec![barrier(), door()],
+        readers: Vec::new(),
+        access: None,
         tickets: tickets(&calendar, &zone),
         rounds: Vec::new(),
         calendar,

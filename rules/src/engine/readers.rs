@@ -1,0 +1,304 @@
+//! Readers: from what a device shows of a card to somebody who presents it.
+//!
+//! A device shows its last card and, mostly, how many it has read. What it shows first, after a start of the box or a
+//! gap in its readings, is a card that was presented before, at a time that nobody knows: it opens nothing.
+
+use std::collections::BTreeMap;
+
+use gatehouse_core::{DeviceIx, Name, PointReading, Value};
+
+use crate::access::wiegand::{Bits, Card, Format};
+use crate::access::Proof;
+use crate::catalog::PointRef;
+use crate::words::Direction;
+
+/// A reader or a camera.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ReaderSpec {
+    /// Its permanent name.
+    pub name: Name,
+    /// The gate that it is for; `None`: a point of a patrol, which opens nothing.
+    pub gate: Option<Name>,
+    /// Which way one goes who presents something here.
+    pub direction: Direction,
+    /// Where its cards are read; `None`: what it reads comes through the API.
+    pub card: Option<CardSource>,
+}
+
+/// The points of one device that show cards. They are read together.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CardSource {
+    /// The card.
+    pub card: CardPoint,
+    /// How many cards were read; it changes with each. `None`: the card's point goes back to 0 between two cards.
+    pub count: Option<PointRef>,
+}
+
+/// What the card's point holds.
+#[derive(Debug, Clone, PartialEq)]
+pub enum CardPoint {
+    /// The bits as the reader sent them, the last one lowest, with their parities.
+    Frame {
+        /// The point.
+        at: PointRef,
+        /// How many bits.
+        bits: u8,
+        /// The format by name; `None`: whichever formats have that many bits.
+        format: Option<String>,
+    },
+    /// The card's number, and its facility code in a point of its own.
+    Number {
+        /// The point of the number.
+        at: PointRef,
+        /// The point of the facility code, where there is one.
+        facility: Option<PointRef>,
+        /// The format that makes bits of them.
+        format: Format,
+    },
+}
+
+impl CardPoint {
+    fn at(&self) -> PointRef {
+        match self {
+            CardPoint::Frame { at, .. } | CardPoint::Number { at, .. } => *at,
+        }
+    }
+
+    fn facility(&self) -> Option<PointRef> {
+        match self {
+            CardPoint::Frame { .. } => None,
+            CardPoint::Number { facility, .. } => *facility,
+        }
+    }
+
+    /// What was presented. Numbers that do not fit their format stay what they are: the access machine refuses them.
+    fn proof(&self, shown: &Shown) -> Option<Proof> {
+        match self {
+            CardPoint::Frame { bits, format, .. } => {
+                let bits = Bits::of_number(shown.card, (*bits).max(significant(shown.card))).ok()?;
+                Some(Proof::Card { bits, format: format.clone() })
+            }
+            CardPoint::Number { format, .. } => {
+                let card = u64::try_from(shown.card).ok().zip(u32::try_from(shown.facility.unwrap_or(0)).ok());
+                let card = card.map(|(number, facility)| Card { facility: shown.facility.and(Some(facility)), number });
+                let bits = card.and_then(|card| format.encode(card).ok());
+                let bits = bits.or_else(|| Bits::of_number(shown.card, significant(shown.card)).ok())?;
+                Some(Proof::Card { bits, format: Some(format.name().to_owned()) })
+            }
+        }
+    }
+}
+
+/// How many bits a number needs.
+fn significant(number: u128) -> u8 {
+    u8::try_from(128 - number.leading_zeros()).unwrap_or(128).max(1)
+}
+
+/// What a device showed at a poll.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Shown {
+    card: u128,
+    facility: Option<u128>,
+    count: Option<u128>,
+}
+
+#[derive(Debug)]
+struct Reader {
+    spec: ReaderSpec,
+    /// What its device showed last; `None` after a start and after a gap.
+    shown: Option<Shown>,
+}
+
+/// Somebody presents something at a reader.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Presentation {
+    pub(super) reader: Name,
+    pub(super) gate: Option<Name>,
+    pub(super) direction: Direction,
+    pub(super) proof: Proof,
+}
+
+/// All readers of a site.
+#[derive(Debug, Default)]
+pub(super) struct Readers {
+    readers: Vec<Reader>,
+    by_device: BTreeMap<DeviceIx, Vec<usize>>,
+    /// Cards that came and went between two polls: nobody knows whose they were.
+    missed: u64,
+}
+
+impl Readers {
+    pub(super) fn new(specs: &[ReaderSpec]) -> Self {
+        let mut by_device = BTreeMap::<DeviceIx, Vec<usize>>::new();
+        for (ix, spec) in specs.iter().enumerate() {
+            if let Some(source) = &spec.card {
+                by_device.entry(source.card.at().device).or_default().push(ix);
+            }
+        }
+        let readers = specs.iter().map(|spec| Reader { spec: spec.clone(), shown: None }).collect();
+        Readers { readers, by_device, missed: 0 }
+    }
+
+    /// Something that was read elsewhere, at a reader of that name; `None` when there is no such reader.
+    pub(super) fn present(&self, reader: &str, proof: Proof) -> Option<Presentation> {
+        let reader = self.readers.iter().find(|own| own.spec.name == *reader)?;
+        Some(reader.presentation(proof))
+    }
+
+    /// A device was read: who presents something now.
+    pub(super) fn handle_readings(&mut self, device: DeviceIx, readings: &[PointReading]) -> Vec<Presentation> {
+        let Some(own) = self.by_device.get(&device) else { return Vec::new() };
+        let mut presented = Vec::new();
+        for ix in own {
+            let Some(reader) = self.readers.get_mut(*ix) else { continue };
+            let (proof, missed) = reader.handle_readings(readings);
+            self.missed += missed;
+            presented.extend(proof.map(|proof| reader.presentation(proof)));
+        }
+        presented
+    }
+
+    /// A device is lost: what it shows when it comes back was presented before.
+    pub(super) fn handle_lost(&mut self, device: DeviceIx) {
+        for ix in self.by_device.get(&device).into_iter().flatten() {
+            if let Some(reader) = self.readers.get_mut(*ix) {
+                reader.shown = None;
+            }
+        }
+    }
+
+    /// Cards that came and went between two polls.
+    pub(super) fn missed(&self) -> u64 {
+        self.missed
+    }
+}
+
+impl Reader {
+    fn presentation(&self, proof: Proof) -> Presentation {
+        let ReaderSpec { name, gate, direction, .. } = &self.spec;
+        Presentation { reader: name.clone(), gate: gate.clone(), direction: *direction, proof }
+    }
+
+    /// A card that was not there before, and how many were there in between.
+    fn handle_readings(&mut self, readings: &[PointReading]) -> (Option<Proof>, u64) {
+        let Some(source) = &self.spec.card else { return (None, 0) };
+        let find = |at: PointRef| readings.iter().find(|reading| reading.point == at.point);
+        // A sample of the device's other points says nothing of cards.
+        if find(source.card.at()).is_none() {
+            return (None, 0);
+        }
+        let number = |at: PointRef| find(at).and_then(|reading| whole(reading.value.as_ref().ok()?));
+        let all = |at: Option<PointRef>| at.map_or(Some(None), |at| number(at).map(Some));
+        let shown = number(source.card.at())
+            .zip(all(source.card.facility()))
+            .zip(all(source.count))
+            .map(|((card, facility), count)| Shown { card, facility, count });
+        let before = std::mem::replace(&mut self.shown, shown);
+        let (Some(before), Some(shown)) = (before, shown) else { return (None, 0) };
+        let more = match (before.count, shown.count) {
+            // A device that counts from the beginning again was restarted.
+            (Some(before), Some(now)) => now.saturating_sub(before),
+            (None, None) => u128::from(shown.card != 0 && before != shown),
+            (Some(_), None) | (None, Some(_)) => 0,
+        };
+        if more == 0 || shown.card == 0 {
+            return (None, 0);
+        }
+        (source.card.proof(&shown), u64::try_from(more - 1).unwrap_or(u64::MAX))
+    }
+}
+
+/// A whole number of 0 or more.
+fn whole(value: &Value) -> Option<u128> {
+    match value {
+        Value::Decimal(number) if number.exponent == 0 => u128::try_from(number.mantissa).ok(),
+        Value::Bool(_) | Value::Decimal(_) | Value::F32(_) | Value::F64(_) | Value::Text(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gatehouse_core::{Decimal, NoData, PointIx};
+
+    use super::*;
+
+    const DEVICE: DeviceIx = DeviceIx(4);
+    const CARD: PointRef = PointRef { device: DEVICE, point: PointIx(0) };
+    const COUNT: PointRef = PointRef { device: DEVICE, point: PointIx(1) };
+    const FACILITY: PointRef = PointRef { device: DEVICE, point: PointIx(2) };
+
+    fn readers(card: CardPoint, count: Option<PointRef>) -> Readers {
+        Readers::new(&[ReaderSpec {
+            name: Name::new("entry").unwrap(),
+            gate: Some(Name::new("garage").unwrap()),
+            direction: Direction::In,
+            card: Some(CardSource { card, count }),
+        }])
+    }
+
+    fn frame(count: Option<PointRef>) -> Readers {
+        readers(CardPoint::Frame { at: CARD, bits: 26, format: None }, count)
+    }
+
+    fn sample(readers: &mut Readers, values: &[Option<i128>]) -> Vec<String> {
+        let reading = |(point, value): (u16, &Option<i128>)| PointReading {
+            point: PointIx(point),
+            value: value.map(|number| Value::Decimal(Decimal::whole(number))).ok_or(NoData::Timeout),
+        };
+        let readings: Vec<_> = (0..).zip(values).map(reading).collect();
+        readers
+            .handle_readings(DEVICE, &readings)
+            .into_iter()
+            .map(|presented| match presented.proof {
+                Proof::Card { bits, .. } => format!("{}:{}", bits.count(), bits.value()),
+                other => panic!("not a card: {other:?}"),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_card_counts_when_the_counter_moves_and_also_when_it_is_the_same_card() {
+        let mut readers = frame(Some(COUNT));
+        assert_eq!(sample(&mut readers, &[Some(77), Some(9)]), [""; 0], "read before the box looked");
+        assert_eq!(sample(&mut readers, &[Some(77), Some(9)]), [""; 0]);
+        assert_eq!(sample(&mut readers, &[Some(77), Some(10)]), ["26:77"]);
+        assert_eq!(sample(&mut readers, &[Some(78), Some(12)]), ["26:78"]);
+        assert_eq!(readers.missed(), 1, "the one between was gone before it was read");
+    }
+
+    #[test]
+    fn what_a_device_shows_after_a_gap_was_presented_before_it() {
+        let mut readers = frame(Some(COUNT));
+        sample(&mut readers, &[Some(1), Some(1)]);
+        assert_eq!(sample(&mut readers, &[None, None]), [""; 0]);
+        assert_eq!(sample(&mut readers, &[Some(2), Some(2)]), [""; 0]);
+        assert_eq!(sample(&mut readers, &[Some(3), Some(3)]), ["26:3"]);
+        readers.handle_lost(DEVICE);
+        assert_eq!(sample(&mut readers, &[Some(4), Some(4)]), [""; 0]);
+        assert_eq!(sample(&mut readers, &[Some(5), Some(0)]), [""; 0], "the device was restarted");
+        assert_eq!(sample(&mut readers, &[Some(5), None]), [""; 0], "half a sample is none");
+        assert_eq!(sample(&mut readers, &[Some(6), Some(2)]), [""; 0]);
+    }
+
+    #[test]
+    fn without_a_counter_a_card_counts_when_it_appears() {
+        let mut readers = frame(None);
+        assert_eq!(sample(&mut readers, &[Some(5)]), [""; 0]);
+        assert_eq!(sample(&mut readers, &[Some(0)]), [""; 0]);
+        assert_eq!(sample(&mut readers, &[Some(5)]), ["26:5"]);
+        assert_eq!(sample(&mut readers, &[Some(5)]), [""; 0]);
+        assert_eq!(sample(&mut readers, &[Some(6)]), ["26:6"]);
+    }
+
+    #[test]
+    fn numbers_become_the_bits_of_their_format_or_bits_that_no_format_has() {
+        let format = Format::built_in().into_iter().find(|format| format.name() == "H10301-26").unwrap();
+        let mut readers =
+            readers(CardPoint::Number { at: CARD, facility: Some(FACILITY), format: format.clone() }, Some(COUNT));
+        sample(&mut readers, &[Some(0), Some(0), Some(0)]);
+        let bits = format.encode(Card { facility: Some(12), number: 3456 }).unwrap();
+        assert_eq!(sample(&mut readers, &[Some(3456), Some(1), Some(12)]), [format!("26:{}", bits.value())]);
+        assert_eq!(sample(&mut readers, &[Some(70_000), Some(2), Some(12)]), ["17:70000"], "too large for 16 bits");
+        assert_eq!(sample(&mut readers, &[Some(1), Some(3), Some(300)]), ["1:1"], "no facility code of 8 bits");
+    }
+}
