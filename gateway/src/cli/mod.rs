@@ -1,5 +1,6 @@
 //! The command line: one file per command; each prints its data on stdout and its troubles on stderr.
 
+mod access;
 mod check;
 mod command;
 mod decided;
@@ -78,6 +79,8 @@ enum Command {
     Tickets(decided::Args),
     /// Lists the barriers and doors of the running daemon, and their states.
     Gates(decided::Args),
+    /// Shows the credentials of the running daemon, or makes a code for a visitor.
+    Access(access::Args),
     /// Shows whether the running daemon counts as cut off from the core.
     Mode(decided::Args),
     /// Shows what the running daemon does.
@@ -120,6 +123,7 @@ pub fn main() -> ExitCode {
         Command::Alarms(args) => decided::run(&decided::ALARMS, &args, &mut out),
         Command::Tickets(args) => decided::run(&decided::TICKETS, &args, &mut out),
         Command::Gates(args) => decided::run(&decided::GATES, &args, &mut out),
+        Command::Access(args) => access::run(&args, &mut out),
         Command::Mode(args) => decided::mode(&args, &mut out),
         Command::Status(args) => status::status(&args, &mut out),
         Command::Spool(args) => status::spool(&args, &mut out),

@@ -55,13 +55,16 @@ impl Daemon {
         let before = std::mem::replace(&mut self.site, Rc::new(new));
         self.change_buses(&before, &diff);
         self.set_routes();
-        if before.rules != self.site.rules {
+        let decides_anew = before.rules != self.site.rules;
+        if decides_anew {
             self.change_rules();
         }
         self.change_uplink(&before, &diff);
         let (kept, changed) = (diff.unchanged.len(), diff.changed.len());
         let (added, removed) = (diff.added.len(), diff.removed.len());
-        let message = if diff.is_empty() {
+        let message = if diff.is_empty() && decides_anew {
+            "rules, gates or access have changed and are in use; all buses go on".to_owned()
+        } else if diff.is_empty() {
             "nothing in the site file has changed; certificates and passwords are read again".to_owned()
         } else {
             format!("buses: {kept} go on, {changed} changed, {added} added, {removed} removed")
