@@ -2,6 +2,7 @@
 //! always hold.
 
 mod core;
+mod entrance;
 mod law;
 mod plant;
 mod shell;
