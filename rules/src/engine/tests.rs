@@ -2,9 +2,11 @@
 //! always hold.
 
 mod core;
+mod happening;
 mod law;
 mod plant;
 mod shell;
 mod site;
 mod stories;
 mod storms;
+mod weather;

@@ -9,6 +9,10 @@ use super::shell::Told;
 use crate::engine::Engine;
 use crate::words::AlarmState;
 
+/// How a command ends at the door, however often it comes.
+const DOOR: [&str; 5] =
+    ["refused expired", "refused forgotten", "refused clock_unset", "refused retained", "refused local_only"];
+
 /// What the core knows of one alarm.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Alarm {
@@ -25,10 +29,12 @@ pub(super) struct Core {
     occurrences: BTreeSet<u64>,
     /// The last event of each ticket that shows it whole.
     pub(super) tickets: BTreeMap<u64, Json>,
-    revisions: BTreeMap<u64, u64>,
+    pub(super) revisions: BTreeMap<u64, u64>,
     updates: BTreeSet<(u64, String)>,
     /// Passage records by request.
     pub(super) passages: BTreeMap<u64, Json>,
+    /// Which request each command made.
+    pub(super) by_command: BTreeMap<String, u64>,
     /// How each command ended.
     pub(super) outcomes: BTreeMap<String, String>,
     /// Modes, in order.
@@ -48,6 +54,10 @@ impl Core {
             "ticket" | "ticket_sla" | "ticket_escalation" => self.ticket(told.kind, &json),
             "passage" => {
                 let request = json["request"].as_u64().unwrap();
+                if let Some(command) = json["facts"]["command"].as_str() {
+                    let before = self.by_command.insert(command.to_owned(), request);
+                    assert_eq!(before, None, "a command made two passages: {json}");
+                }
                 let before = self.passages.insert(request, json);
                 assert_eq!(before, None, "a passage came twice");
             }
@@ -89,8 +99,8 @@ impl Core {
         let Some(id) = json["id"].as_str() else { return };
         let outcome = format!("{} {}", text(&json["step"]), json["reason"].as_str().unwrap_or_default());
         let known = self.outcomes.get(id);
-        // An id that was forgotten comes late, and that does not change how it ended.
-        if known.is_some() && matches!(outcome.as_str(), "refused expired" | "refused forgotten") {
+        // An id that was forgotten comes late and is refused at the door, which does not change how it ended.
+        if known.is_some() && DOOR.contains(&&*outcome) {
             return;
         }
         assert_eq!(known, None, "a command ended twice: {json}");
