@@ -10,8 +10,14 @@ use crate::engine::Engine;
 use crate::words::AlarmState;
 
 /// How a command ends at the door, however often it comes.
-const DOOR: [&str; 5] =
-    ["refused expired", "refused forgotten", "refused clock_unset", "refused retained", "refused local_only"];
+const DOOR: [&str; 6] = [
+    "refused expired",
+    "refused forgotten",
+    "refused clock_unset",
+    "refused retained",
+    "refused local_only",
+    "refused signature_required",
+];
 
 /// What the core knows of one alarm.
 #[derive(Debug, Clone, PartialEq)]
@@ -81,7 +87,9 @@ impl Core {
     }
 
     fn ticket(&mut self, kind: &str, json: &Json) {
-        let (number, revision) = (json["ticket"].as_u64().unwrap(), json["box_rev"].as_u64().unwrap());
+        // Without a revision it is about an output, which may be that of several tickets.
+        let Some(revision) = json["box_rev"].as_u64() else { return assert_ne!(kind, "ticket", "{json}") };
+        let number = json["ticket"].as_u64().unwrap();
         let before = self.revisions.insert(number, revision).unwrap_or_default();
         assert_eq!(revision, before + 1, "an event of a ticket was lost or came twice: {json}");
         if kind != "ticket" {

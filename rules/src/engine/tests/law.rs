@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use gatehouse_core::driver::Action;
-use gatehouse_core::{Decimal, DeviceIx, Mono, PointIx, PointReading, Stamp, Value};
+use gatehouse_core::{Decimal, DeviceIx, Mono, PointIx, PointReading, Stamp, Trust, Value};
 use serde_json::Value as Json;
 
 use super::shell::Batch;
@@ -61,7 +61,8 @@ impl Law {
     /// A command comes that is not known: from now on it may act until it ends by the box's own clock.
     pub(super) fn request(&mut self, now: Stamp, request: &Request) {
         let life = request.expires_at.0 - request.issued_at.0;
-        let left = (request.expires_at.0 - now.wall.0).clamp(0, life);
+        // With no clock at all, only a STOP is taken, which is never late enough.
+        let left = if now.trust == Trust::Unset { life } else { (request.expires_at.0 - now.wall.0).clamp(0, life) };
         let by = now.mono + std::time::Duration::from_micros(u64::try_from(left).unwrap());
         self.deadlines.insert(request.id.to_string(), by);
     }

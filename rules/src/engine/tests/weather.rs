@@ -150,9 +150,15 @@ impl<'a> Weather<'a> {
 
     fn watch(&mut self, times: u32) {
         for _ in 0..times {
-            for device in METERS.into_iter().chain([BOARD, IO]) {
-                self.look(device);
-            }
+            METERS.into_iter().for_each(|meter| self.look(meter));
+            self.watch_gates(1);
+        }
+    }
+
+    fn watch_gates(&mut self, times: u32) {
+        for _ in 0..times {
+            self.look(BOARD);
+            self.look(IO);
             self.shell.work();
             self.shell.pass(Duration::from_secs(5));
             self.shell.work();
@@ -232,7 +238,9 @@ impl<'a> Weather<'a> {
         self.shell.work();
         self.shell.pass(LAST);
         self.set_clock(0, Trust::Synchronised);
-        self.watch(8);
+        self.watch(6);
+        // Counts of tickets are told once a minute.
+        self.watch_gates(13);
         self.shell.set_link(true);
         self.shell.uplink(usize::MAX, 0);
         for nth in 0..self.updates.len() {
