@@ -4,6 +4,7 @@
 mod core;
 mod happening;
 mod law;
+mod long;
 mod plant;
 mod shell;
 mod site;

@@ -105,10 +105,10 @@ pub(super) enum Ask {
     },
 }
 
-/// The happenings of a seed: 12 to 36.
+/// The happenings of a seed: 8 to 24.
 pub(super) fn schedule(seed: u64) -> Vec<Happening> {
     let mut rng = Rng::with_seed(seed);
-    (0..rng.usize(12..=36)).map(|_| draw(&mut rng)).collect()
+    (0..rng.usize(8..=24)).map(|_| draw(&mut rng)).collect()
 }
 
 fn draw(rng: &mut Rng) -> Happening {
@@ -136,7 +136,7 @@ fn draw(rng: &mut Rng) -> Happening {
         78..80 => Happening::Store(rng.usize(0..6)),
         80..84 => Happening::Ticket { nth: rng.usize(..), state: state(rng), held: rng.u32(0..3) == 0 },
         84..86 => Happening::TicketAgain(rng.usize(..)),
-        86..92 => Happening::Watch(rng.u32(1..4)),
+        86..92 => Happening::Watch(rng.u32(1..3)),
         92..97 => Happening::Pass(Duration::from_millis(rng.u64(1..180_000))),
         _ => Happening::Sleep(span(rng)),
     }
@@ -183,7 +183,19 @@ fn command(rng: &mut Rng) -> Command {
     let ask = match rng.u32(0..10) {
         0..6 => Ask::Entry(choice(
             rng,
-            &["open", "open", "open", "close", "close", "stop", "hold_open", "release_hold", "lock_lane", "unlock_lane", "reset_fire"],
+            &[
+                "open",
+                "open",
+                "open",
+                "close",
+                "close",
+                "stop",
+                "hold_open",
+                "release_hold",
+                "lock_lane",
+                "unlock_lane",
+                "reset_fire",
+            ],
         )),
         6..7 => Ask::Lobby(choice(rng, &["open", "close", "hold_open", "release_hold", "reset_fire"])),
         7..8 => Ask::Limit(rng.usize(0..3)),

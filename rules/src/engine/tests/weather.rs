@@ -273,7 +273,8 @@ impl<'a> Weather<'a> {
     /// Every command that was accepted has ended, and every grant and every opening has its passage.
     fn all_is_told(&self) {
         let core = &self.shell.core;
-        for told in self.shell.durable.iter().filter(|told| told.json.contains(r#""step":"accepted""#)) {
+        let commands = self.shell.durable.iter().filter(|told| told.kind == "command");
+        for told in commands.filter(|told| told.json.contains(r#""step":"accepted""#)) {
             let json: Json = serde_json::from_str(&told.json).unwrap();
             assert!(core.outcomes.contains_key(json["id"].as_str().unwrap()), "a command has no end: {json}");
         }
