@@ -61,7 +61,7 @@ impl Law {
     /// A command comes that is not known: from now on it may act until it ends by the box's own clock.
     pub(super) fn request(&mut self, now: Stamp, request: &Request) {
         let life = request.expires_at.0 - request.issued_at.0;
-        // With no clock at all, only a STOP is taken, which is never late enough.
+        // Without a clock the core may only STOP, and that for as long as it was to live.
         let left = if now.trust == Trust::Unset { life } else { (request.expires_at.0 - now.wall.0).clamp(0, life) };
         let by = now.mono + std::time::Duration::from_micros(u64::try_from(left).unwrap());
         self.deadlines.insert(request.id.to_string(), by);

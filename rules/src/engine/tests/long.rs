@@ -18,7 +18,7 @@ fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// Until nothing more is heard of it, everything is read every 5 s.
+/// Everything answers, and is read every 5 s.
 fn watch(shell: &mut Shell, seconds: u64) {
     shell.wake();
     shell.live(secs(seconds));
@@ -35,7 +35,7 @@ fn let_in(shell: &mut Shell, id: &str) {
     shell.live(secs(25));
 }
 
-/// Somebody leaves through the door, by its exit button or by the guard.
+/// The guard unlocks the door, and somebody leaves.
 fn let_out(shell: &mut Shell, id: &str) {
     let open = shell.request(id, "gate:lobby", r#""action":"open""#, 60);
     shell.receive(GUARD, &open);
