@@ -3,9 +3,12 @@
 
 mod core;
 mod entrance;
+mod happening;
 mod law;
+mod long;
 mod plant;
 mod shell;
 mod site;
 mod stories;
 mod storms;
+mod weather;

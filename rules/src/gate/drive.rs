@@ -183,13 +183,12 @@ impl Gate {
     fn send_pending(&mut self, now: &Stamp, pending: Pending, out: &mut Out) {
         let Pending { order, expires, .. } = pending;
         let mut judgement = self.judge(order.motion, order.by_override);
-        if judgement.decision == Decision::Accept && self.contact_on(order.motion) {
-            if now.mono < expires {
-                let due = now.mono + self.spec.timing.pause.max(self.spec.timing.pulse);
-                self.pending = Some(Pending { order, due, expires });
-                return;
-            }
-            judgement = Judgement::refuse("busy");
+        if judgement.decision == Decision::Accept && now.mono >= expires {
+            judgement = Judgement::refuse(if self.contact_on(order.motion) { "busy" } else { "expired" });
+        } else if judgement.decision == Decision::Accept && self.contact_on(order.motion) {
+            let due = now.mono + self.spec.timing.pause.max(self.spec.timing.pulse);
+            self.pending = Some(Pending { order, due, expires });
+            return;
         }
         if judgement.decision == Decision::Accept {
             self.send(now, order, out);

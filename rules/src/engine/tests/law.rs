@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use gatehouse_core::driver::Action;
-use gatehouse_core::{Decimal, DeviceIx, Mono, PointIx, PointReading, Stamp, Value};
+use gatehouse_core::{Decimal, DeviceIx, Mono, PointIx, PointReading, Stamp, Trust, Value};
 use serde_json::Value as Json;
 
 use super::shell::Batch;
@@ -53,12 +53,18 @@ impl Law {
         self.online.insert(device, online);
     }
 
-    /// A command comes: from now on it may act until it ends by the box's own clock.
+    /// Whether a device answers, if that was told since the start.
+    pub(super) fn knows(&self, device: DeviceIx) -> Option<bool> {
+        self.online.get(&device).copied()
+    }
+
+    /// A command comes that is not known: from now on it may act until it ends by the box's own clock.
     pub(super) fn request(&mut self, now: Stamp, request: &Request) {
         let life = request.expires_at.0 - request.issued_at.0;
-        let left = (request.expires_at.0 - now.wall.0).clamp(0, life);
+        // Without a clock the core may only STOP, and that for as long as it was to live.
+        let left = if now.trust == Trust::Unset { life } else { (request.expires_at.0 - now.wall.0).clamp(0, life) };
         let by = now.mono + std::time::Duration::from_micros(u64::try_from(left).unwrap());
-        self.deadlines.entry(request.id.to_string()).or_insert(by);
+        self.deadlines.insert(request.id.to_string(), by);
     }
 
     fn is(&self, device: DeviceIx, point: PointIx, on: bool) -> bool {
@@ -76,7 +82,10 @@ impl Law {
                 let json: Json = serde_json::from_str(json).unwrap();
                 if json["target"] == "gate:entry" {
                     let text = |field: &str| json[field].as_str().unwrap().to_owned();
-                    sent.push((text("action"), text("id")));
+                    let action = text("action");
+                    // What holds a boom open is the same pulse.
+                    let pulse = if action == "hold_open" { "open".to_owned() } else { action };
+                    sent.push((pulse, text("id")));
                 }
             }
         }
@@ -134,7 +143,10 @@ impl Law {
     fn belongs(&mut self, act: &Act, id: String) {
         let by = self.deadlines.get(&id);
         assert!(by.is_some_and(|by| act.expires <= *by), "{id} may act late: {act:?}, {by:?}");
-        assert_eq!(self.commands.insert(act.id, id), None, "two acts have one number");
+        // A STOP does not wait for the disk: of one that is sent again after a kill nobody knows that it acted.
+        if !act.urgent {
+            assert_eq!(self.commands.insert(act.id, id), None, "two acts have one number");
+        }
     }
 
     /// A device begins to do what it was told.

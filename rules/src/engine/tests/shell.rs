@@ -29,10 +29,13 @@ pub(super) struct Told {
     pub(super) json: Arc<str>,
 }
 
+/// A key and what is kept under it from now on; `None`: nothing any more.
+type Kept = (Box<str>, Option<Box<[u8]>>);
+
 /// What one call wants to have stored, and the acts that wait for that.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
-    state: Vec<(Box<str>, Option<Box<[u8]>>)>,
+    state: Vec<Kept>,
     pub(super) events: Vec<(Lane, &'static str, Arc<str>)>,
     pub(super) acts: Vec<Act>,
 }
@@ -81,8 +84,8 @@ pub(super) struct Shell {
     /// Records before this one are acknowledged by the core.
     acknowledged: usize,
     pub(super) link: bool,
-    /// What happened, to be shown when something does not hold.
-    pub(super) log: Vec<String>,
+    /// Requests that were granted, as far as the disk knows.
+    pub(super) granted: BTreeSet<u64>,
 }
 
 impl Shell {
@@ -111,7 +114,7 @@ impl Shell {
             core: Core::default(),
             acknowledged: 0,
             link: false,
-            log: Vec::new(),
+            granted: BTreeSet::new(),
         };
         shell.begin();
         shell
@@ -200,6 +203,9 @@ impl Shell {
         let batches: Vec<Batch> = self.queue.drain(..batches.min(self.queue.len())).collect();
         for batch in &batches {
             for (key, value) in &batch.state {
+                if let (Some(request), true) = (key.strip_prefix("passage/"), value.is_some()) {
+                    self.granted.insert(request.parse().unwrap());
+                }
                 match value {
                     Some(value) => self.journal.insert(key.clone(), value.clone()),
                     None => self.journal.remove(key),
@@ -383,8 +389,13 @@ impl Shell {
 
     /// A command as the core writes it now: `body` holds its action or its write.
     pub(super) fn request(&self, id: &str, target: &str, body: &str, life_s: i64) -> Request {
+        Shell::request_at(self.wall, id, target, body, life_s)
+    }
+
+    /// The same, written by another clock.
+    pub(super) fn request_at(wall: i64, id: &str, target: &str, body: &str, life_s: i64) -> Request {
         let time = |wall: i64| jiff::Timestamp::from_microsecond(wall).unwrap();
-        let (issued, expires) = (time(self.wall), time(self.wall + life_s * 1_000_000));
+        let (issued, expires) = (time(wall), time(wall + life_s * 1_000_000));
         let text = format!(
             r#"{{"v":1,"id":"{id}","target":"{target}",{body},"issuer":"desk","issued_at":"{issued}","expires_at":"{expires}"}}"#
         );
@@ -393,16 +404,15 @@ impl Shell {
 
     /// A command comes.
     pub(super) fn receive(&mut self, source: Source, request: &Request) -> Reception {
-        self.law.request(self.now, request);
-        self.tell(|engine, now| engine.handle_request(now, source, false, request.clone()))
+        self.receive_from(source, false, request)
     }
-}
 
-impl Drop for Shell {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("{}", self.log.join("\n"));
+    /// The same, with the broker's mark of a message from an unknown time.
+    pub(super) fn receive_from(&mut self, source: Source, retained: bool, request: &Request) -> Reception {
+        if self.engine.commands.state(request.id.as_str()).is_none() {
+            self.law.request(self.now, request);
         }
+        self.tell(|engine, now| engine.handle_request(now, source, retained, request.clone()))
     }
 }
 

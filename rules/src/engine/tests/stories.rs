@@ -10,6 +10,7 @@ use super::plant::Boom;
 use super::shell::{Fate, Shell};
 use super::site::{BOARD, IO, LOCK, METERS, setup};
 use crate::command::{Outcome, Reception, Source};
+use crate::engine::Engine;
 use crate::words::{AlarmId, AlarmState, Mode};
 
 const GUARD: Source = Source::Socket { uid: 1000 };
@@ -251,6 +252,26 @@ fn what_comes_late_is_refused_and_moves_nothing() {
     assert_eq!(shell.plant.boom, Boom::Closed);
     account(&mut shell);
     assert_eq!(shell.core.outcomes["late"], "refused expired");
+}
+
+#[test]
+fn a_pulse_that_waits_for_its_pause_is_not_given_when_the_box_was_too_busy_to_give_it_in_time() {
+    let mut shell = Shell::awake(setup());
+    shell.live(secs(10));
+    let (first, second) = (
+        shell.request("a", "gate:entry", r#""action":"open""#, 60),
+        shell.request("b", "gate:entry", r#""action":"open""#, 60),
+    );
+    shell.receive(Source::Core, &first);
+    shell.perform(0, Fate::Failed);
+    assert_eq!(shell.receive(Source::Core, &second), Reception::Pending);
+    assert_eq!(shell.line, [], "it waits for the pause after the first pulse");
+    shell.sleep(secs(8));
+    shell.tell(Engine::handle_timeout);
+    assert_eq!(shell.line, [], "{:?}", shell.line);
+    assert_eq!(steps(&shell, "b"), ["accepted", "refused"]);
+    account(&mut shell);
+    assert_eq!(shell.core.outcomes["b"], "refused expired");
 }
 
 #[test]
