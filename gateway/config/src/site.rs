@@ -222,6 +222,13 @@ pub struct PointConfig {
     pub report: Policy,
 }
 
+impl PointConfig {
+    /// The longest time from one poll to the next, whatever the mode.
+    pub fn slowest(&self) -> Duration {
+        self.interval
+    }
+}
+
 impl Site {
     /// The device with this id.
     pub fn device_by_id(&self, id: &str) -> Option<(DeviceIx, &Device)> {
