@@ -3,6 +3,7 @@
 mod check;
 mod command;
 mod decided;
+mod degraded;
 mod generate;
 mod identify;
 mod plan;

@@ -227,7 +227,7 @@ fn point(point: &crate::site::PointConfig) -> CatalogPoint {
         name: point.spec.name.clone(),
         unit: point.spec.unit.clone(),
         kind: point.spec.kind(),
-        interval: point.interval,
+        interval: point.slowest(),
         writable: point.spec.write.is_some(),
     }
 }
