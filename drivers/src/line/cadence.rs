@@ -49,6 +49,24 @@ impl Cadence {
         self.turn = self.slot_at(self.slot).max(now);
     }
 
+    /// Goes on with another interval from the same origin. A poll that is due or under way keeps its turn; the next one
+    /// is at the first slot of the new interval that has not come.
+    pub(super) fn retime(&mut self, now: Mono, interval: Duration, active: bool) {
+        let interval = interval.max(Duration::from_millis(1));
+        if interval == self.interval {
+            return;
+        }
+        self.interval = interval;
+        let passed = u64::try_from(now.since(self.origin).as_nanos() / interval.as_nanos()).unwrap_or(u64::MAX);
+        let begun = now >= self.origin;
+        let waits = active || self.turn <= now;
+        // The end of a poll moves on by one slot, unless it was beside the slots.
+        self.slot = if begun && (!waits || self.extra) { passed.saturating_add(1) } else { passed };
+        if !waits {
+            self.turn = self.slot_at(self.slot);
+        }
+    }
+
     /// Makes a poll due now, beside the slots.
     pub(super) fn hurry(&mut self, now: Mono) {
         self.turn = self.turn.min(now);
@@ -86,6 +104,37 @@ mod tests {
         assert_eq!(cadence.begin(MS(360)), 2);
         cadence.finish(MS(370));
         assert_eq!(cadence.turn(), MS(400));
+    }
+
+    #[test]
+    fn another_interval_counts_from_the_same_origin_and_takes_no_turn_away() {
+        let (fast, slow) = (Duration::from_millis(1000), Duration::from_millis(5000));
+        let mut cadence = Cadence::new(MS(100), fast);
+        for slot in 0..3 {
+            assert_eq!(cadence.begin(MS(100 + 1000 * slot)), 0);
+            cadence.finish(MS(100 + 1000 * slot + 50));
+        }
+        cadence.retime(MS(2500), slow, false);
+        assert_eq!(cadence.turn(), MS(5100));
+        assert_eq!(cadence.begin(MS(5100)), 0);
+        cadence.retime(MS(5120), fast, true);
+        cadence.finish(MS(5150));
+        assert_eq!(cadence.turn(), MS(6100), "the poll under way takes the slot that has come");
+        cadence.retime(MS(6200), slow, false);
+        assert_eq!(cadence.turn(), MS(6100), "what is due stays due");
+        assert_eq!(cadence.begin(MS(6200)), 0, "no slot of the new interval was missed");
+        cadence.finish(MS(6250));
+        assert_eq!(cadence.turn(), MS(10_100));
+    }
+
+    #[test]
+    fn an_interval_that_changes_before_the_first_slot_moves_no_slot() {
+        let mut cadence = Cadence::new(MS(500), Duration::from_millis(1000));
+        cadence.retime(MS(10), Duration::from_millis(3000), false);
+        assert_eq!(cadence.turn(), MS(500));
+        cadence.begin(MS(500));
+        cadence.finish(MS(510));
+        assert_eq!(cadence.turn(), MS(3500));
     }
 
     #[test]

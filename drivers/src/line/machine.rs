@@ -213,6 +213,18 @@ impl Line {
         self.arm(now);
     }
 
+    /// The poll groups of a device go on with these intervals, in the driver's order; what is due stays due. Ask
+    /// [`Line::poll_timeout`] anew.
+    pub fn handle_intervals(&mut self, now: Mono, device: DeviceIx, intervals: &[Duration]) {
+        let Some(at) = self.devices.iter().position(|known| known.ix == device) else { return };
+        for poll in self.polls.iter_mut().filter(|poll| poll.device == at) {
+            if let Some(interval) = intervals.get(poll.group).or(intervals.last()) {
+                poll.cadence.retime(now, *interval, poll.active);
+            }
+        }
+        self.arm(now);
+    }
+
     /// Appends the bytes to write now, if there are any; drop what the port holds unread first (serial lines only).
     pub fn poll_transmit(&mut self, now: Mono, out: &mut Vec<u8>) -> bool {
         let sent = self.take_turn(now);

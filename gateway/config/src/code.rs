@@ -62,5 +62,5 @@ pub const NEVER_CLEARS: &str = "gatehouse::config::never_clears";
 pub const BAD_RULE: &str = "gatehouse::config::bad_rule";
 /// A gate that cannot work as it is described.
 pub const BAD_GATE: &str = "gatehouse::config::bad_gate";
-/// A sensor of a gate that is read too rarely.
+/// A sensor of a gate, or of the supply, that is read too rarely.
 pub const SLOW_SENSOR: &str = "gatehouse::config::slow_sensor";

@@ -4,6 +4,7 @@
 //! file is wrong and what to write instead.
 
 pub mod code;
+mod degraded;
 mod diff;
 mod driver;
 pub mod forecast;
@@ -14,6 +15,7 @@ mod sink;
 pub mod site;
 pub mod units;
 
+pub use degraded::{Degraded, Escalation, IntervalChange};
 pub use diff::SiteDiff;
 pub use driver::{cost, driver};
 pub use gatehouse_drivers::modbus::Framing;

@@ -218,6 +218,8 @@ pub struct Device {
 pub struct Group {
     /// Time from one poll to the next.
     pub interval: Duration,
+    /// The same from the time on that the site counts as cut off, until it is online again; `None`: as ever.
+    pub interval_degraded: Option<Duration>,
     /// The points, ascending.
     pub points: Vec<PointIx>,
 }
@@ -231,10 +233,26 @@ pub struct PointConfig {
     pub title: String,
     /// Time from one poll to the next.
     pub interval: Duration,
+    /// The same while the site is cut off; see [`Group::interval_degraded`].
+    pub interval_degraded: Option<Duration>,
     /// True when bills are made of it: it travels in the billing lane, exactly, and always.
     pub billing: bool,
     /// Which of its readings become records.
     pub report: Policy,
+}
+
+impl PointConfig {
+    /// The longest time from one poll to the next, whatever the mode.
+    pub fn slowest(&self) -> Duration {
+        self.interval.max(self.interval_degraded.unwrap_or_default())
+    }
+}
+
+impl Group {
+    /// Time from one poll to the next, while the site is cut off or while it is not.
+    pub fn interval_when(&self, cut_off: bool) -> Duration {
+        self.interval_degraded.filter(|_| cut_off).unwrap_or(self.interval)
+    }
 }
 
 impl Site {
@@ -297,11 +315,13 @@ impl Device {
         (0u16..).map(PointIx).zip(&self.points).find(|(_, point)| point.spec.name == *name)
     }
 
+    /// Time from one poll to the next of each group, while the site is cut off or while it is not.
+    pub fn intervals(&self, cut_off: bool) -> Vec<Duration> {
+        self.groups.iter().map(|group| group.interval_when(cut_off)).collect()
+    }
+
     /// The device as the line sees it.
     pub fn line_settings(&self) -> DeviceSettings {
-        DeviceSettings {
-            intervals: self.groups.iter().map(|group| group.interval).collect(),
-            timeout_ceiling: self.timeout,
-        }
+        DeviceSettings { intervals: self.intervals(false), timeout_ceiling: self.timeout }
     }
 }

@@ -92,6 +92,37 @@ pub(crate) fn size(keys: &mut Keys<'_, '_>, key: &'static str, range: RangeInclu
     Some(found)
 }
 
+/// A share, written as `"5%"`, within `range` in percent; 0 to 1.
+pub(crate) fn percent(keys: &mut Keys<'_, '_>, key: &'static str, range: RangeInclusive<u32>) -> Option<f64> {
+    const HELP: &str = "write a number with its sign, for example \"5%\"";
+    let found = measured(keys, key, "a share", &[("%", 1000)], HELP)?;
+    Some(f64::from(within(keys, key, &found, &range, "%")?) / 100_000.0)
+}
+
+/// A temperature, written as `"80°C"`, within `range` in whole degrees; °C.
+pub(crate) fn celsius(keys: &mut Keys<'_, '_>, key: &'static str, range: RangeInclusive<u32>) -> Option<f64> {
+    const HELP: &str = "write a number with its unit, for example \"80°C\"";
+    let found = measured(keys, key, "a temperature", &[("°C", 1000)], HELP)?;
+    Some(f64::from(within(keys, key, &found, &range, "°C")?) / 1000.0)
+}
+
+/// Thousandths of a unit, where they lie within `range` of whole ones.
+fn within(
+    keys: &mut Keys<'_, '_>,
+    key: &str,
+    found: &Found<u64>,
+    range: &RangeInclusive<u32>,
+    unit: &str,
+) -> Option<u32> {
+    let (least, most) = (*range.start(), *range.end());
+    let inside = (u64::from(least) * 1000..=u64::from(most) * 1000).contains(&found.value);
+    if !inside {
+        let message = format!("`{key}` must be {least}{unit} to {most}{unit}");
+        keys.error(Rule::BadValue, found.span.clone(), message, "");
+    }
+    u32::try_from(found.value).ok().filter(|_| inside)
+}
+
 fn measured(
     keys: &mut Keys<'_, '_>,
     key: &'static str,

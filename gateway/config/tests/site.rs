@@ -6,6 +6,8 @@ use std::time::Duration;
 use gatehouse_config::forecast::{self, Assumptions};
 use gatehouse_config::{Site, check};
 use gatehouse_drivers::profile::Library;
+use gatehouse_rules::command::TargetClass;
+use gatehouse_rules::engine::BoxLimits;
 use gatehouse_rules::report::Policy;
 
 const FULL: &str = include_str!("../../../docs/examples/full.toml");
@@ -93,6 +95,84 @@ fn settings_that_need_a_restart_are_named() {
     assert_eq!(diff.restart, ["data"]);
     let diff = site(FULL).diff(&changed("batch_window = \"30s\"", "batch_window = \"10s\""));
     assert!(diff.uplink && diff.restart.is_empty());
+}
+
+const DECIDED: &str = r#"
+[site]
+id = "riverside-7"
+rules = "rules.toml"
+[mode]
+down = "10s"
+up = "2m"
+[commands]
+keys = { core-1 = "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=" }
+max_life = "5m"
+skew = "10s"
+signed = ["gate"]
+grave = ["trip", "write"]
+local_only = ["reset_fire", "open"]
+[mains]
+point = "ups/input1"
+lost = "off"
+silences = { bus = "meters" }
+[[bus]]
+id = "board"
+tcp = "10.0.0.4"
+[[bus]]
+id = "meters"
+tcp = "10.0.0.5"
+[[device]]
+id = "ups"
+bus = "board"
+profile = "juying-dam0808"
+interval = "1s"
+[[device]]
+id = "meter-101"
+bus = "meters"
+profile = "eastron-sdm630"
+"#;
+
+#[test]
+fn what_is_decided_on_the_box_is_set_by_the_site() {
+    let folder = tempfile::tempdir().unwrap();
+    let limits = [
+        ("disk_full", "10%"),
+        ("memory_low", "2.5%"),
+        ("too_hot", "70.5°C"),
+        ("spool_filling", "90%"),
+        ("certificate_ending", "14d"),
+        ("calendar_ending", "90d"),
+    ];
+    let text = limits.map(|(class, limit)| format!("[builtin.{class}]\nlimit = \"{limit}\"\n")).concat();
+    std::fs::write(folder.path().join("rules.toml"), text).unwrap();
+    let loaded = check("site.toml", DECIDED, folder.path(), &Library::new()).map_err(|problems| problems.to_string());
+    let setup = loaded.expect("the site file is sound").site.rules;
+    let seconds = Duration::from_secs;
+    assert_eq!((setup.mode.down, setup.mode.up, setup.mode.uplink), (seconds(10), seconds(120), false));
+    let commands = &setup.commands;
+    assert_eq!((commands.longest_life, commands.skew), (seconds(300), seconds(10)));
+    assert_eq!(commands.signing.keys.iter().map(|key| (key[0], key[31])).collect::<Vec<_>>(), [(0xd7, 0x1a)]);
+    assert_eq!(commands.signing.box_id, "riverside-7");
+    assert!(commands.signing.classes.iter().eq([&TargetClass::Gate]));
+    let names = |names: &std::collections::BTreeSet<gatehouse_core::Name>| {
+        names.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        (names(&commands.signing.grave).join(" "), names(&commands.local_only).join(" ")),
+        ("trip write".to_owned(), "open reset_fire".to_owned())
+    );
+    let mains = setup.mains.as_ref().unwrap();
+    assert_eq!((mains.at.device.0, mains.lost_when), (0, false));
+    assert!(mains.silences.as_ref().unwrap().iter().map(|ix| ix.0).eq([1]));
+    let expected = BoxLimits {
+        disk_free: 0.1,
+        memory_free: 0.025,
+        temperature_c: 70.5,
+        spool_used: 0.9,
+        certificate_days: 14,
+        calendar_days: 90,
+    };
+    assert_eq!(setup.limits, expected);
 }
 
 const LINE: &str = r#"

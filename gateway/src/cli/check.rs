@@ -8,7 +8,7 @@ use gatehouse_config::{Problem, Severity, Site, load};
 use gatehouse_drivers::profile::Library;
 use serde_json::{Value, json};
 
-use super::{DEFAULT_CONFIG, exit, print_json};
+use super::{DEFAULT_CONFIG, degraded, exit, print_json};
 
 /// Arguments of `gatehouse check`.
 #[derive(Debug, clap::Args)]
@@ -38,6 +38,9 @@ pub(crate) fn run(args: Args, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
     } else {
         write!(out, "{}", gatehouse_config::render(&problems))?;
         writeln!(out, "{}", verdict(&args, site.as_ref(), &problems))?;
+        if let Some(site) = &site {
+            degraded::write(&site.degraded(), out)?;
+        }
     }
     Ok(ExitCode::from(if ok { exit::OK } else { exit::CONFIGURATION }))
 }
@@ -57,7 +60,10 @@ pub(super) fn document(problem: &Problem) -> Value {
 
 fn summary(site: &Site) -> Value {
     let points: usize = site.devices.iter().map(|device| device.points.len()).sum();
-    json!({ "id": site.id.as_str(), "buses": site.buses.len(), "devices": site.devices.len(), "points": points })
+    json!({
+        "id": site.id.as_str(), "buses": site.buses.len(), "devices": site.devices.len(), "points": points,
+        "degraded": degraded::document(&site.degraded()),
+    })
 }
 
 fn verdict(args: &Args, site: Option<&Site>, problems: &[Problem]) -> String {

@@ -4,6 +4,7 @@ mod access;
 mod check;
 mod command;
 mod decided;
+mod degraded;
 mod generate;
 mod identify;
 mod plan;

@@ -8,11 +8,11 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use gatehouse_config::PortKind;
-use gatehouse_core::{Mono, PointReading};
+use gatehouse_core::{DeviceIx, Mono, PointReading};
 use gatehouse_drivers::line::{Command, Line, Output};
 use tokio::sync::mpsc;
 
@@ -54,9 +54,17 @@ pub struct BusHandle {
     /// The port.
     pub port: Rc<RefCell<PortState>>,
     commands: mpsc::Sender<Command>,
+    waker: Rc<RefCell<Waker>>,
 }
 
 impl BusHandle {
+    /// Has the poll groups of a device go on with these intervals, in the driver's order.
+    pub fn set_intervals(&self, now: Mono, device: DeviceIx, intervals: &[Duration]) {
+        self.line.borrow_mut().handle_intervals(now, device, intervals);
+        // The task sleeps until what was due before.
+        self.waker.borrow().wake_by_ref();
+    }
+
     /// Puts a command in the lane that goes next.
     ///
     /// # Errors
@@ -106,7 +114,8 @@ pub fn spawn(
     let (sender, commands) = mpsc::channel(COMMAND_QUEUE);
     let line = Rc::new(RefCell::new(line));
     let state = Rc::new(RefCell::new(PortState::default()));
-    let handle = BusHandle { line: line.clone(), port: state.clone(), commands: sender };
+    let waker = Rc::new(RefCell::new(Waker::noop().clone()));
+    let handle = BusHandle { line: line.clone(), port: state.clone(), commands: sender, waker: waker.clone() };
     let is_serial = matches!(kind, PortKind::Serial { .. });
     let timer = match Timer::fine() {
         Ok(timer) if is_serial => timer,
@@ -115,8 +124,21 @@ pub fn spawn(
     let port = PortSlot::Closed(clock.mono());
     let name = name.to_owned();
     let quiet_until = is_serial.then_some(quiet_until);
-    let task =
-        Task { name, kind, line, state, port, quiet_until, pause: REOPEN.0, told: None, commands, sink, clock, timer };
+    let task = Task {
+        name,
+        kind,
+        line,
+        state,
+        port,
+        quiet_until,
+        pause: REOPEN.0,
+        told: None,
+        commands,
+        sink,
+        clock,
+        timer,
+        waker,
+    };
     tokio::task::spawn_local(task.run());
     handle
 }
@@ -137,6 +159,8 @@ struct Task {
     sink: Rc<dyn Sink>,
     clock: Rc<Clock>,
     timer: Timer,
+    /// Wakes this task for another due time.
+    waker: Rc<RefCell<Waker>>,
 }
 
 enum PortSlot {
@@ -231,6 +255,7 @@ impl Task {
     }
 
     fn poll_event(&mut self, cx: &mut Context<'_>, rx: &mut [u8]) -> Poll<Event> {
+        self.waker.borrow_mut().clone_from(cx.waker());
         match &mut self.port {
             PortSlot::Open(port) | PortSlot::Listening(port, _) => {
                 if let Poll::Ready(read) = port.poll_read(cx, rx) {
@@ -343,6 +368,7 @@ mod tests {
     use gatehouse_core::{DeviceIx, PointIx, Value};
     use gatehouse_drivers::line::CommandResult;
     use gatehouse_drivers::profile::Library;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
     use super::*;
@@ -399,5 +425,37 @@ mod tests {
         let unknown = CommandResult::Unknown(gatehouse_core::NoData::BusDown, None);
         let failed = CommandResult::Failed(gatehouse_core::NoData::BusDown);
         assert_eq!(results, [(1, unknown), (2, failed)], "what was sent may have acted, what was not sent has not");
+    }
+
+    #[tokio::test]
+    async fn a_bus_that_sleeps_follows_a_shorter_interval_at_once() {
+        tokio::task::LocalSet::new().run_until(shorter_interval()).await;
+    }
+
+    async fn shorter_interval() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let text = format!(
+            "[site]\nid = \"box\"\n[[bus]]\nid = \"b\"\ntcp = \"127.0.0.1:{port}\"\n[[device]]\nid = \"meter\"\nunit = 1\n\
+             interval = \"7d\"\n[[device.point]]\nname = \"p\"\ntable = \"holding\"\naddress = 0\ntype = \"u16\"\n"
+        );
+        let site = gatehouse_config::check("site.toml", &text, std::path::Path::new(""), &Library::new()).unwrap().site;
+        let bus = &site.buses[0];
+        let clock = Rc::new(Clock::open());
+        let now = clock.mono();
+        let line = lines::line((0, bus), [(DeviceIx(0), &*site.devices[0])].into_iter(), 1, (now, now));
+        let handle = spawn(("b", bus.port.clone()), line, now, Rc::new(Kept::default()), clock.clone());
+        let (mut stream, _) = listener.accept().await.unwrap();
+        for poll in 0..3 {
+            if poll == 1 {
+                // Without a call to wake, the next poll would be in a week.
+                tokio::task::yield_now().await;
+                handle.set_intervals(clock.mono(), DeviceIx(0), &[Duration::from_millis(1)]);
+            }
+            let mut request = [0u8; 12];
+            stream.read_exact(&mut request).await.unwrap();
+            let [t1, t0, ..] = request;
+            stream.write_all(&[t1, t0, 0, 0, 0, 5, 1, 3, 2, 0, 7]).await.unwrap();
+        }
     }
 }

@@ -93,6 +93,8 @@ pub struct Daemon {
     pub uplink: Option<UplinkHandle>,
     /// When the daemon started.
     pub started: Mono,
+    /// Whether points are polled as they are while the site is cut off.
+    pub(super) cut_off: bool,
     /// Whether the link was up when last heard of.
     pub link_up: bool,
     /// Why `/metrics` and `/health` are not served, if they are to be.
@@ -164,6 +166,7 @@ async fn start(path: &Path, site: Site) -> anyhow::Result<(Daemon, Inputs)> {
     let (store, opened) = Store::open(site.store.clone(), clock.now(), Arc::new(move || waker.notify_one()))
         .map_err(|e| Failure::error(exit::STORE, e.to_string()))?;
     let Prepared { engine, key, trouble } = super::setup::engine(&site, &store, 0);
+    let cut_off = engine.mode() != Mode::Online;
     let store = Rc::new(RefCell::new(store));
     let hub = Rc::new(Hub::new(clock, store, engine, store_wake.clone()));
     tell_opened(&hub, &opened);
@@ -177,6 +180,7 @@ async fn start(path: &Path, site: Site) -> anyhow::Result<(Daemon, Inputs)> {
         buses: Vec::new(),
         uplink: None,
         started,
+        cut_off,
         link_up: false,
         http_trouble: Arc::default(),
         health_seen: started,
@@ -250,6 +254,7 @@ impl Daemon {
         let handle = bus::spawn(port, line, quiet_until, self.hub.clone(), self.hub.clock.clone());
         let mut runtime = BusRuntime { handle, devices, busy: VecDeque::new() };
         runtime.tick(now);
+        self.set_intervals(&runtime);
         Some(runtime)
     }
 
@@ -345,6 +350,7 @@ impl Daemon {
                 _ = inputs.signals.interrupt.recv() => break,
             }
             self.drain_store();
+            self.follow_mode();
         }
         // Who still asks is told that the daemon is stopping.
         drop(inputs.asks);

@@ -20,6 +20,30 @@ fn polls_are_spread_over_the_interval_and_do_not_drift() {
 }
 
 #[test]
+fn a_device_with_another_interval_is_polled_by_it_and_the_others_go_on() {
+    let fakes = [fake(1, &[10]), fake(2, &[10])];
+    let mut rig = Rig::serial(&fakes, 1000);
+    rig.warm_up(&fakes);
+    rig.line.handle_intervals(rig.now, DeviceIx(1), &[Duration::from_secs(4)]);
+    let polled = |rig: &mut Rig| {
+        let (began, request) = rig.next();
+        rig.receive(4, &reply(request[0], 10, 0, 0));
+        (began, request[0])
+    };
+    let slow: Vec<_> = (0..6).map(|_| polled(&mut rig)).collect();
+    let apart = |unit: u8, polls: &[(f64, u8)]| {
+        let of: Vec<f64> = polls.iter().filter(|(_, polled)| *polled == unit).map(|(began, _)| *began).collect();
+        of.windows(2).map(|pair| pair[1] - pair[0]).collect::<Vec<_>>()
+    };
+    assert!(apart(1, &slow).iter().all(|ms| *ms == 1000.0), "{slow:?}");
+    assert!(slow.iter().filter(|(_, unit)| *unit == 2).count() <= 2, "{slow:?}");
+    rig.line.handle_intervals(rig.now, DeviceIx(1), &[Duration::from_secs(1)]);
+    let fast: Vec<_> = (0..8).map(|_| polled(&mut rig)).collect();
+    assert!(apart(2, &fast).iter().all(|ms| *ms == 1000.0), "{fast:?}");
+    assert_eq!(rig.line.stats().skipped_slots, 0);
+}
+
+#[test]
 fn the_next_request_waits_for_three_and_a_half_characters_of_silence() {
     let fakes = [fake(1, &[10]), fake(2, &[10])];
     let mut rig = Rig::serial(&fakes, 10);

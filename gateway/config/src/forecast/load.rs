@@ -75,7 +75,9 @@ fn device(bus: &Bus, device: &Device, at: usize) -> DeviceForecast {
         for step in steps {
             let bytes = u64::try_from(step.request_bytes + step.reply_bytes).unwrap_or(u64::MAX);
             let time = Duration::from_nanos(cost.per_request_ns + cost.per_byte_ns.saturating_mul(bytes));
-            requests.push(RequestForecast { step, interval: group.interval, time });
+            // The busier of both modes: the bus has to bear it.
+            let interval = group.interval.min(group.interval_when(true));
+            requests.push(RequestForecast { step, interval, time });
         }
     }
     let load = requests.iter().map(|request| share(request.time, request.interval)).sum();

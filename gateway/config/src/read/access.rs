@@ -4,8 +4,6 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use gatehouse_core::Name;
 use gatehouse_drivers::profile::Rule;
 use gatehouse_drivers::profile::keys::{Found, Keys, did_you_mean};
@@ -17,6 +15,7 @@ use gatehouse_rules::words::HolderClass;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::commands::core_key;
 use super::{Context, byte, name, required_name, secret};
 use crate::code;
 use crate::site::AccessSecrets;
@@ -33,6 +32,8 @@ const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(86_400);
 /// The longest that a box waits for the core's answer.
 const DEADLINE_MAX: Duration = Duration::from_secs(10);
+/// Keys of the core that may sign.
+const MOST_KEYS: usize = 4;
 /// How long it waits unless the gate says otherwise.
 const DEADLINE: Duration = Duration::from_millis(800);
 
@@ -49,7 +50,7 @@ pub(super) struct AccessEntry {
 /// Reads the table.
 pub(super) fn read(context: &mut Context<'_>, (table, span): (&DeTable<'_>, Range<usize>)) -> Option<AccessEntry> {
     let mut keys = Keys::new(table, span);
-    let core_keys = public_keys(&mut keys);
+    let core_keys = public_keys(context, &mut keys);
     for (key, what) in [
         ("lookup_key", "the key that credentials are hashed under, which the core shares"),
         ("seal_key", "the box's own key for what lies on its disk"),
@@ -70,30 +71,17 @@ pub(super) fn read(context: &mut Context<'_>, (table, span): (&DeTable<'_>, Rang
     Some(AccessEntry { core_keys, secrets, zones, formats, guesses })
 }
 
-fn public_keys(keys: &mut Keys<'_, '_>) -> Vec<PublicKey> {
-    let help = "the core's ed25519 public key, 32 bytes in base64: core_keys = [\"...\"]; two while keys are changed";
+fn public_keys(context: &mut Context<'_>, keys: &mut Keys<'_, '_>) -> Vec<PublicKey> {
     if !keys.has("core_keys") {
+        let help = "the ed25519 public key that the core signs with: core_keys = [\"...\"]; two while keys are changed";
         keys.missing("core_keys", help);
     }
-    let mut found = Vec::new();
-    for value in keys.list("core_keys") {
-        match value.get_ref().as_str().map(public_key) {
-            Some(Ok(key)) => found.push(key),
-            Some(Err(why)) => keys.error(Rule::BadValue, value.span(), format!("this is no public key: {why}"), help),
-            None => keys.error(Rule::WrongType, value.span(), "`core_keys` is a list of texts", help),
-        }
+    let values = keys.list("core_keys");
+    if let Some(fifth) = values.get(MOST_KEYS) {
+        let message = format!("at most {MOST_KEYS} keys of the core may sign credentials");
+        keys.error(Rule::BadValue, fifth.span(), message, "take out those that the core has given up");
     }
-    if let (true, Some(last)) = (found.len() > 4, keys.list("core_keys").last()) {
-        keys.error(Rule::BadValue, last.span(), "more than four keys of the core", "take out those that are over");
-    }
-    found
-}
-
-/// An ed25519 public key in base64.
-pub(super) fn public_key(text: &str) -> Result<PublicKey, String> {
-    let bytes = STANDARD.decode(text.trim()).map_err(|_| "it is not base64".to_owned())?;
-    let got = bytes.len();
-    PublicKey::try_from(bytes).map_err(|_| format!("it has {got} bytes, not 32"))
+    values.into_iter().filter_map(|value| core_key(context, "core_keys", value)).collect()
 }
 
 fn zone(context: &mut Context<'_>, (table, span): (&DeTable<'_>, Range<usize>)) -> Option<ZoneSpec> {

@@ -1,15 +1,14 @@
 //! `[[alarm]]` and `[builtin]` of a rule file: conditions over points, and what the box finds by itself.
 
-use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gatehouse_core::{Decimal, DeviceIx, Name};
+use gatehouse_core::{Decimal, DeviceIx};
 use gatehouse_drivers::profile::Rule;
 use gatehouse_drivers::profile::keys::{Found, Keys, did_you_mean};
 use gatehouse_rules::alarm::{AlarmSpec, builtin};
-use gatehouse_rules::engine::{RuleInstance, RuleSpec};
+use gatehouse_rules::engine::{BoxLimits, RuleInstance, RuleSpec};
 use gatehouse_rules::expr::error::code::NO_DEVICE;
 use gatehouse_rules::expr::{Clearing, Expr, ExprError, Template, clearing, deadband};
 use gatehouse_rules::words::Priority;
@@ -17,9 +16,8 @@ use gatehouse_rules::{Catalog, CatalogDevice};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::{Context, labels, name, required_name};
+use super::{Context, limit, name, required_name, select};
 use crate::code;
-use crate::site::Labels;
 use crate::units::duration;
 
 const DELAYS: std::ops::RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(7 * 86_400);
@@ -42,7 +40,7 @@ pub(super) fn read(
     let priority = keys.choice("priority", &PRIORITIES).map(|found| found.value);
     let mut spec = AlarmSpec::new(id.as_ref().map_or("", |id| &id.value), priority.unwrap_or(Priority::P3));
     life(&mut keys, &mut spec);
-    let selected = select(context, &mut keys, catalog);
+    let selected = select::on(context, &mut keys, catalog);
     let instances = instances(context, &mut keys, catalog, selected, &spec);
     let sound = keys.errors.is_empty();
     context.end(keys);
@@ -121,104 +119,6 @@ fn either(keys: &mut Keys<'_, '_>, one: &'static str, other: &'static str) -> Op
         keys.error(Rule::Conflict, second.span.clone(), message, "take one of them out");
     }
     first.or(second).map(|found| found.value)
-}
-
-/// The devices that `on` selects; `None`: the rule is about the site.
-fn select(context: &mut Context<'_>, keys: &mut Keys<'_, '_>, catalog: &Catalog) -> Option<Vec<DeviceIx>> {
-    let (table, span) = keys.table("on")?;
-    let mut on = Keys::new(table, span.clone());
-    let before = context.sink.errors();
-    let profiles = catalog.devices.iter().filter_map(|device| device.profile.as_ref().map(Name::as_str)).collect();
-    let profile = one(&mut on, "profile").map(|found| known(context, found, "profile", profiles));
-    let categories = catalog.devices.iter().map(|device| device.category.as_str()).filter(|c| !c.is_empty()).collect();
-    let category = one(&mut on, "category").map(|found| known(context, found, "category", categories));
-    let buses: BTreeSet<&str> = catalog.buses.iter().map(Name::as_str).collect();
-    let bus = one(&mut on, "bus").map(|found| {
-        if !buses.contains(&*found.value) {
-            let message = format!("the site has no bus `{}`", found.value);
-            context.sink.error(code::UNKNOWN_BUS, found.span, message, nearest_of(&found.value, &buses));
-        }
-        found.value
-    });
-    let devices = device_list(context, &mut on, catalog);
-    let labels = wanted_labels(context, &mut on, catalog);
-    context.end(on);
-    let matches = |device: &CatalogDevice| {
-        profile.as_ref().is_none_or(|name| device.profile.as_ref().is_some_and(|of| *of == **name))
-            && category.as_ref().is_none_or(|name| device.category == **name)
-            && bus.as_ref().is_none_or(|name| catalog.buses.get(device.bus).is_some_and(|of| *of == **name))
-            && devices.as_ref().is_none_or(|ids| ids.iter().any(|id| device.id == **id))
-            && labels.iter().all(|(key, value)| device.labels.get(key) == Some(value))
-    };
-    let selected: Vec<_> = catalog.devices_with_ix().filter(|(_, device)| matches(device)).map(|(ix, _)| ix).collect();
-    if selected.is_empty() && context.sink.errors() == before {
-        let help = "a device is selected when everything in `on` holds of it: take one condition out and look again";
-        context.sink.error(code::UNREACHABLE, span, "`on` selects no device: the rule would never be looked at", help);
-    }
-    Some(selected)
-}
-
-fn one(on: &mut Keys<'_, '_>, key: &'static str) -> Option<Found<String>> {
-    on.text(key).map(|found| Found { value: found.value.to_owned(), span: found.span })
-}
-
-fn nearest_of(given: &str, all: &BTreeSet<&str>) -> String {
-    did_you_mean(given, &all.iter().copied().collect::<Vec<_>>())
-}
-
-/// A word by which devices are selected; noted when no device of the site has it.
-fn known(context: &mut Context<'_>, found: Found<String>, what: &str, all: BTreeSet<&str>) -> String {
-    if !all.contains(&*found.value) {
-        let message = format!("no device of the site has the {what} `{}`", found.value);
-        let help = if all.is_empty() { String::new() } else { nearest_of(&found.value, &all) };
-        context.sink.error(code::UNREACHABLE, found.span, message, help);
-    }
-    found.value
-}
-
-/// The ids of `device`, one or a list.
-fn device_list(context: &mut Context<'_>, on: &mut Keys<'_, '_>, catalog: &Catalog) -> Option<Vec<String>> {
-    let ids: BTreeSet<&str> = catalog.devices.iter().map(|device| device.id.as_str()).collect();
-    let mut devices = Vec::new();
-    for value in on.list("device") {
-        match value.get_ref().as_str() {
-            Some(id) => {
-                if !ids.contains(id) {
-                    let message = format!("the site has no device `{id}`");
-                    context.sink.error(code::UNKNOWN_DEVICE, value.span(), message, nearest_of(id, &ids));
-                }
-                devices.push(id.to_owned());
-            }
-            None => {
-                let help = "write device = \"meter-101\", or a list of ids";
-                context.sink.error(code::WRONG_TYPE, value.span(), "`device` names devices by their ids", help);
-            }
-        }
-    }
-    on.has("device").then_some(devices)
-}
-
-/// The labels that a device has to have; noted when no device has one.
-fn wanted_labels(context: &mut Context<'_>, on: &mut Keys<'_, '_>, catalog: &Catalog) -> Labels {
-    let wanted = labels(on);
-    let Some((table, _)) = on.table("labels") else { return wanted };
-    for (key, value) in table {
-        let Some((name, text)) = wanted.get_key_value(key.get_ref().as_ref()) else { continue };
-        let of = |device: &'_ CatalogDevice| device.labels.get(name).cloned();
-        let values: BTreeSet<String> = catalog.devices.iter().filter_map(of).collect();
-        if values.is_empty() {
-            let names: BTreeSet<&str> =
-                catalog.devices.iter().flat_map(|device| device.labels.keys().map(String::as_str)).collect();
-            let message = format!("no device of the site has a label `{name}`");
-            let help = if names.is_empty() { String::new() } else { nearest_of(name, &names) };
-            context.sink.error(code::UNREACHABLE, key.span(), message, help);
-        } else if !values.contains(text) {
-            let message = format!("no device of the site has the label {name} = \"{text}\"");
-            let help = nearest_of(text, &values.iter().map(String::as_str).collect());
-            context.sink.error(code::UNREACHABLE, value.span(), message, help);
-        }
-    }
-    wanted
 }
 
 /// Compiles the rule for each device.
@@ -430,10 +330,9 @@ impl Texts {
     }
 }
 
-/// `[builtin.CLASS]`: another priority, delay, ticket or text for what the box finds by itself.
-pub(super) fn builtins(context: &mut Context<'_>, value: Option<(&DeTable<'_>, Range<usize>)>) -> Vec<AlarmSpec> {
+/// `[builtin.CLASS]`: another priority, delay, limit, ticket or text for what the box finds by itself.
+pub(super) fn builtins(context: &mut Context<'_>, table: &DeTable<'_>, limits: &mut BoxLimits) -> Vec<AlarmSpec> {
     let mut specs = builtin::specs();
-    let Some((table, _)) = value else { return specs };
     for (key, value) in table {
         let class = key.get_ref().as_ref();
         let Some(spec) = specs.iter_mut().find(|spec| spec.class == class) else {
@@ -442,12 +341,12 @@ pub(super) fn builtins(context: &mut Context<'_>, value: Option<(&DeTable<'_>, R
             context.sink.error(code::UNKNOWN_KEY, key.span(), message, did_you_mean(class, &known));
             continue;
         };
-        overrides(context, value, spec);
+        overrides(context, value, spec, limits);
     }
     specs
 }
 
-fn overrides(context: &mut Context<'_>, value: &Spanned<DeValue<'_>>, spec: &mut AlarmSpec) {
+fn overrides(context: &mut Context<'_>, value: &Spanned<DeValue<'_>>, spec: &mut AlarmSpec, limits: &mut BoxLimits) {
     let Some(table) = value.get_ref().as_table() else {
         context.sink.error(code::WRONG_TYPE, value.span(), "a built-in alarm is changed by a table", "");
         return;
@@ -457,5 +356,6 @@ fn overrides(context: &mut Context<'_>, value: &Spanned<DeValue<'_>>, spec: &mut
         spec.priority = found.value;
     }
     life(&mut keys, spec);
+    limit::read(&mut keys, &spec.class, limits);
     context.end(keys);
 }

@@ -50,6 +50,7 @@ pub(super) fn read(
     let known = profile.as_ref().ok().cloned().flatten();
     let unit = unit(context, &mut keys, kind, known.as_deref());
     let interval = duration(&mut keys, "interval", INTERVALS).map_or(INTERVAL, |found| found.value);
+    let degraded = duration(&mut keys, "interval_degraded", INTERVALS).map(|found| found.value);
     let timeout = duration(&mut keys, "timeout", Duration::from_millis(5)..=Duration::from_secs(60));
     let limits = limits(&mut keys, known.as_deref());
     let wish = report::wish(context, &mut keys);
@@ -57,7 +58,7 @@ pub(super) fn read(
     let billing = billing(context, &mut keys, &entries);
     context.end(keys);
     let points = entries.into_iter().flatten();
-    let usual = Usual { interval, wish, billing: &billing, defaults };
+    let usual = Usual { interval, degraded, wish, billing: &billing, defaults };
     let points: Vec<PointConfig> = points.filter_map(|entry| usual.finish(context, entry, &limits)).collect();
     let groups = groups(&points);
     let device = id.as_ref().zip(bus).zip(unit.as_ref()).map(|((id, bus), unit)| Device {
@@ -285,6 +286,7 @@ fn billing<'t>(
 /// What holds for points of a device that say nothing themselves.
 struct Usual<'a> {
     interval: Duration,
+    degraded: Option<Duration>,
     wish: Option<Wish>,
     billing: &'a [Found<&'a str>],
     defaults: &'a ReportDefaults,
@@ -292,7 +294,7 @@ struct Usual<'a> {
 
 impl Usual<'_> {
     fn finish(&self, context: &mut Context<'_>, entry: PointEntry, limits: &Limits) -> Option<PointConfig> {
-        let PointEntry { spec, span, title, interval, billing, report } = entry;
+        let PointEntry { spec, span, title, interval, interval_degraded, billing, report } = entry;
         let listed = self.billing.iter().find(|name| spec.name == *name.value).map(|name| name.span.clone());
         if let (Some(listed), Some((false, _))) = (&listed, &billing) {
             let message = format!("`{}` is in the list `billing`, and its own `billing` is false", spec.name);
@@ -313,8 +315,11 @@ impl Usual<'_> {
         let wish = report.map_or(self.wish, |(wish, _)| wish);
         let report =
             if billing.is_some() { Policy::Always } else { self.defaults.policy(wish, &spec.unit, spec.kind()) };
+        // A point with an interval of its own keeps it, unless it says otherwise itself.
+        let usual = self.degraded.filter(|_| interval.is_none());
         let interval = interval.unwrap_or(self.interval);
-        Some(PointConfig { spec, title, interval, billing: billing.is_some(), report })
+        let interval_degraded = interval_degraded.or(usual).filter(|degraded| *degraded != interval);
+        Some(PointConfig { spec, title, interval, interval_degraded, billing: billing.is_some(), report })
     }
 }
 
@@ -337,9 +342,11 @@ fn limit_trouble(spec: &PointSpec, limits: &Limits) -> Option<String> {
 fn groups(points: &[PointConfig]) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     for (ix, point) in (0u16..).map(PointIx).zip(points) {
-        match groups.iter_mut().find(|group| group.interval == point.interval) {
+        let (interval, interval_degraded) = (point.interval, point.interval_degraded);
+        let same = |group: &&mut Group| (group.interval, group.interval_degraded) == (interval, interval_degraded);
+        match groups.iter_mut().find(same) {
             Some(group) => group.points.push(ix),
-            None => groups.push(Group { interval: point.interval, points: vec![ix] }),
+            None => groups.push(Group { interval, interval_degraded, points: vec![ix] }),
         }
     }
     groups

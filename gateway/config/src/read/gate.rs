@@ -263,12 +263,12 @@ fn sensor_at(
         context.sink.error(code::BAD_VALUE, span.clone(), message, "");
         return None;
     }
-    if config.interval > Duration::from_secs(5) {
-        let message =
-            format!("{text} is read every {}: a gate that sees so rarely is slow", duration_text(config.interval));
+    let interval = config.slowest();
+    if interval > Duration::from_secs(5) {
+        let message = format!("{text} is read every {}: a gate that sees so rarely is slow", duration_text(interval));
         context.sink.warn(code::SLOW_SENSOR, span.clone(), message, "give the point an interval of \"500ms\" or less");
     }
-    Some(Sensor::new(role, at, config.interval))
+    Some(Sensor::new(role, at, interval))
 }
 
 fn sensor(

@@ -3,9 +3,12 @@
 mod access;
 mod alarm;
 mod bus;
+mod commands;
 mod device;
 mod gate;
 mod general;
+mod limit;
+mod mains;
 mod point;
 mod reader;
 mod reference;
@@ -13,6 +16,7 @@ mod report;
 mod round;
 mod rules;
 mod secret;
+mod select;
 mod ticket;
 mod uplink;
 
@@ -32,8 +36,10 @@ use crate::sink::Sink;
 use crate::site::{AccessSecrets, Bus, Device, Site};
 
 /// The tables that a site file may have.
-const TABLES: [&str; 12] =
-    ["site", "data", "http", "api", "clock", "report", "uplink", "bus", "device", "gate", "reader", "access"];
+const TABLES: [&str; 15] = [
+    "site", "data", "http", "api", "clock", "report", "uplink", "mode", "commands", "mains", "bus", "device", "gate",
+    "reader", "access",
+];
 
 /// What every reader needs.
 #[derive(Debug)]
@@ -166,6 +172,11 @@ pub(crate) fn site(context: &mut Context<'_>, root: &DeTable<'_>, others: &mut V
     let gate_tables = keys.tables("gate");
     let reader_tables = keys.tables("reader");
     let access = section(&mut keys, "access").map(|at| access::read(context, at));
+    let mode = section(&mut keys, "mode");
+    let mode = mains::mode(context, mode, uplink.is_some());
+    let commands = section(&mut keys, "commands");
+    let commands = commands::read(context, commands, id);
+    let mains = section(&mut keys, "mains");
     if buses.is_empty() && !keys.has("bus") {
         let help = "add a [[bus]] with serial = \"/dev/...\" or tcp = \"host:502\", and a [[device]] on it";
         context.sink.error(code::EMPTY_SITE, 0..0, "the site has no bus", help);
@@ -189,9 +200,10 @@ pub(crate) fn site(context: &mut Context<'_>, root: &DeTable<'_>, others: &mut V
         gate_tables.into_iter().filter_map(|at| gate::read(context, at, reference::Devices(&devices))).collect();
     gate::check_together(context, &gates);
     let entrance = entrance(context, gates, access, reader_tables, reference::Devices(&devices));
+    let mains = mains.and_then(|at| mains::read(context, at, &catalog, reference::Devices(&devices)));
     let sound = !context.sink.has_errors() && !wrong.iter().any(|problem| problem.severity == Severity::Error);
-    let of = (general.id.as_ref()?, catalog, general.timezone.as_str());
-    let rules = rules::setup(context, of, uplink.is_some(), entrance.parts, (files, sound));
+    let of = (catalog, general.timezone.as_str());
+    let rules = rules::setup(context, of, (mode, commands?, mains), entrance.parts, (files, sound));
     others.append(&mut wrong);
     if context.sink.has_errors() {
         return None;
@@ -278,7 +290,7 @@ fn unknown_tables(context: &mut Context<'_>, mut keys: Keys<'_, '_>, root: &DeTa
             context.sink.error(code::WRONG_TYPE, value.span(), message, format!("write [[{list}]]"));
         }
     }
-    for table in ["site", "data", "http", "api", "clock", "report", "uplink", "access"] {
+    for table in ["site", "data", "http", "api", "clock", "report", "uplink", "mode", "commands", "mains", "access"] {
         let Some(value) = root.get(table) else { continue };
         if value.get_ref().as_array().is_some() {
             keys.errors.retain(|error| error.span != value.span());

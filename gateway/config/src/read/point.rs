@@ -15,7 +15,7 @@ use crate::code;
 use crate::units::duration;
 
 /// Keys of a point that only the site file has.
-const SITE_KEYS: [&str; 4] = ["title", "interval", "billing", "report"];
+const SITE_KEYS: [&str; 5] = ["title", "interval", "interval_degraded", "billing", "report"];
 /// Polls can be this far apart.
 pub(super) const INTERVALS: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(1)..=Duration::from_secs(7 * 86_400);
@@ -28,6 +28,7 @@ pub(super) struct PointEntry {
     pub(super) span: Range<usize>,
     pub(super) title: String,
     pub(super) interval: Option<Duration>,
+    pub(super) interval_degraded: Option<Duration>,
     pub(super) billing: Option<(bool, Range<usize>)>,
     pub(super) report: Option<(Option<Wish>, Range<usize>)>,
 }
@@ -35,7 +36,8 @@ pub(super) struct PointEntry {
 impl PointEntry {
     /// A point as its profile says.
     pub(super) fn of_profile(spec: &PointSpec, span: Range<usize>) -> Self {
-        PointEntry { spec: spec.clone(), span, title: String::new(), interval: None, billing: None, report: None }
+        let (title, interval, interval_degraded) = (String::new(), None, None);
+        PointEntry { spec: spec.clone(), span, title, interval, interval_degraded, billing: None, report: None }
     }
 }
 
@@ -49,6 +51,7 @@ pub(super) fn read(
     let mut keys = Keys::new(table, span.clone());
     let title = keys.text("title").map(|found| found.value.to_owned()).unwrap_or_default();
     let interval = duration(&mut keys, "interval", INTERVALS).map(|found| found.value);
+    let interval_degraded = duration(&mut keys, "interval_degraded", INTERVALS).map(|found| found.value);
     let billing = keys.flag("billing").map(|found| (found.value, found.span));
     let wish = report::wish(context, &mut keys);
     let report = keys.has("report").then(|| (wish, keys.span_of("report")));
@@ -65,7 +68,10 @@ pub(super) fn read(
     };
     let name = name.and_then(|name| Name::new(name).ok());
     match spec {
-        Ok(spec) => (name, Some(PointEntry { spec, span: keys.span_of("name"), title, interval, billing, report })),
+        Ok(spec) => {
+            let span = keys.span_of("name");
+            (name, Some(PointEntry { spec, span, title, interval, interval_degraded, billing, report }))
+        }
         Err(errors) => {
             context.sink.take(errors);
             (name, None)

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use gatehouse_core::Name;
 use gatehouse_drivers::profile::keys::{Found, Keys, did_you_mean};
 use gatehouse_rules::alarm::{AlarmSpec, builtin};
-use gatehouse_rules::engine::{AccessSetup, BoxLimits, Engine, ReaderSpec, RuleSpec, Setup};
+use gatehouse_rules::engine::{AccessSetup, Engine, BoxLimits, Mains, ReaderSpec, RuleSpec, Setup};
 use gatehouse_rules::gate::GateSpec;
 use gatehouse_rules::mode::ModeSettings;
 use gatehouse_rules::schedule::{Calendar, RoundSpec, Weekly};
@@ -37,6 +37,7 @@ pub(super) struct RuleFiles {
     rounds: Vec<RoundSpec>,
     calendar: Option<Calendar>,
     builtin: Option<Vec<AlarmSpec>>,
+    limits: BoxLimits,
     /// Everything that was read, for naming this state of it.
     text: String,
 }
@@ -78,9 +79,10 @@ impl RuleFiles {
             rounds: Vec::new(),
             calendar: None,
             builtin: None,
+            limits: BoxLimits::default(),
             text: String::new(),
         };
-        let mut problems = Vec::new();
+        let mut sinks = Vec::new();
         for path in paths {
             let name = path.value.display().to_string();
             let text = match text_of(&path.value) {
@@ -100,13 +102,29 @@ impl RuleFiles {
             }
             let mut inner = Context { base: context.base, library: context.library, sink: &mut sink };
             files.file(&mut inner, root.get_ref(), catalog, Devices(devices));
-            if !syntax.is_empty() {
-                sink.keep_what_syntax_allows();
-            }
-            problems.append(&mut sink.finish());
+            sinks.push((sink, ticket::named(root.get_ref()), syntax.is_empty()));
             files.text.push_str(&text);
         }
+        let finish = |(mut sink, tickets, whole): (Sink, Vec<Found<Name>>, bool)| {
+            files.check_tickets(&mut sink, tickets);
+            if !whole {
+                sink.keep_what_syntax_allows();
+            }
+            sink.finish()
+        };
+        let problems = sinks.into_iter().flat_map(finish).collect();
         (files, problems)
+    }
+
+    /// Notes kinds of tickets that no file has, once all files are read.
+    fn check_tickets(&self, sink: &mut Sink, named: Vec<Found<Name>>) {
+        for Found { value: kind, span } in named {
+            if !self.tickets.contains_key(&kind) {
+                let known: Vec<&str> = self.tickets.keys().map(Name::as_str).collect();
+                let message = format!("there is no kind of ticket `{kind}`");
+                sink.error(code::BAD_RULE, span, message, did_you_mean(&kind, &known));
+            }
+        }
     }
 
     fn file(&mut self, context: &mut Context<'_>, root: &DeTable<'_>, catalog: &Catalog, devices: Devices<'_>) {
@@ -121,7 +139,7 @@ impl RuleFiles {
                 let help = "keep them in one file";
                 context.sink.error(code::DUPLICATE, span.clone(), "[builtin] is in another rule file already", help);
             }
-            self.builtin = Some(alarm::builtins(context, Some((table, span))));
+            self.builtin = Some(alarm::builtins(context, table, &mut self.limits));
         }
         for at in keys.tables("ticket") {
             ticket::read(context, at, devices, &mut self.tickets);
@@ -159,8 +177,8 @@ fn text_of(path: &std::path::Path) -> Result<String, String> {
 /// mistakes.
 pub(super) fn setup(
     context: &mut Context<'_>,
-    (id, catalog, timezone): (&Name, Catalog, &str),
-    uplink: bool,
+    (catalog, timezone): (Catalog, &str),
+    (mode, commands, mains): (ModeSettings, command::Settings, Option<Mains>),
     entrance: EntranceParts,
     (files, sound): (RuleFiles, bool),
 ) -> Setup {
@@ -171,12 +189,12 @@ pub(super) fn setup(
     tickets.quiet = files.quiet;
     let setup = Setup {
         catalog,
-        mode: ModeSettings { uplink, ..ModeSettings::default() },
-        commands: command::Settings::new(id.clone()),
+        mode,
+        commands,
         rules: files.rules,
         builtin: files.builtin.unwrap_or_else(builtin::specs),
-        limits: BoxLimits::default(),
-        mains: None,
+        limits: files.limits,
+        mains,
         gates: entrance.gates,
         readers: entrance.readers,
         access: entrance.access,
@@ -186,14 +204,6 @@ pub(super) fn setup(
         zone,
         version: version(&files.text),
     };
-    for rule in &setup.rules {
-        if let Some(kind) = rule.alarm.ticket.as_ref().filter(|kind| !setup.tickets.kinds.contains_key(*kind)) {
-            let known: Vec<&str> = setup.tickets.kinds.keys().map(Name::as_str).collect();
-            let message =
-                format!("the rule `{}` opens tickets of the kind `{kind}`, which there is not", rule.alarm.class);
-            context.sink.error(code::BAD_RULE, 0..0, message, did_you_mean(kind, &known));
-        }
-    }
     for error in if sound { Engine::check(&setup) } else { Vec::new() } {
         context.sink.error(code::BAD_RULE, 0..0, error.to_string(), "");
     }
@@ -227,7 +237,7 @@ fn point(point: &crate::site::PointConfig) -> CatalogPoint {
         name: point.spec.name.clone(),
         unit: point.spec.unit.clone(),
         kind: point.spec.kind(),
-        interval: point.interval,
+        interval: point.slowest(),
         writable: point.spec.write.is_some(),
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use gatehouse_core::Name;
 use gatehouse_drivers::profile::Rule;
-use gatehouse_drivers::profile::keys::Keys;
+use gatehouse_drivers::profile::keys::{Found, Keys};
 use gatehouse_rules::schedule::Weekly;
 use gatehouse_rules::ticket::{EndsOn, EscalationStep, OutputRef, Targets, TicketKind, When};
 use gatehouse_rules::words::Priority;
@@ -53,6 +53,19 @@ pub(super) fn usual() -> BTreeMap<Name, TicketKind> {
     };
     let named = USUAL.into_iter().chain([("round", "security", "")]);
     named.filter_map(|(name, category, text)| Some((Name::new(name).ok()?, kind(category, text)))).collect()
+}
+
+/// The kinds that rules, built-in alarms and rounds of a rule file name, and where.
+pub(super) fn named(root: &DeTable<'_>) -> Vec<Found<Name>> {
+    let list = |key| root.get(key).and_then(|list| list.get_ref().as_array()).into_iter().flatten();
+    let builtin = root.get("builtin").and_then(|table| table.get_ref().as_table());
+    let builtin = builtin.into_iter().flatten().map(|(_, value)| value);
+    let tables = list("alarm").chain(list("round")).chain(builtin).filter_map(|value| value.get_ref().as_table());
+    let kinds = tables.filter_map(|table| {
+        let value = table.get("ticket")?;
+        Some(Found { value: Name::new(value.get_ref().as_str()?).ok()?, span: value.span() })
+    });
+    kinds.collect()
 }
 
 /// Reads one kind; it takes the place of a usual one of that name.
