@@ -20,6 +20,7 @@ pub mod log;
 pub mod memory;
 pub mod metrics;
 pub mod outbox;
+pub mod own_device;
 pub mod port;
 pub mod reload;
 pub mod report;

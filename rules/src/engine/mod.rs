@@ -247,7 +247,7 @@ impl Engine {
     /// A device answers, or no longer; `why` is what its last poll died of.
     pub fn handle_device_state(&mut self, now: Stamp, device: DeviceIx, online: bool, why: &str) {
         self.latest.set_online(device, online);
-        let bus = self.catalog.device(device).map(|config| config.bus);
+        let bus = self.catalog.device(device).and_then(|config| config.bus);
         // The bus first: it explains its devices.
         if let Some(bus) = bus {
             self.tell_bus(now, bus);

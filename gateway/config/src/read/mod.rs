@@ -1,6 +1,7 @@
 //! Reading the tables of a site file, each by its own module; every mistake is noted, none stops the reading.
 
 mod alarm;
+mod box_io;
 mod bus;
 mod device;
 mod gate;
@@ -23,13 +24,15 @@ use gatehouse_drivers::profile::keys::{Found, Keys, did_you_mean};
 use gatehouse_drivers::profile::{Library, Rule};
 use toml::de::DeTable;
 
+use crate::box_io::RelaySettings;
 use crate::code;
 use crate::problem::{Problem, Severity};
 use crate::sink::Sink;
 use crate::site::{Bus, Device, Site};
 
 /// The tables that a site file may have.
-const TABLES: [&str; 10] = ["site", "data", "http", "api", "clock", "report", "uplink", "bus", "device", "gate"];
+const TABLES: [&str; 11] =
+    ["site", "data", "http", "api", "clock", "report", "uplink", "bus", "device", "gate", "box"];
 
 /// What every reader needs.
 #[derive(Debug)]
@@ -160,7 +163,10 @@ pub(crate) fn site(context: &mut Context<'_>, root: &DeTable<'_>, others: &mut V
     bus::check_together(context, &buses);
     let tables = keys.tables("device");
     let gate_tables = keys.tables("gate");
-    if buses.is_empty() && !keys.has("bus") {
+    let own = section(&mut keys, "box");
+    if keys.has("box") {
+        // A site may be no more than the box and what is wired to it.
+    } else if buses.is_empty() && !keys.has("bus") {
         let help = "add a [[bus]] with serial = \"/dev/...\" or tcp = \"host:502\", and a [[device]] on it";
         context.sink.error(code::EMPTY_SITE, 0..0, "the site has no bus", help);
     } else if tables.is_empty() && !keys.has("device") {
@@ -168,8 +174,13 @@ pub(crate) fn site(context: &mut Context<'_>, root: &DeTable<'_>, others: &mut V
         context.sink.error(code::EMPTY_SITE, 0..0, "the site has no device", help);
     }
     let defaults = defaults.unwrap_or_default();
-    let devices: Vec<_> =
+    let mut devices: Vec<_> =
         tables.into_iter().map(|(table, span)| device::read(context, table, span, &buses, &defaults)).collect();
+    let own = own.map(|at| box_io::read(context, at, &defaults));
+    let box_io = own.map(|(entry, settings)| {
+        devices.push(entry);
+        settings
+    });
     device::check_together(context, &devices, &buses);
     report::check_used(context, &defaults, &devices);
     unknown_tables(context, keys, root);
@@ -182,6 +193,7 @@ pub(crate) fn site(context: &mut Context<'_>, root: &DeTable<'_>, others: &mut V
     let gates: Vec<_> =
         gate_tables.into_iter().filter_map(|at| gate::read(context, at, reference::Devices(&devices))).collect();
     gate::check_together(context, &gates);
+    box_io::check_pulses(context, &gates, (&devices, box_io.as_ref()));
     let gates = gates.into_iter().map(|gate| gate.spec).collect();
     let sound = !context.sink.has_errors() && !wrong.iter().any(|problem| problem.severity == Severity::Error);
     let of = (general.id.as_ref()?, catalog, general.timezone.as_str());
@@ -202,8 +214,18 @@ pub(crate) fn site(context: &mut Context<'_>, root: &DeTable<'_>, others: &mut V
         uplink,
         buses,
         devices,
+        box_io,
         rules: Arc::new(rules),
     })
+}
+
+/// Reads `[box]` alone, for its relays.
+pub(crate) fn relays(context: &mut Context<'_>, root: &DeTable<'_>) -> Vec<RelaySettings> {
+    let mut keys = Keys::new(root, 0..0);
+    let found = keys.table("box");
+    context.sink.take(keys.errors);
+    let settings = found.map(|at| box_io::read(context, at, &report::ReportDefaults::default()).1);
+    settings.map(|settings| settings.relays).unwrap_or_default()
 }
 
 fn section<'t, 'i>(keys: &mut Keys<'t, 'i>, key: &'static str) -> Option<(&'t DeTable<'i>, Range<usize>)> {
@@ -219,7 +241,7 @@ fn unknown_tables(context: &mut Context<'_>, mut keys: Keys<'_, '_>, root: &DeTa
             context.sink.error(code::WRONG_TYPE, value.span(), message, format!("write [[{list}]]"));
         }
     }
-    for table in ["site", "data", "http", "api", "clock", "report", "uplink"] {
+    for table in ["site", "data", "http", "api", "clock", "report", "uplink", "box"] {
         let Some(value) = root.get(table) else { continue };
         if value.get_ref().as_array().is_some() {
             keys.errors.retain(|error| error.span != value.span());
