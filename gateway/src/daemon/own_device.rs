@@ -159,3 +159,6 @@ impl Alive {
         (self.told.replace(online) != Some(online)).then_some((*at, online))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -38,7 +38,8 @@ const UNIT_MS: u32 = 100;
 
 /// What holds for lines that say nothing themselves.
 struct Usual<'a> {
-    chip: Option<PathBuf>,
+    /// The chip of all lines, and whether the file names one, be it a wrong one.
+    chip: (Option<PathBuf>, bool),
     interval: Duration,
     wish: Option<Wish>,
     defaults: &'a ReportDefaults,
@@ -68,7 +69,7 @@ pub(super) fn read(
     let chip = node(&mut keys, "chip", "/dev");
     let interval = duration(&mut keys, "interval", SECOND..=SECOND * 3600).map_or(SECOND, |found| found.value);
     let wish = report::wish(context, &mut keys);
-    let usual = Usual { chip: chip.map(|found| found.value), interval, wish, defaults };
+    let usual = Usual { chip: (chip.map(|found| found.value), keys.has("chip")), interval, wish, defaults };
     let tables = keys.tables("contact");
     let contacts: Vec<_> = tables.into_iter().map(|at| contact(context, at, &usual)).collect();
     let tables = keys.tables("relay");
@@ -191,14 +192,15 @@ fn relay(
 
 /// The line of a GPIO chip, and how people would say it.
 fn gpio(keys: &mut Keys<'_, '_>, usual: &Usual<'_>) -> Option<(GpioLine, Found<String>)> {
-    let given = keys.has("chip");
-    let chip = node(keys, "chip", "/dev").map(|found| found.value).or_else(|| usual.chip.clone().filter(|_| !given));
+    let own = keys.has("chip");
+    let chip = node(keys, "chip", "/dev").map(|found| found.value);
+    let chip = chip.or_else(|| usual.chip.0.clone().filter(|_| !own));
     let active_low = keys.flag("active_low").is_some_and(|found| found.value);
     if !keys.has("line") {
         keys.missing("line", "the line's number on its chip, counted from 0: `gpioinfo` shows them");
     }
     let line = keys.integer("line", 0..=65_535);
-    if chip.is_none() && !given {
+    if !own && !usual.chip.1 {
         let help = "for example chip = \"/dev/gpiochip0\", here or in [box] for all: `gpiodetect` shows them";
         keys.missing("chip", help);
     }
@@ -247,7 +249,12 @@ fn climate(
         keys.missing("bus", "the sensor's I2C bus, for example bus = \"/dev/i2c-1\"");
     }
     // An SHT3x has two addresses (data sheet SHT3x-DIS, table 8).
-    let address = super::byte(&mut keys, "address", 0x44..=0x45).map_or(0x44, |found| found.value);
+    let address = super::byte(&mut keys, "address", 0..=0x7F);
+    if let Some(wrong) = address.as_ref().filter(|found| !(0x44..=0x45).contains(&found.value)) {
+        let message = format!("an SHT3x has the address 0x44 or 0x45, this is 0x{:02x}", wrong.value);
+        keys.error(Rule::BadValue, wrong.span.clone(), message, "0x45 where its pin ADDR is wired to the supply");
+    }
+    let address = address.map_or(0x44, |found| found.value);
     let interval = duration(&mut keys, "interval", SECOND..=DAY).map_or(SECOND * 60, |found| found.value);
     let wish = report::wish(context, &mut keys).or(usual.wish);
     context.end(keys);
@@ -326,13 +333,16 @@ fn check_together(
 
 /// An output `{ point = "box/raise", command = "pulse", time = "500ms" }`: a relay of the box, whose pulse it times.
 pub(super) fn pulse(context: &mut Context<'_>, keys: &mut Keys<'_, '_>, devices: Devices<'_>) -> Option<Output> {
-    let at = devices.switch_at(context, keys, "point")?;
-    let name = keys.text("command")?;
+    let at = devices.switch_at(context, keys, "point");
+    let name = keys.text("command");
+    // Keys that are right in such an output are not complained of beside what is wrong.
+    let _ = keys.raw("time");
+    let (at, name) = (at?, name?);
     let device = usize::try_from(at.value.device.0).ok().and_then(|ix| devices.0.get(ix))?;
     if device.bus.is_some() {
         let message = "a command of a board goes with `device` and `channel`, not with a point";
         let help = format!("write {{ device = \"{}\", command = \"{}\", channel = ... }}", device.id, name.value);
-        let _ = (keys.raw("channel"), keys.raw("time"), keys.raw("on"), keys.raw("device"));
+        let _ = (keys.raw("channel"), keys.raw("on"), keys.raw("device"));
         keys.error(Rule::Conflict, at.span, message, help);
         return None;
     }
