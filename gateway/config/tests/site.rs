@@ -293,7 +293,9 @@ fn another_wire_begins_the_box_anew_and_a_label_does_not() {
     assert!(!diff("floor = \"0\"", "floor = \"1\"").box_io);
     assert!(diff("line = 17", "line = 19").box_io);
     assert!(diff("name = \"fire\"", "name = \"fire2\"\nline = 40\n[[box.contact]]\nname = \"fire\"").box_io);
-    let without = site("[site]\nid = \"s\"\n[[bus]]\nid = \"b\"\ntcp = \"h\"\n[[device]]\nid = \"m\"\nprofile = \"eastron-sdm630\"\n");
+    let without = site(
+        "[site]\nid = \"s\"\n[[bus]]\nid = \"b\"\ntcp = \"h\"\n[[device]]\nid = \"m\"\nprofile = \"eastron-sdm630\"\n",
+    );
     assert!(site(BOX).diff(&without).box_io && without.diff(&site(BOX)).box_io);
 }
 

@@ -106,8 +106,12 @@ fn start(site: &Site, hub: &Rc<Hub>, before: Option<BoxIo>) -> Option<OwnDevice>
 /// The command, when too many wait already or the device has ended.
 pub(super) fn send(own: &BoxCommands, command: Command) -> Result<(), Command> {
     let Command { id, device, action, expires } = command;
-    own.send(bridge::Command { id, action, expires })
-        .map_err(|bridge::Command { id, action, expires }| Command { id, device, action, expires })
+    own.send(bridge::Command { id, action, expires }).map_err(|bridge::Command { id, action, expires }| Command {
+        id,
+        device,
+        action,
+        expires,
+    })
 }
 
 /// Passes on what the device says, in the words of lines.

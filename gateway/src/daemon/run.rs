@@ -236,9 +236,9 @@ impl Daemon {
         let bus = self.site.buses.get(position)?;
         let now = self.hub.clock.mono();
         let here: Vec<_> = self.site.devices_on(position).collect();
-        let added = here
-            .iter()
-            .map(|(place, device)| self.hub.add(DeviceRuntime::new((*place, Arc::clone(device)), Some(bus.id.clone()))));
+        let added = here.iter().map(|(place, device)| {
+            self.hub.add(DeviceRuntime::new((*place, Arc::clone(device)), Some(bus.id.clone())))
+        });
         let devices: Vec<DeviceIx> = added.collect();
         let on_line = devices.iter().copied().zip(here.iter().map(|(_, device)| &***device));
         let line = lines::line((position, bus), on_line, fastrand::u64(..), (self.started, now));

@@ -78,7 +78,12 @@ pub(super) fn read(
     for (key, lines) in [("contact", contacts.len()), ("relay", relays.len())] {
         if lines > MAX_LINES {
             let span = keys.span_of(key);
-            keys.error(Rule::BadValue, span, format!("a box has at most {MAX_LINES} of `{key}`, these are {lines}"), "");
+            keys.error(
+                Rule::BadValue,
+                span,
+                format!("a box has at most {MAX_LINES} of `{key}`, these are {lines}"),
+                "",
+            );
         }
     }
     if contacts.is_empty() && relays.is_empty() && climate.is_none() && keys.errors.is_empty() {
@@ -104,7 +109,11 @@ pub(super) fn read(
     (DeviceEntry::own(id, device), settings)
 }
 
-fn device((id, title, labels): (&Name, String, crate::site::Labels), points: Vec<PointConfig>, relays: usize) -> Device {
+fn device(
+    (id, title, labels): (&Name, String, crate::site::Labels),
+    points: Vec<PointConfig>,
+    relays: usize,
+) -> Device {
     Device {
         id: id.clone(),
         title,

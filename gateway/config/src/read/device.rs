@@ -382,10 +382,7 @@ pub(super) fn check_together(context: &mut Context<'_>, devices: &[DeviceEntry],
     for (at, entry) in buses.iter().enumerate() {
         let Some(id) = &entry.id else { continue };
         let first = buses.iter().position(|other| other.id.as_ref().is_some_and(|other| other.value == id.value));
-        if first == Some(at)
-            && !devices.is_empty()
-            && devices.iter().all(|device| device.is_elsewhere(at))
-        {
+        if first == Some(at) && !devices.is_empty() && devices.iter().all(|device| device.is_elsewhere(at)) {
             let message = format!("no device is on the bus `{}`", id.value);
             context.sink.warn(code::UNUSED, id.span.clone(), message, "its port will not be opened");
         }

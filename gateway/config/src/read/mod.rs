@@ -31,8 +31,7 @@ use crate::sink::Sink;
 use crate::site::{Bus, Device, Site};
 
 /// The tables that a site file may have.
-const TABLES: [&str; 11] =
-    ["site", "data", "http", "api", "clock", "report", "uplink", "bus", "device", "gate", "box"];
+const TABLES: [&str; 11] = ["site", "data", "http", "api", "clock", "report", "uplink", "bus", "device", "gate", "box"];
 
 /// What every reader needs.
 #[derive(Debug)]

@@ -18,7 +18,6 @@ use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
 
-
 /// How the kernel names us to others who want the line.
 const CONSUMER: &str = "gatehouse";
 /// An edge whose time is further away is not timed by the clock that we believe it is: kernels before 5.7 use another.
