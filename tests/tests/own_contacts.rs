@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 
-use gatehouse_tests::{Gateway, SECONDS, Stage, gatehouse};
+use gatehouse_tests::{Gateway, SECONDS, Stage, eventually, gatehouse};
 use rustix::process::Signal;
 
 /// A folder that looks like an output of the LED class.
@@ -52,10 +52,20 @@ fn the_box_is_a_device_and_its_relays_rest_when_the_daemon_is_killed() {
     let point = |name: &str| read["points"].as_array().unwrap().iter().find(|point| point["name"] == name).unwrap();
     assert_eq!(point("buzzer")["value"], "true", "{read}");
     assert_eq!(point("fire")["missing"].as_str(), Some("bus_down"), "{read}");
-    gatehouse_tests::eventually("the alarm of the lost contact", 30 * SECONDS, || {
+    eventually("the alarm of the lost contact", 30 * SECONDS, || {
         let alarms = gateway.json(&["alarms"]);
         alarms.as_array()?.iter().find(|alarm| alarm["alarm"] == "contact_lost/box").cloned()
     });
+
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, text.replace("line = 4", "line = 5")).unwrap();
+    let reloaded = gateway.json(&["reload"]);
+    assert!(reloaded["message"].as_str().unwrap().ends_with("the box's own contacts begin anew"), "{reloaded}");
+    eventually("relays that begin anew as at_restart says", 30 * SECONDS, || {
+        (brightness("buzzer") == "0" && brightness("release") == "1").then_some(())
+    });
+    let written = gateway.json(&["write", "box", "buzzer", "on"]);
+    assert_eq!(written["outcome"], "verified", "{written}");
 
     let refused = gateway.ask(&["outputs-off"]);
     assert_eq!(refused.status.code(), Some(2), "a daemon runs");

@@ -355,6 +355,8 @@ mod tests {
         assert!(output.is_set_high().unwrap());
         output.set_low().unwrap();
         assert!(output.is_set_low().unwrap());
+        let trigger = fs::read_to_string(dir.path().join("trigger")).unwrap();
+        assert_eq!(trigger, "oneshot", "the next pulse finds its files");
     }
 
     #[test]
