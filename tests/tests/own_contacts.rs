@@ -8,11 +8,15 @@ use std::path::PathBuf;
 use gatehouse_tests::{Gateway, SECONDS, Stage, eventually, gatehouse};
 use rustix::process::Signal;
 
+/// What the kernel shows as the triggers of an output that has none.
+const TRIGGERS: &str = "[none] oneshot";
+
 /// A folder that looks like an output of the LED class.
 fn led(stage: &Stage, name: &str) -> String {
     let dir = stage.file(name);
     std::fs::create_dir(&dir).unwrap();
-    for (file, text) in [("trigger", "[none] oneshot"), ("max_brightness", "1"), ("brightness", "0")] {
+    std::fs::write(dir.join("trigger"), TRIGGERS).unwrap();
+    for (file, text) in [("max_brightness", "1"), ("brightness", "0")] {
         std::fs::write(dir.join(file), text).unwrap();
     }
     dir.display().to_string()
@@ -57,6 +61,10 @@ fn the_box_is_a_device_and_its_relays_rest_when_the_daemon_is_killed() {
         alarms.as_array()?.iter().find(|alarm| alarm["alarm"] == "contact_lost/box").cloned()
     });
 
+    for relay in ["buzzer", "release"] {
+        // The kernel would still know its triggers; a file has what was written last.
+        std::fs::write(stage.file(relay).join("trigger"), TRIGGERS).unwrap();
+    }
     let text = std::fs::read_to_string(&config).unwrap();
     std::fs::write(&config, text.replace("line = 4", "line = 5")).unwrap();
     let reloaded = gateway.json(&["reload"]);

@@ -197,6 +197,24 @@ impl PulseOutput for RelayLine {
     }
 }
 
+/// Drives an output off and lets it go.
+///
+/// # Errors
+/// A sentence on what stands in the way.
+pub(super) fn rest(output: &RelayOutput) -> Result<(), String> {
+    match output {
+        // Whether the kernel could time its pulses does not matter now.
+        RelayOutput::Led(dir) => {
+            let led = Led { dir: dir.clone() };
+            led.off().map_err(|why| format!("its output {} cannot be driven: {why}", dir.display()))
+        }
+        RelayOutput::Gpio(_) => {
+            let mut line = RelayLine::open(output, Opening::Drive(false))?;
+            line.set_low().map_err(|_| "its output cannot be driven".to_owned())
+        }
+    }
+}
+
 /// An output of the LED class (Documentation/ABI/testing/sysfs-class-led and sysfs-class-led-trigger-oneshot).
 pub(super) struct Led {
     dir: PathBuf,

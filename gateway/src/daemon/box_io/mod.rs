@@ -108,14 +108,8 @@ pub fn spawn(
 /// stood in the way, a sentence for each relay.
 pub fn all_off(relays: &[RelaySettings]) -> Vec<String> {
     let off = relays.iter().filter(|relay| relay.at_restart == AtRestart::Off);
-    let driven = off.map(|relay| {
-        let opened = RelayLine::open(&relay.output, Opening::Drive(false));
-        let low = opened.and_then(|mut line| {
-            let low = embedded_hal::digital::OutputPin::set_low(&mut line);
-            low.map_err(|_| "its output cannot be driven".to_owned())
-        });
-        low.map_err(|why| format!("relay {} may be on: {why}", relay.name))
-    });
+    let driven =
+        off.map(|relay| lines::rest(&relay.output).map_err(|why| format!("relay {} may be on: {why}", relay.name)));
     driven.filter_map(Result::err).collect()
 }
 

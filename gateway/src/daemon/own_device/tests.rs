@@ -72,11 +72,14 @@ fn start_in(dir: &Path) -> (Rc<Hub>, OwnDevice) {
     (hub, own)
 }
 
-/// Lets the others have their turns until this holds.
+/// Lets the others have their turns until this holds; fails where it never does.
 async fn until(what: impl Fn() -> bool) {
-    while !what() {
-        tokio::task::yield_now().await;
-    }
+    let held = async {
+        while !what() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(60), held).await.expect("it comes about");
 }
 
 fn latest(hub: &Hub, own: &OwnDevice, point: PointIx) -> Option<Result<Value, NoData>> {
