@@ -92,7 +92,9 @@ pub(super) fn read(
     }
     let sound = keys.errors.is_empty() && (!given || id.is_some());
     context.end(keys);
-    check_together(context, (&contacts, &relays), climate.is_some());
+    let lines = contacts.iter().flatten().map(|wired| (&wired.name, &wired.place));
+    let lines = lines.chain(relays.iter().flatten().map(|wired| (&wired.name, &wired.place)));
+    check_together(context, &lines.collect::<Vec<_>>(), climate.is_some());
     let whole = contacts.iter().all(Option::is_some) && relays.iter().all(Option::is_some);
     let contacts: Vec<_> = contacts.into_iter().flatten().collect();
     let relays: Vec<_> = relays.into_iter().flatten().collect();
@@ -317,13 +319,7 @@ fn addressed((at, mut point): (usize, PointConfig)) -> PointConfig {
 }
 
 /// Notes names and lines that are there twice.
-fn check_together(
-    context: &mut Context<'_>,
-    (contacts, relays): (&[Option<Wired<ContactSettings>>], &[Option<Wired<RelaySettings>>]),
-    climate: bool,
-) {
-    let contacts = contacts.iter().flatten().map(|wired| (&wired.name, &wired.place));
-    let all: Vec<_> = contacts.chain(relays.iter().flatten().map(|wired| (&wired.name, &wired.place))).collect();
+fn check_together(context: &mut Context<'_>, all: &[(&Found<Name>, &Found<String>)], climate: bool) {
     for (at, (name, place)) in all.iter().enumerate() {
         let before = || all.iter().take(at);
         if before().any(|(other, _)| other.value == name.value) {
