@@ -21,8 +21,8 @@ pub struct CatalogDevice {
     pub id: Name,
     /// For people; `""` for none.
     pub title: String,
-    /// Position of its bus in [`Catalog::buses`].
-    pub bus: usize,
+    /// Position of its bus in [`Catalog::buses`]; `None`: the box itself, which is on none.
+    pub bus: Option<usize>,
     /// Its profile.
     pub profile: Option<Name>,
     /// The profile's category: `electricity_meter_3p`, `relay_board`, ...; `""` for none.

@@ -16,7 +16,14 @@ const MAY_USE: [(&str, &[&str]); 10] = [
     ("gatehouse-uplink", &["gatehouse-core"]),
     (
         "gatehouse-config",
-        &["gatehouse-core", "gatehouse-drivers", "gatehouse-rules", "gatehouse-store", "gatehouse-uplink"],
+        &[
+            "gatehouse-core",
+            "gatehouse-drivers",
+            "gatehouse-rules",
+            "gatehouse-firmware-bridge",
+            "gatehouse-store",
+            "gatehouse-uplink",
+        ],
     ),
     (
         "gatehouse",

@@ -14,6 +14,8 @@ pub struct SiteDiff {
     pub added: Vec<usize>,
     /// Positions of buses that are gone in the old site.
     pub removed: Vec<usize>,
+    /// The box's own contacts begin anew: their wiring, names or filters differ.
+    pub box_io: bool,
     /// The uplink's settings differ.
     pub uplink: bool,
     /// What the core is told of the site differs: titles, labels, devices, points.
@@ -48,6 +50,13 @@ impl Site {
         }
         let gone = |bus: &Bus| new.buses.iter().all(|other| other.id != bus.id);
         diff.removed = self.buses.iter().enumerate().filter(|(_, bus)| gone(bus)).map(|(at, _)| at).collect();
+        let own = |site: &Site| site.own_device().map(|(_, device)| device.clone());
+        let same = match (own(self), own(new)) {
+            (Some(one), Some(two)) => polled(&one) == polled(&two),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        diff.box_io = !same || self.box_io != new.box_io;
         diff.uplink = self.uplink != new.uplink;
         diff.clock = self.clock != new.clock;
         let told = (&self.title, &self.timezone, &self.labels) == (&new.title, &new.timezone, &new.labels);

@@ -3,6 +3,7 @@
 //! Start with [`load`]. A [`Site`] is plain data in the order of the file; a [`Problem`] tells an installer where the
 //! file is wrong and what to write instead.
 
+pub mod box_io;
 pub mod code;
 mod degraded;
 mod diff;
@@ -15,11 +16,12 @@ mod sink;
 pub mod site;
 pub mod units;
 
+pub use box_io::BoxIoSettings;
 pub use degraded::{Degraded, Escalation, IntervalChange};
 pub use diff::SiteDiff;
 pub use driver::{cost, driver};
 pub use gatehouse_drivers::modbus::Framing;
-pub use load::{Loaded, add_folder, check, load};
+pub use load::{Loaded, add_folder, check, load, relays};
 pub use problem::{Problem, Problems, Severity, render};
 pub use site::{
     ApiSettings, Bus, ClockSettings, CoreTime, Device, Group, Labels, Parity, PointConfig, PortKind, SerialSource, Site,

@@ -6,6 +6,7 @@ use std::path::Path;
 use gatehouse_drivers::profile::Library;
 use toml::de::DeTable;
 
+use crate::box_io::RelaySettings;
 use crate::code;
 use crate::problem::{Problem, Problems, Severity};
 use crate::read::{self, Context};
@@ -39,6 +40,26 @@ pub fn load(path: &Path, library: &Library) -> Result<Loaded, Problems> {
             Err(Problems(sink.finish()))
         }
     }
+}
+
+/// The relays of the box that the site file at `path` names, and what is wrong with its `[box]`. The rest of the file is
+/// not looked at: outputs are to be driven off also while somebody is in the middle of changing it.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn relays(path: &Path) -> Result<(Vec<RelaySettings>, Vec<Problem>), Problems> {
+    let file = path.display().to_string();
+    let text = text_of(path).map_err(|(message, help)| {
+        let mut sink = Sink::new(&file, "");
+        sink.error(code::UNREADABLE, 0..0, message, help);
+        Problems(sink.finish())
+    })?;
+    let mut sink = Sink::new(&file, &text);
+    let (root, _) = DeTable::parse_recoverable(&text);
+    let library = Library::new();
+    let mut context = Context { base: path.parent().unwrap_or(Path::new("")), library: &library, sink: &mut sink };
+    let relays = read::relays(&mut context, root.get_ref());
+    Ok((relays, sink.finish()))
 }
 
 /// The text of a file, or what is wrong with it and what to do.

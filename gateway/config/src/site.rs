@@ -14,6 +14,8 @@ use gatehouse_drivers::modbus::point::PointSpec;
 use gatehouse_drivers::profile::{Command, Limits};
 use gatehouse_rules::report::Policy;
 
+use crate::box_io::BoxIoSettings;
+
 /// Names and values that people and the core attach to a site or a device; they may change without changing what it is.
 pub type Labels = BTreeMap<String, String>;
 
@@ -42,6 +44,8 @@ pub struct Site {
     pub buses: Vec<Bus>,
     /// Devices, in the order of the file; [`DeviceIx`] counts here.
     pub devices: Vec<Arc<Device>>,
+    /// How the box's own contacts are wired, which are the device that is on no bus.
+    pub box_io: Option<BoxIoSettings>,
     /// What is decided on the box, and how.
     pub rules: Arc<gatehouse_rules::engine::Setup>,
     /// Where the secrets of credentials are; `None`: the site has no credentials.
@@ -191,9 +195,9 @@ pub struct Device {
     pub id: Name,
     /// For people; `""` for none.
     pub title: String,
-    /// Position of its bus in [`Site::buses`].
-    pub bus: usize,
-    /// Unit address: 1 to 247 on a serial line, 0 to 255 on TCP.
+    /// Position of its bus in [`Site::buses`]; `None`: the box itself, which is on none.
+    pub bus: Option<usize>,
+    /// Unit address: 1 to 247 on a serial line, 0 to 255 on TCP; 0 for the box itself.
     pub unit: u8,
     /// The profile that its points come from; `None`: all are spelled out.
     pub profile: Option<Name>,
@@ -268,7 +272,12 @@ impl Site {
 
     /// The devices of the bus at this position, in the order of the file.
     pub fn devices_on(&self, bus: usize) -> impl Iterator<Item = (DeviceIx, &Arc<Device>)> + Clone {
-        self.devices_with_ix().filter(move |(_, device)| device.bus == bus)
+        self.devices_with_ix().filter(move |(_, device)| device.bus == Some(bus))
+    }
+
+    /// The device that the box's own contacts are.
+    pub fn own_device(&self) -> Option<(DeviceIx, &Arc<Device>)> {
+        self.devices_with_ix().find(|(_, device)| device.bus.is_none())
     }
 
     fn devices_with_ix(&self) -> impl Iterator<Item = (DeviceIx, &Arc<Device>)> + Clone {
@@ -287,6 +296,7 @@ impl Site {
         for bus in &mut site.buses {
             bus.id = bus.id.detached();
         }
+        site.box_io = site.box_io.map(BoxIoSettings::detached);
         site.devices = self.devices.iter().map(|device| Arc::new(device.detached())).collect();
         site
     }

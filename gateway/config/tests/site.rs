@@ -3,11 +3,14 @@
 use std::path::Path;
 use std::time::Duration;
 
+use gatehouse_config::box_io::{GpioLine, RelayOutput};
 use gatehouse_config::forecast::{self, Assumptions};
 use gatehouse_config::{Site, check};
+use gatehouse_core::driver::Argument;
 use gatehouse_drivers::profile::Library;
 use gatehouse_rules::command::TargetClass;
 use gatehouse_rules::engine::BoxLimits;
+use gatehouse_rules::gate::{How, Role};
 use gatehouse_rules::report::Policy;
 
 const FULL: &str = include_str!("../../../docs/examples/full.toml");
@@ -276,4 +279,113 @@ fn a_link_that_is_idle_costs_its_pings() {
     let link = forecast::link(&site(&text), Assumptions { moves: 0.0 }).unwrap();
     // 43,200 pings of 2 x (2 + 22 + 52) + 52 bytes, and few messages.
     assert!((8.8e6..9.6e6).contains(&link.bytes), "{}", link.bytes);
+}
+
+const BOX: &str = r#"
+[site]
+id = "s"
+[report]
+deadband = { "°C" = "0.5" }
+[box]
+title = "Box in the lobby"
+chip = "gpiochip0"
+labels = { floor = "0" }
+[[box.contact]]
+name = "fire"
+line = 17
+active_low = true
+bias = "pull-up"
+debounce = "100ms"
+[[box.contact]]
+name = "door"
+line = 18
+debounce = { on = "0s" }
+[[box.relay]]
+name = "release"
+chip = "/dev/gpiochip1"
+line = 2
+at_restart = "keep"
+[[box.relay]]
+name = "strike"
+led = "relay1"
+[box.climate]
+bus = "i2c-1"
+address = 0x45
+[[gate]]
+id = "lobby"
+kind = "door"
+open = { point = "box/strike", command = "pulse", time = "3s" }
+[gate.sensors]
+fire = "box/fire"
+door_contact = { point = "box/door", filter_on = "200ms" }
+"#;
+
+#[test]
+fn what_is_wired_to_the_box_is_a_device_in_the_order_of_the_file() {
+    let site = site(BOX);
+    let (ix, device) = site.own_device().unwrap();
+    assert_eq!((device.id.as_str(), device.bus, device.category.as_str()), ("box", None, "box"));
+    let points: Vec<_> = device.points.iter().map(|p| (p.spec.name.as_str(), p.spec.write.is_some())).collect();
+    let expected = [("fire", false), ("door", false), ("release", true), ("strike", true)];
+    assert_eq!(points[..4], expected);
+    assert_eq!(points[4..], [("temperature", false), ("humidity", false)]);
+    let io = site.box_io.as_ref().unwrap();
+    let kinds: Vec<_> = device.points.iter().map(|point| point.spec.kind()).collect();
+    assert_eq!(kinds, io.layout().kinds(), "the points are what the device tells");
+    assert_eq!(io.contacts[0].line.chip, Path::new("/dev/gpiochip0"));
+    assert_eq!(io.relays[0].output, RelayOutput::Gpio(gpio("/dev/gpiochip1", 2)));
+    assert_eq!(io.relays[1].output, RelayOutput::Led("/sys/class/leds/relay1".into()));
+    let climate = io.climate.as_ref().unwrap();
+    assert_eq!((climate.bus.as_path(), climate.address), (Path::new("/dev/i2c-1"), 0x45));
+    assert_eq!(io.contacts[1].filter.on, Duration::ZERO);
+    assert_eq!(io.contacts[1].filter.off, Duration::from_millis(50), "the usual one");
+    let gate = &site.rules.gates[0];
+    let open = gate.outputs.open.as_ref().unwrap();
+    assert_eq!(open.device, ix);
+    let How::Pulse { channel, argument, .. } = &open.how else { panic!("{open:?}") };
+    assert_eq!((*channel, *argument), (Some(2), Argument::Units(30)), "relays are counted from 1");
+}
+
+fn gpio(chip: &str, offset: u32) -> GpioLine {
+    GpioLine { chip: chip.into(), offset, active_low: false }
+}
+
+#[test]
+fn a_contact_of_the_box_is_filtered_once() {
+    let sensors = &site(BOX).rules.gates[0].sensors;
+    assert_eq!(sensors[&Role::Fire].filter_on, Duration::ZERO);
+    assert_eq!(sensors[&Role::DoorContact].filter_on, Duration::from_millis(200), "what the file says counts");
+}
+
+#[test]
+fn contacts_are_recorded_when_they_move_and_the_air_as_the_site_says() {
+    let site = site(BOX);
+    let (_, device) = site.own_device().unwrap();
+    let report = |name: &str| device.point_by_name(name).unwrap().1.report;
+    assert_eq!(report("fire"), Policy::OnChange { heartbeat: Duration::from_secs(900) });
+    assert_eq!(report("temperature"), Policy::DeadBand { band: 0.5, heartbeat: Duration::from_secs(900) });
+    assert_eq!(report("humidity"), Policy::Always);
+}
+
+#[test]
+fn another_wire_begins_the_box_anew_and_a_label_does_not() {
+    let diff = |from: &str, to: &str| site(BOX).diff(&site(&BOX.replacen(from, to, 1)));
+    assert!(!diff("floor = \"0\"", "floor = \"1\"").box_io);
+    assert!(diff("line = 17", "line = 19").box_io);
+    assert!(diff("name = \"fire\"", "name = \"fire2\"\nline = 40\n[[box.contact]]\nname = \"fire\"").box_io);
+    let without = site(
+        "[site]\nid = \"s\"\n[[bus]]\nid = \"b\"\ntcp = \"h\"\n[[device]]\nid = \"m\"\nprofile = \"eastron-sdm630\"\n",
+    );
+    assert!(site(BOX).diff(&without).box_io && without.diff(&site(BOX)).box_io);
+}
+
+#[test]
+fn the_relays_are_known_while_the_rest_of_the_file_is_being_changed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("site.toml");
+    std::fs::write(&path, BOX.replacen("id = \"s\"", "id = ", 1)).unwrap();
+    let (relays, problems) = gatehouse_config::relays(&path).unwrap();
+    assert!(problems.is_empty(), "{problems:?}");
+    assert_eq!(relays.iter().map(|relay| relay.name.as_str()).collect::<Vec<_>>(), ["release", "strike"]);
+    assert!(gatehouse_config::relays(Path::new("/no/such/site.toml")).is_err());
 }

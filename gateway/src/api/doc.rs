@@ -83,9 +83,9 @@ pub struct DeviceBrief {
     pub id: String,
     /// Its title.
     pub title: String,
-    /// Its bus.
+    /// Its bus; `""` for the box itself.
     pub bus: String,
-    /// Unit address.
+    /// Unit address; 0 for the box itself.
     pub unit: u8,
     /// `online`, `offline` or `unknown`.
     pub state: String,

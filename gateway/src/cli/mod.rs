@@ -7,6 +7,7 @@ mod decided;
 mod degraded;
 mod generate;
 mod identify;
+mod outputs_off;
 mod plan;
 mod profiles;
 mod read;
@@ -90,6 +91,8 @@ enum Command {
     Spool(status::SpoolArgs),
     /// Makes the running daemon load its site file anew; a bad file changes nothing.
     Reload(status::ReloadArgs),
+    /// Drives off the relays of the box that are to be off while no daemon runs: for the end of the service.
+    OutputsOff(outputs_off::Args),
     /// Prints a completion script for a shell.
     Completions(generate::CompletionsArgs),
     /// Writes the man pages into a folder.
@@ -129,6 +132,7 @@ pub fn main() -> ExitCode {
         Command::Status(args) => status::status(&args, &mut out),
         Command::Spool(args) => status::spool(&args, &mut out),
         Command::Reload(args) => status::reload(&args, &mut out),
+        Command::OutputsOff(args) => outputs_off::run(&args),
         Command::Completions(args) => generate::completions(&args, &mut out),
         Command::Man(args) => generate::man(&args),
     };

@@ -93,8 +93,8 @@ fn write_devices(status: &doc::Status, out: &mut dyn Write) -> anyhow::Result<()
         let why = device.reason.as_deref().map(|r| format!(" ({r})")).unwrap_or_default();
         devices.add_row([
             device.id.clone(),
-            device.bus.clone(),
-            device.unit.to_string(),
+            if device.bus.is_empty() { "-".to_owned() } else { device.bus.clone() },
+            if device.bus.is_empty() { "-".to_owned() } else { device.unit.to_string() },
             format!("{}{why}", device.state),
             human_age(device.since_s),
             device.samples.to_string(),

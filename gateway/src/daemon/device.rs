@@ -15,8 +15,8 @@ pub struct DeviceRuntime {
     pub config: Arc<Device>,
     /// Its place in the site file.
     pub place: DeviceIx,
-    /// The id of its bus.
-    pub bus: Name,
+    /// The id of its bus; `None`: the box itself.
+    pub bus: Option<Name>,
     /// What its stored values mean.
     pub schema: Arc<Schema>,
     /// Samples taken.
@@ -29,7 +29,7 @@ pub struct DeviceRuntime {
 
 impl DeviceRuntime {
     /// A device of which nothing is known yet.
-    pub fn new((place, config): (DeviceIx, Arc<Device>), bus: Name) -> Self {
+    pub fn new((place, config): (DeviceIx, Arc<Device>), bus: Option<Name>) -> Self {
         let schema = config.schema();
         let policies: Vec<_> = config.points.iter().map(|p| p.report).collect();
         let plain = config.points.iter().all(|p| !p.billing && p.report == gatehouse_rules::report::Policy::Always);
@@ -104,7 +104,7 @@ impl DeviceRuntime {
         doc::DeviceBrief {
             id: self.config.id.to_string(),
             title: self.config.title.clone(),
-            bus: self.bus.to_string(),
+            bus: self.bus.as_ref().map(Name::to_string).unwrap_or_default(),
             unit: self.config.unit,
             state: state.to_owned(),
             since_s: now.since(since).as_secs_f64(),

@@ -30,7 +30,12 @@ const LAST: Duration = Duration::from_secs(20);
 /// # Errors
 /// With the nearest id.
 pub fn find<'a>(site: &'a Site, id: &str) -> anyhow::Result<(&'a Bus, &'a Device)> {
-    let found = site.device_by_id(id).and_then(|(_, d)| site.buses.get(d.bus).map(|bus| (bus, d)));
+    let device = site.device_by_id(id).map(|(_, device)| device);
+    if device.is_some_and(|device| device.bus.is_none()) {
+        let text = format!("{id} is the box itself: its contacts are the daemon's, and none runs here");
+        return Err(Failure::error(exit::DEVICE, text));
+    }
+    let found = device.and_then(|device| Some((site.buses.get(device.bus?)?, device)));
     found.ok_or_else(|| {
         let hint = nearest(id, site.devices.iter().map(|d| d.id.as_str()));
         Failure::error(exit::USAGE, format!("the site has no device {id:?}{hint}"))

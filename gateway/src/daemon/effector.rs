@@ -17,7 +17,9 @@ use gatehouse_store::{Batch, CommitTicket, Store, StoreError};
 
 use gatehouse_uplink::MessageId;
 
+use super::box_io::BoxCommands;
 use super::bus::CommandSender;
+use super::own_device;
 
 /// So many frames are told of a device.
 const FRAMES_TOLD: usize = 8;
@@ -30,10 +32,30 @@ const EVENTS_KEPT: usize = 4096;
 pub struct Route {
     /// Its index at run time.
     pub device: DeviceIx,
-    /// Its bus.
-    pub bus: CommandSender,
-    /// Its line, for the last frames.
-    pub line: Weak<RefCell<Line>>,
+    /// Where commands to it go.
+    pub way: Way,
+}
+
+/// Where commands to a device go.
+#[derive(Clone)]
+pub enum Way {
+    /// To its bus; the line is for the last frames.
+    Bus(CommandSender, Weak<RefCell<Line>>),
+    /// To the box's own contacts.
+    Own(BoxCommands),
+}
+
+impl Way {
+    /// Hands over a command; its result comes to the hub.
+    ///
+    /// # Errors
+    /// The command, when too many wait already, or nobody takes commands any more.
+    pub fn send(&self, command: Command) -> Result<(), Command> {
+        match self {
+            Way::Bus(bus, _) => bus.send(command),
+            Way::Own(own) => own_device::send(own, command),
+        }
+    }
 }
 
 /// Something that waits for a batch to be durable.
@@ -79,9 +101,11 @@ impl Effector {
         FrameSource(Rc::new(move |device| {
             let routes = routes.borrow();
             let route = usize::try_from(device.0).ok().and_then(|at| routes.get(at)?.as_ref());
-            let Some((route, line)) = route.and_then(|route| Some((route, route.line.upgrade()?))) else {
-                return Vec::new();
-            };
+            let line = route.and_then(|route| match &route.way {
+                Way::Bus(_, line) => Some((route, line.upgrade()?)),
+                Way::Own(_) => None,
+            });
+            let Some((route, line)) = line else { return Vec::new() };
             line.try_borrow().map(|line| last_frames(&line, route.device)).unwrap_or_default()
         }))
     }
@@ -211,10 +235,10 @@ impl Effector {
         let ended = |why: &str| (act.id, ActResult::Refused(why.into()));
         let routes = self.routes.borrow();
         let route = usize::try_from(act.device.0).ok().and_then(|at| routes.get(at)?.as_ref());
-        let Some(route) = route else { return Err(ended("the device is not on a bus now")) };
+        let Some(route) = route else { return Err(ended("the device is not at work now")) };
         let command = Command { id: number, device: route.device, action: act.action.clone(), expires: act.expires };
-        if route.bus.send(command).is_err() {
-            return Err(ended("too many commands wait on this bus already, or it has ended"));
+        if route.way.send(command).is_err() {
+            return Err(ended("too many commands wait for it already, or its bus has ended"));
         }
         self.under_way.insert(number, act.id);
         Ok(())

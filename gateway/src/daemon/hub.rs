@@ -243,14 +243,16 @@ impl Hub {
     }
 
     fn device_state(&self, ix: DeviceIx, at: Mono, online: bool, reason: Option<NoData>) {
-        let Some(name) = self.with(ix, |device| {
+        let Some((name, own)) = self.with(ix, |device| {
             device.set_state(at, online, reason);
-            device.config.id.clone()
+            (device.config.id.clone(), device.bus.is_none())
         }) else {
             return;
         };
         let why = reason.map(|r| r.to_string());
-        if online {
+        if own {
+            // Each of its lines has been told by itself.
+        } else if online {
             tracing::info!(device = %name, "device answers");
         } else {
             tracing::warn!(device = %name, reason = why.as_deref().unwrap_or("-"), "device does not answer, probing it slowly");
@@ -324,7 +326,7 @@ billing = ["import_energy"]
         let site = gatehouse_config::check("site.toml", SITE, dir, &Library::new()).unwrap().site;
         let engine = Engine::new(&site.rules, 0).unwrap();
         let hub = Hub::new(clock, Rc::new(RefCell::new(store)), engine, Arc::new(Notify::new()));
-        let device = DeviceRuntime::new((DeviceIx(0), site.devices[0].clone()), site.buses[0].id.clone());
+        let device = DeviceRuntime::new((DeviceIx(0), site.devices[0].clone()), Some(site.buses[0].id.clone()));
         let ix = hub.add(device);
         (hub, ix)
     }

@@ -132,17 +132,17 @@ fn bus_families(daemon: &Daemon, out: &mut Vec<MetricFamily>) {
 
 fn device_families(daemon: &Daemon, out: &mut Vec<MetricFamily>) {
     let now = daemon.hub.clock.mono();
-    let briefs: Vec<_> = daemon
-        .buses
-        .iter()
-        .flat_map(|bus| bus.devices.iter())
-        .filter_map(|ix| daemon.hub.with(*ix, |d| d.brief(now, daemon.started)))
-        .collect();
+    let briefs: Vec<_> =
+        daemon.indexes().filter_map(|ix| daemon.hub.with(ix, |d| d.brief(now, daemon.started))).collect();
     let label = |id: &str| vec![("device", id.to_owned())];
     let online = briefs.iter().map(|d| (label(&d.id), f64::from(u8::from(d.state == "online")))).collect();
     family(out, GAUGE, "gatehouse_device_online", "1 while the device answers", online);
     let samples = briefs.iter().map(|d| (label(&d.id), n(d.samples))).collect();
     family(out, COUNTER, "gatehouse_device_samples_total", "Samples taken, those without values included", samples);
+    if let Some(own) = &daemon.own {
+        let help = "Contacts and relays of the box whose lines cannot be opened";
+        family(out, GAUGE, "gatehouse_box_lines_closed", help, vec![(vec![], n(own.troubles().count() as u64))]);
+    }
 }
 
 fn store_families(daemon: &Daemon, out: &mut Vec<MetricFamily>) {

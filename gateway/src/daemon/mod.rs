@@ -22,6 +22,7 @@ pub mod log;
 pub mod memory;
 pub mod metrics;
 pub mod outbox;
+pub mod own_device;
 mod polling;
 pub mod port;
 pub mod reload;

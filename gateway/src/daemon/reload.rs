@@ -54,8 +54,10 @@ impl Daemon {
         }
         let before = std::mem::replace(&mut self.site, Rc::new(new));
         self.change_buses(&before, &diff);
+        self.change_own(diff.box_io);
         self.set_routes();
-        let decides_anew = before.rules != self.site.rules;
+        // Relays that begin anew are off: what works them says again what they are to be.
+        let decides_anew = before.rules != self.site.rules || diff.box_io;
         if decides_anew {
             self.change_rules();
         }
@@ -67,7 +69,8 @@ impl Daemon {
         } else if diff.is_empty() {
             "nothing in the site file has changed; certificates and passwords are read again".to_owned()
         } else {
-            format!("buses: {kept} go on, {changed} changed, {added} added, {removed} removed")
+            let own = if diff.box_io { "; the box's own contacts begin anew" } else { "" };
+            format!("buses: {kept} go on, {changed} changed, {added} added, {removed} removed{own}")
         };
         tracing::info!(kept, changed, added, removed, "the site file is in use");
         self.hub.audit("reload", &json!({ "issuer": issuer, "outcome": "done", "detail": message }));
@@ -132,7 +135,7 @@ impl Daemon {
         let Some(bus) = self.site.buses.get(position) else { return runtime };
         for (ix, (place, config)) in runtime.devices.iter().zip(self.site.devices_on(position)) {
             self.hub.with(*ix, |device| {
-                let mut next = DeviceRuntime::new((place, config.clone()), bus.id.clone());
+                let mut next = DeviceRuntime::new((place, config.clone()), Some(bus.id.clone()));
                 next.inherit(device);
                 *device = next;
             });
@@ -148,8 +151,8 @@ impl Daemon {
         let now = self.hub.clock.now();
         engine.handle_start(now);
         engine.handle_link(now, self.link_up);
-        for ix in self.buses.iter().flat_map(|bus| &bus.devices) {
-            self.hub.with(*ix, |device| {
+        for ix in self.indexes() {
+            self.hub.with(ix, |device| {
                 if let Some(online) = device.online() {
                     engine.handle_device_state(now, device.place, online, "");
                 }

@@ -17,6 +17,7 @@ use serde_json::json;
 use super::command::{COMMAND_TTL, identify_answer, read_answer, write_action, write_answer};
 use super::device::{nearest, points_by_name};
 use super::metrics;
+use super::own_device::OwnDevice;
 use super::run::Daemon;
 use crate::api::{Answer, Ask, Refusal, Request, doc};
 
@@ -65,9 +66,9 @@ impl Daemon {
     }
 
     fn read(&self, id: &str, names: &[String], reply: Reply) {
-        let begun = self.locate(id).and_then(|(bus, ix, config)| {
+        let begun = self.locate(id).and_then(|(ix, config)| {
             let points = points_by_name(&config, names)?;
-            let done = self.send(bus, ix, Action::Read(points.clone()))?;
+            let done = self.send(ix, Action::Read(points.clone()))?;
             Ok((config, points, done))
         });
         let (config, points, done) = match begun {
@@ -84,7 +85,7 @@ impl Daemon {
     }
 
     fn identify(&self, id: &str, reply: Reply) {
-        let begun = self.locate(id).and_then(|(bus, ix, config)| Ok((config, self.send(bus, ix, Action::Identify)?)));
+        let begun = self.locate(id).and_then(|(ix, config)| Ok((config, self.send(ix, Action::Identify)?)));
         let (config, done) = match begun {
             Ok(begun) => begun,
             Err(refusal) => return drop(reply.send(Err(refusal))),
@@ -99,7 +100,7 @@ impl Daemon {
     }
 
     fn write(&self, id: &str, point: &str, value: &str, issuer: String, reply: Reply) {
-        let begun = self.locate(id).and_then(|(bus, ix, config)| {
+        let begun = self.locate(id).and_then(|(ix, config)| {
             let (written, action) = write_action(&config, point, value)?;
             let place = self.hub.with(ix, |device| device.place).unwrap_or(ix);
             let at = gatehouse_rules::PointRef { device: place, point: written };
@@ -107,7 +108,7 @@ impl Daemon {
                 let text = format!("{id} {point} belongs to {owner}: use `gatehouse command`, which asks that");
                 return Err(Refusal::new(409, "reserved", text));
             }
-            let done = self.send(bus, ix, action)?;
+            let done = self.send(ix, action)?;
             Ok((config, done))
         });
         let (config, done) = match begun {
@@ -140,24 +141,23 @@ impl Daemon {
         });
     }
 
-    fn send(&self, bus: usize, device: DeviceIx, action: Action) -> Result<Done, Refusal> {
-        let handle = self.buses.get(bus).map(|b| &b.handle).ok_or_else(stopped)?;
+    fn send(&self, device: DeviceIx, action: Action) -> Result<Done, Refusal> {
+        let way = self.way(device).ok_or_else(stopped)?;
         let (id, done) = self.hub.expect_command(device);
         let expires = self.hub.clock.mono() + COMMAND_TTL;
-        handle.send(Command { id, device, action, expires }).map_err(|_| {
+        way.send(Command { id, device, action, expires }).map_err(|_| {
             self.hub.forget_command(id);
-            Refusal::new(503, "busy", "too many commands wait on this bus already: try again in a moment")
+            Refusal::new(503, "busy", "too many commands wait for it already: try again in a moment")
         })?;
         Ok(done)
     }
 
-    /// The device's bus, its index there and what the site file says of it.
-    fn locate(&self, id: &str) -> Result<(usize, DeviceIx, Arc<Device>), Refusal> {
-        let all = self.buses.iter().enumerate().flat_map(|(bus, b)| b.devices.iter().map(move |ix| (bus, *ix)));
-        for (bus, ix) in all {
+    /// The device's index and what the site file says of it.
+    fn locate(&self, id: &str) -> Result<(DeviceIx, Arc<Device>), Refusal> {
+        for ix in self.indexes() {
             let config = self.hub.with(ix, |d| (d.config.id == *id).then(|| d.config.clone())).flatten();
             if let Some(config) = config {
-                return Ok((bus, ix, config));
+                return Ok((ix, config));
             }
         }
         let hint = nearest(id, self.site.devices.iter().map(|d| d.id.as_str()));
@@ -165,7 +165,7 @@ impl Daemon {
     }
 
     fn device(&self, id: &str) -> Result<doc::Device, Refusal> {
-        let (_, ix, _) = self.locate(id)?;
+        let (ix, _) = self.locate(id)?;
         let now = self.hub.clock.mono();
         self.hub.with(ix, |d| d.document(now, self.started)).ok_or_else(stopped)
     }
@@ -173,10 +173,6 @@ impl Daemon {
     fn devices(&self) -> Vec<doc::Device> {
         let now = self.hub.clock.mono();
         self.indexes().filter_map(|ix| self.hub.with(ix, |d| d.document(now, self.started))).collect()
-    }
-
-    fn indexes(&self) -> impl Iterator<Item = DeviceIx> {
-        self.buses.iter().flat_map(|bus| bus.devices.iter().copied())
     }
 
     /// The whole picture.
@@ -219,7 +215,8 @@ impl Daemon {
         let passing = |kind| matches!(kind, TroubleKind::Damaged | TroubleKind::Bounded);
         let stores = store.troubles.iter().all(|t| passing(t.kind));
         let ports = self.buses.iter().all(|bus| bus.handle.port.borrow().open);
-        doc::Health { healthy: stores && ports, troubles: self.troubles() }
+        let lines = self.own.as_ref().is_none_or(|own| own.trouble().is_empty());
+        doc::Health { healthy: stores && ports && lines, troubles: self.troubles() }
     }
 
     /// What is wrong right now, each in one sentence.
@@ -236,9 +233,11 @@ impl Daemon {
             let offline = self.hub.with(ix, |d| d.is_offline().then(|| d.brief(now, self.started))).flatten();
             if let Some(device) = offline {
                 let why = device.reason.unwrap_or_default();
-                troubles.push(format!("device {} on bus {} does not answer ({why})", device.id, device.bus));
+                let on = if device.bus.is_empty() { String::new() } else { format!(" on bus {}", device.bus) };
+                troubles.push(format!("device {}{on} does not answer ({why})", device.id));
             }
         }
+        troubles.extend(self.own.iter().flat_map(OwnDevice::troubles));
         troubles.extend(self.http_trouble.lock().ok().and_then(|trouble| trouble.clone()));
         troubles.extend(self.hub.store.borrow().status().troubles.into_iter().map(|t| t.text));
         if let Some(link) = self.uplink.as_ref().map(|u| u.status()) {
@@ -359,7 +358,7 @@ fn device_entry(site: &Site, device: &Device) -> DeviceEntry {
         device: device.id.to_string(),
         title: device.title.clone(),
         profile: device.profile.as_ref().map(ToString::to_string).unwrap_or_default(),
-        bus: site.buses.get(device.bus).map(|bus| bus.id.to_string()).unwrap_or_default(),
+        bus: device.bus.and_then(|bus| site.buses.get(bus)).map(|bus| bus.id.to_string()).unwrap_or_default(),
         labels: device.labels.clone(),
         points: device.points.iter().map(point).collect(),
     }

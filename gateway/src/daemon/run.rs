@@ -24,9 +24,10 @@ use super::bus::{self, BusHandle};
 use super::clock::{self, Clock, Offer, Source};
 use super::credentials::Intake;
 use super::device::DeviceRuntime;
-use super::effector::Route;
+use super::effector::{Route, Way};
 use super::hub::Hub;
 use super::outbox::StoreOutbox;
+use super::own_device::OwnDevice;
 use super::report::SiteInventory;
 use super::setup::Prepared;
 use super::{lines, systemd};
@@ -89,6 +90,8 @@ pub struct Daemon {
     pub hub: Rc<Hub>,
     /// Buses, in the order of the site file.
     pub buses: Vec<BusRuntime>,
+    /// The box's own contacts, if it has any.
+    pub own: Option<OwnDevice>,
     /// The link, if there is one.
     pub uplink: Option<UplinkHandle>,
     /// When the daemon started.
@@ -178,6 +181,7 @@ async fn start(path: &Path, site: Site) -> anyhow::Result<(Daemon, Inputs)> {
         site: Rc::new(site),
         hub,
         buses: Vec::new(),
+        own: None,
         uplink: None,
         started,
         cut_off,
@@ -192,6 +196,7 @@ async fn start(path: &Path, site: Site) -> anyhow::Result<(Daemon, Inputs)> {
     daemon.look_at_clock();
     daemon.start_uplink();
     daemon.buses = (0..daemon.site.buses.len()).filter_map(|at| daemon.start_bus(at, started)).collect();
+    daemon.start_own();
     daemon.set_routes();
     daemon.hub.start_engine();
     daemon.look_at_health();
@@ -243,9 +248,9 @@ impl Daemon {
         let bus = self.site.buses.get(position)?;
         let now = self.hub.clock.mono();
         let here: Vec<_> = self.site.devices_on(position).collect();
-        let added = here
-            .iter()
-            .map(|(place, device)| self.hub.add(DeviceRuntime::new((*place, Arc::clone(device)), bus.id.clone())));
+        let added = here.iter().map(|(place, device)| {
+            self.hub.add(DeviceRuntime::new((*place, Arc::clone(device)), Some(bus.id.clone())))
+        });
         let devices: Vec<DeviceIx> = added.collect();
         let on_line = devices.iter().copied().zip(here.iter().map(|(_, device)| &***device));
         let line = lines::line((position, bus), on_line, fastrand::u64(..), (self.started, now));
@@ -258,16 +263,27 @@ impl Daemon {
         Some(runtime)
     }
 
+    /// All devices at run time.
+    pub(super) fn indexes(&self) -> impl Iterator<Item = DeviceIx> {
+        self.buses.iter().flat_map(|bus| bus.devices.iter().copied()).chain(self.own.iter().map(|own| own.device))
+    }
+
+    /// Where commands to a device go.
+    pub(super) fn way(&self, device: DeviceIx) -> Option<Way> {
+        if let Some(own) = self.own.as_ref().filter(|own| own.device == device) {
+            return Some(Way::Own(own.io.commands()));
+        }
+        let bus = self.buses.iter().find(|bus| bus.devices.contains(&device))?;
+        Some(Way::Bus(bus.handle.commands(), Rc::downgrade(&bus.handle.line)))
+    }
+
     /// Tells the hub how each device is reached.
     pub fn set_routes(&self) {
         let mut routes = vec![None; self.site.devices.len()];
-        for bus in &self.buses {
-            for ix in &bus.devices {
-                let place = self.hub.with(*ix, |device| device.place).and_then(|place| usize::try_from(place.0).ok());
-                if let Some(slot) = place.and_then(|place| routes.get_mut(place)) {
-                    *slot =
-                        Some(Route { device: *ix, bus: bus.handle.commands(), line: Rc::downgrade(&bus.handle.line) });
-                }
+        for device in self.indexes() {
+            let place = self.hub.with(device, |device| device.place).and_then(|place| usize::try_from(place.0).ok());
+            if let Some(slot) = place.and_then(|place| routes.get_mut(place)) {
+                *slot = self.way(device).map(|way| Route { device, way });
             }
         }
         self.hub.set_routes(routes);
@@ -401,7 +417,7 @@ impl Daemon {
         self.look_at_clock();
         self.tell_backlog();
         self.tell_ports();
-        if now.since(self.health_seen) >= SEE_HEALTH {
+        if now.since(self.health_seen) >= SEE_HEALTH || self.own.as_mut().is_some_and(OwnDevice::has_news) {
             self.look_at_health();
         }
         if now.since(self.budget_kept.0) >= KEEP_BUDGET {
@@ -434,6 +450,7 @@ impl Daemon {
         let used = store.spool_bytes as f64 / store.max_bytes.max(1) as f64;
         health.spool_used = Some(used);
         health.store_trouble = store.troubles.into_iter().map(|trouble| trouble.text).next().unwrap_or_default();
+        health.contact_trouble = self.own.as_ref().map(OwnDevice::trouble).unwrap_or_default();
         let now = self.hub.clock.now();
         if let Some(uplink) = &self.site.uplink {
             health.certificate_days = super::health::certificate_days(&uplink.tls, now);
@@ -571,6 +588,9 @@ impl Daemon {
         // The tasks of the buses end when they are next polled; commands get their outcome into the audit trail by it.
         for _ in 0..8 {
             tokio::task::yield_now().await;
+        }
+        if let Some(own) = self.own.take() {
+            own.io.stop().await;
         }
         let ticket = self.hub.audit("stopping", &json!({}));
         let durable = async {

@@ -135,6 +135,8 @@ pub const BUILTIN: &[Builtin] = &{
             ("The store does not do its part", "Replace the box's medium soon; see the box's log.")),
         row("credentials_unusable", P2, Passing, Some("box"), (60, 0),
             ("Nobody can be let in by a credential", "Gates follow their offline policy; have the core send a full snapshot, and see the box's log.")),
+        row("contact_lost", P1, Passing, Some("box"), (0, 10),
+            ("A contact or relay of the box cannot be used", "Check the site file's [box] and the box's terminals; what hangs on it is not seen or not worked.")),
         row("rule_failed", P3, Passing, None, (0, 60),
             ("A rule cannot be evaluated", "Correct the rule; see its message.")),
         row("ticket_escalation", P1, Passing, None, (0, 0),

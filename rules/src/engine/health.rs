@@ -33,6 +33,8 @@ pub struct BoxHealth {
     pub store_trouble: String,
     /// Why nobody can be let in by a credential; `""` for nothing.
     pub credentials_trouble: String,
+    /// Which contacts and relays of the box cannot be used, and why; `""` for none.
+    pub contact_trouble: String,
 }
 
 /// When the box's state is worth an alarm.
@@ -88,7 +90,7 @@ pub(super) fn id(class: &str, source: &str) -> AlarmId {
 
 /// What explains that a device is silent: its bus, and the supply.
 pub(super) fn explains(catalog: &Catalog, mains: Option<&Mains>, device: DeviceIx) -> Vec<AlarmId> {
-    let bus = catalog.device(device).and_then(|config| catalog.buses.get(config.bus));
+    let bus = catalog.device(device).and_then(|config| catalog.buses.get(config.bus?));
     let bus = bus.map(|bus| id("bus_offline", bus));
     let mains = mains.filter(|mains| mains.silences(device)).map(|_| id("mains_lost", MAINS));
     bus.into_iter().chain(mains).collect()
@@ -102,7 +104,7 @@ pub(super) fn sources(catalog: &Catalog, mains: Option<&Mains>) -> Vec<AlarmSour
         sources.push(source(id("device_offline", &device.id), Some(ix), explains(catalog, mains, ix)));
     }
     for (at, bus) in catalog.buses.iter().enumerate() {
-        let mut here = catalog.devices_with_ix().filter(|(_, device)| device.bus == at).peekable();
+        let mut here = catalog.devices_with_ix().filter(|(_, device)| device.bus == Some(at)).peekable();
         let all = here.peek().is_some() && here.all(|(ix, _)| mains.is_some_and(|mains| mains.silences(ix)));
         let parents = if all { vec![id("mains_lost", MAINS)] } else { Vec::new() };
         sources.push(source(id("bus_offline", bus), None, parents));
@@ -119,6 +121,7 @@ pub(super) fn sources(catalog: &Catalog, mains: Option<&Mains>) -> Vec<AlarmSour
         "calendar_ending",
         "store_trouble",
         "credentials_unusable",
+        "contact_lost",
         "clock_unset",
         "link_down",
     ];
@@ -150,6 +153,7 @@ pub(super) fn tell_box(alarms: &mut Alarms, now: Stamp, health: &BoxHealth, limi
     tell("store_trouble", Some(!health.store_trouble.is_empty()), health.store_trouble.clone());
     let credentials = &health.credentials_trouble;
     tell("credentials_unusable", Some(!credentials.is_empty()), credentials.clone());
+    tell("contact_lost", Some(!health.contact_trouble.is_empty()), health.contact_trouble.clone());
     tell("clock_unset", Some(now.trust == Trust::Unset), "the box does not know the time".to_owned());
 }
 
@@ -178,8 +182,8 @@ pub(super) fn tell_bus(
     port: Option<bool>,
 ) {
     let Some(name) = catalog.buses.get(bus) else { return };
-    let states: Vec<Option<bool>> =
-        catalog.devices_with_ix().filter(|(_, device)| device.bus == bus).map(|(ix, _)| latest.is_online(ix)).collect();
+    let here = catalog.devices_with_ix().filter(|(_, device)| device.bus == Some(bus));
+    let states: Vec<Option<bool>> = here.map(|(ix, _)| latest.is_online(ix)).collect();
     let silent = states.len() > 1 && states.iter().all(|state| *state == Some(false));
     let (active, message) = match port {
         Some(false) => (true, format!("the port of the bus {name} is not there")),

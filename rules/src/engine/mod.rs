@@ -290,7 +290,7 @@ impl Engine {
         if !online {
             self.readers.handle_lost(device);
         }
-        let bus = self.catalog.device(device).map(|config| config.bus);
+        let bus = self.catalog.device(device).and_then(|config| config.bus);
         // The bus first: it explains its devices.
         if let Some(bus) = bus {
             self.tell_bus(now, bus);

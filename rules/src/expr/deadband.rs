@@ -53,7 +53,7 @@ mod tests {
         let device = CatalogDevice {
             id: Name::new("d").unwrap(),
             title: String::new(),
-            bus: 0,
+            bus: Some(0),
             profile: None,
             category: String::new(),
             labels: std::collections::BTreeMap::new(),

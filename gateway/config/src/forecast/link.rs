@@ -33,6 +33,9 @@ const EPOCH: u64 = 1_760_000_000_000_000;
 /// 2026-03-14T09:26:53.589Z.
 const WALL: Wall = Wall(1_773_480_413_589_000);
 
+/// Contacts of the box are looked at all the time and move like something that is polled so often.
+const CONTACTS: Duration = Duration::from_secs(60);
+
 /// What cannot be known beforehand.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Assumptions {
@@ -256,9 +259,11 @@ fn on_the_link(settings: &Settings, topic: usize, payload: f64) -> f64 {
 fn source<'a>(device: &'a Device, group: &Group, lane: Lane, assumptions: Assumptions) -> Option<Source<'a>> {
     let points = group.points.iter().filter_map(|ix| Some((*ix, device.points.get(usize::from(ix.0))?)));
     let points = points.filter(|(_, point)| point.billing == (lane == Lane::Billing));
-    let points: Vec<_> = points.map(|(ix, point)| (ix, recorded(&point.report, group.interval, assumptions))).collect();
+    let always = points.clone().any(|(_, point)| point.report == Policy::Always);
+    let interval = if device.bus.is_none() && !always { group.interval.max(CONTACTS) } else { group.interval };
+    let points: Vec<_> = points.map(|(ix, point)| (ix, recorded(&point.report, interval, assumptions))).collect();
     let speaks = 1.0 - points.iter().map(|(_, share)| 1.0 - share).product::<f64>();
-    let per_second = speaks / group.interval.as_secs_f64().max(1e-3);
+    let per_second = speaks / interval.as_secs_f64().max(1e-3);
     let silent = points.is_empty() || speaks <= 0.0;
     (!silent).then(|| Source { device, schema: device.schema(), points, per_second })
 }

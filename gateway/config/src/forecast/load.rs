@@ -53,7 +53,7 @@ const PROBE_SHARE: f64 = 0.02;
 /// Predicts the bus at this position with `dead` dead devices. `None` when the site has no such bus.
 pub fn bus(site: &Site, position: usize, dead: usize) -> Option<BusForecast> {
     let bus = site.buses.get(position)?;
-    let here = site.devices.iter().enumerate().filter(|(_, device)| device.bus == position);
+    let here = site.devices.iter().enumerate().filter(|(_, device)| device.bus == Some(position));
     let devices: Vec<DeviceForecast> = here.map(|(at, found)| device(bus, found, at)).collect();
     let requests = || devices.iter().flat_map(|device| &device.requests);
     let round = requests().map(|request| request.time).sum();

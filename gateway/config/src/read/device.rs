@@ -33,6 +33,19 @@ pub(super) struct DeviceEntry {
     pub(super) device: Option<Device>,
 }
 
+impl DeviceEntry {
+    /// The device that the box's own contacts are.
+    pub(super) fn own(id: Found<Name>, device: Option<Device>) -> Self {
+        DeviceEntry { id: Some(id), bus: None, unit: None, device }
+    }
+
+    /// True for a device that is certainly on another bus than this.
+    fn is_elsewhere(&self, bus: usize) -> bool {
+        let own = self.device.as_ref().is_some_and(|device| device.bus.is_none());
+        self.bus.map_or(own, |on| on != bus)
+    }
+}
+
 pub(super) fn read(
     context: &mut Context<'_>,
     table: &DeTable<'_>,
@@ -64,7 +77,7 @@ pub(super) fn read(
     let device = id.as_ref().zip(bus).zip(unit.as_ref()).map(|((id, bus), unit)| Device {
         id: id.value.clone(),
         title,
-        bus,
+        bus: Some(bus),
         unit: unit.value,
         profile: known.as_ref().map(|profile| profile.name.clone()),
         category: known.as_ref().map(|profile| profile.category.clone()).unwrap_or_default(),
@@ -339,7 +352,7 @@ fn limit_trouble(spec: &PointSpec, limits: &Limits) -> Option<String> {
 }
 
 /// Points by interval, the group of the first point first.
-fn groups(points: &[PointConfig]) -> Vec<Group> {
+pub(super) fn groups(points: &[PointConfig]) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     for (ix, point) in (0u16..).map(PointIx).zip(points) {
         let (interval, interval_degraded) = (point.interval, point.interval_degraded);
@@ -376,10 +389,7 @@ pub(super) fn check_together(context: &mut Context<'_>, devices: &[DeviceEntry],
     for (at, entry) in buses.iter().enumerate() {
         let Some(id) = &entry.id else { continue };
         let first = buses.iter().position(|other| other.id.as_ref().is_some_and(|other| other.value == id.value));
-        if first == Some(at)
-            && !devices.is_empty()
-            && devices.iter().all(|device| device.bus.is_some_and(|bus| bus != at))
-        {
+        if first == Some(at) && !devices.is_empty() && devices.iter().all(|device| device.is_elsewhere(at)) {
             let message = format!("no device is on the bus `{}`", id.value);
             context.sink.warn(code::UNUSED, id.span.clone(), message, "its port will not be opened");
         }

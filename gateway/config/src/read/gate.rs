@@ -94,7 +94,9 @@ pub(super) fn output(
 ) -> Option<Output> {
     let (table, span) = keys.table(key)?;
     let mut keys = Keys::new(table, span.clone());
-    let output = if keys.has("command") {
+    let output = if keys.has("command") && keys.has("point") {
+        super::box_io::pulse(context, &mut keys, devices)
+    } else if keys.has("command") {
         let _ = keys.raw("point");
         let found = keys.text("device");
         if found.is_none() && !keys.has("device") {
@@ -168,7 +170,7 @@ fn pulse(keys: &mut Keys<'_, '_>, device: &Device) -> Option<How> {
     Some(How::Pulse { command: command.name.clone(), channel, argument })
 }
 
-fn argument(keys: &mut Keys<'_, '_>, command: &Command) -> Option<Argument> {
+pub(super) fn argument(keys: &mut Keys<'_, '_>, command: &Command) -> Option<Argument> {
     let time = duration(keys, "time", MS..=DAY);
     match command.payload {
         Payload::Fixed(_) => Some(Argument::None),
@@ -268,7 +270,12 @@ fn sensor_at(
         let message = format!("{text} is read every {}: a gate that sees so rarely is slow", duration_text(interval));
         context.sink.warn(code::SLOW_SENSOR, span.clone(), message, "give the point an interval of \"500ms\" or less");
     }
-    Some(Sensor::new(role, at, interval))
+    let mut sensor = Sensor::new(role, at, interval);
+    if devices.is_own(at.device) {
+        // What bounces is filtered already, by the kernel's own times: a fire waits for nothing more.
+        sensor.filter_on = Duration::ZERO;
+    }
+    Some(sensor)
 }
 
 fn sensor(

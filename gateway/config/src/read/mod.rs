@@ -2,6 +2,7 @@
 
 mod access;
 mod alarm;
+mod box_io;
 mod bus;
 mod commands;
 mod device;
@@ -30,15 +31,16 @@ use gatehouse_drivers::profile::{Library, Rule};
 use gatehouse_rules::engine::AccessSetup;
 use toml::de::DeTable;
 
+use crate::box_io::RelaySettings;
 use crate::code;
 use crate::problem::{Problem, Severity};
 use crate::sink::Sink;
 use crate::site::{AccessSecrets, Bus, Device, Site};
 
 /// The tables that a site file may have.
-const TABLES: [&str; 15] = [
+const TABLES: [&str; 16] = [
     "site", "data", "http", "api", "clock", "report", "uplink", "mode", "commands", "mains", "bus", "device", "gate",
-    "reader", "access",
+    "reader", "access", "box",
 ];
 
 /// What every reader needs.
@@ -177,7 +179,10 @@ pub(crate) fn site(context: &mut Context<'_>, root: &DeTable<'_>, others: &mut V
     let commands = section(&mut keys, "commands");
     let commands = commands::read(context, commands, id);
     let mains = section(&mut keys, "mains");
-    if buses.is_empty() && !keys.has("bus") {
+    let own = section(&mut keys, "box");
+    if keys.has("box") {
+        // A site may be no more than the box and what is wired to it.
+    } else if buses.is_empty() && !keys.has("bus") {
         let help = "add a [[bus]] with serial = \"/dev/...\" or tcp = \"host:502\", and a [[device]] on it";
         context.sink.error(code::EMPTY_SITE, 0..0, "the site has no bus", help);
     } else if tables.is_empty() && !keys.has("device") {
@@ -185,8 +190,13 @@ pub(crate) fn site(context: &mut Context<'_>, root: &DeTable<'_>, others: &mut V
         context.sink.error(code::EMPTY_SITE, 0..0, "the site has no device", help);
     }
     let defaults = defaults.unwrap_or_default();
-    let devices: Vec<_> =
+    let mut devices: Vec<_> =
         tables.into_iter().map(|(table, span)| device::read(context, table, span, &buses, &defaults)).collect();
+    let own = own.map(|at| box_io::read(context, at, &defaults));
+    let box_io = own.map(|(entry, settings)| {
+        devices.push(entry);
+        settings
+    });
     device::check_together(context, &devices, &buses);
     report::check_used(context, &defaults, &devices);
     unknown_tables(context, keys, root);
@@ -199,6 +209,7 @@ pub(crate) fn site(context: &mut Context<'_>, root: &DeTable<'_>, others: &mut V
     let gates: Vec<_> =
         gate_tables.into_iter().filter_map(|at| gate::read(context, at, reference::Devices(&devices))).collect();
     gate::check_together(context, &gates);
+    box_io::check_pulses(context, &gates, (&devices, box_io.as_ref()));
     let entrance = entrance(context, gates, access, reader_tables, reference::Devices(&devices));
     let mains = mains.and_then(|at| mains::read(context, at, &catalog, reference::Devices(&devices)));
     let sound = !context.sink.has_errors() && !wrong.iter().any(|problem| problem.severity == Severity::Error);
@@ -220,6 +231,7 @@ pub(crate) fn site(context: &mut Context<'_>, root: &DeTable<'_>, others: &mut V
         uplink,
         buses,
         devices,
+        box_io,
         rules: Arc::new(rules),
         access: entrance.secrets,
     })
@@ -277,6 +289,15 @@ fn entrance(
     Entrance { parts: rules::EntranceParts { gates, readers, access: setup }, secrets }
 }
 
+/// Reads `[box]` alone, for its relays.
+pub(crate) fn relays(context: &mut Context<'_>, root: &DeTable<'_>) -> Vec<RelaySettings> {
+    let mut keys = Keys::new(root, 0..0);
+    let found = keys.table("box");
+    context.sink.take(keys.errors);
+    let settings = found.map(|at| box_io::read(context, at, &report::ReportDefaults::default()).1);
+    settings.map(|settings| settings.relays).unwrap_or_default()
+}
+
 fn section<'t, 'i>(keys: &mut Keys<'t, 'i>, key: &'static str) -> Option<(&'t DeTable<'i>, Range<usize>)> {
     keys.table(key)
 }
@@ -290,7 +311,9 @@ fn unknown_tables(context: &mut Context<'_>, mut keys: Keys<'_, '_>, root: &DeTa
             context.sink.error(code::WRONG_TYPE, value.span(), message, format!("write [[{list}]]"));
         }
     }
-    for table in ["site", "data", "http", "api", "clock", "report", "uplink", "mode", "commands", "mains", "access"] {
+    for table in
+        ["site", "data", "http", "api", "clock", "report", "uplink", "mode", "commands", "mains", "access", "box"]
+    {
         let Some(value) = root.get(table) else { continue };
         if value.get_ref().as_array().is_some() {
             keys.errors.retain(|error| error.span != value.span());

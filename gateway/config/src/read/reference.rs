@@ -33,6 +33,12 @@ impl<'a> Devices<'a> {
         found.map(|(ix, device)| (ix, &**device))
     }
 
+    /// True for the box's own device.
+    pub(super) fn is_own(self, ix: DeviceIx) -> bool {
+        let device = usize::try_from(ix.0).ok().and_then(|at| self.0.get(at));
+        device.is_some_and(|device| device.bus.is_none())
+    }
+
     /// The point that `text` names; noted when there is none.
     pub(super) fn point(
         self,

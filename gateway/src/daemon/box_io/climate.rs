@@ -4,6 +4,7 @@ use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
+use gatehouse_config::box_io::ClimateSettings;
 use gatehouse_core::{Mono, NoData};
 use gatehouse_firmware_bridge::climate::Climate;
 use gatehouse_firmware_bridge::sht3x::{Measurement, Sht3x};
@@ -13,7 +14,6 @@ use rustix::time::ClockId;
 use tokio::sync::mpsc;
 
 use super::lines::clock_ns;
-use super::settings::ClimateSettings;
 
 /// How long until a bus that cannot be opened is tried again.
 const REOPEN: Duration = Duration::from_secs(10);

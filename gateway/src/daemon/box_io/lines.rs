@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use embedded_hal::digital::{Error, ErrorKind, ErrorType, InputPin, OutputPin, StatefulOutputPin};
+use gatehouse_config::box_io::{Bias, GpioLine, RelayOutput};
 use gatehouse_core::Mono;
 use gatehouse_firmware_bridge::{EdgeInput, Opening, PulseOutput};
 use linux_embedded_hal::gpio_cdev::{
@@ -16,8 +17,6 @@ use linux_embedded_hal::gpio_cdev::{
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
-
-use super::settings::{Bias, GpioLine, RelayOutput};
 
 /// How the kernel names us to others who want the line.
 const CONSUMER: &str = "gatehouse";
@@ -198,6 +197,24 @@ impl PulseOutput for RelayLine {
     }
 }
 
+/// Drives an output off and lets it go.
+///
+/// # Errors
+/// A sentence on what stands in the way.
+pub(super) fn rest(output: &RelayOutput) -> Result<(), String> {
+    match output {
+        // Whether the kernel could time its pulses does not matter now.
+        RelayOutput::Led(dir) => {
+            let led = Led { dir: dir.clone() };
+            led.off().map_err(|why| format!("its output {} cannot be driven: {why}", dir.display()))
+        }
+        RelayOutput::Gpio(_) => {
+            let mut line = RelayLine::open(output, Opening::Drive(false))?;
+            line.set_low().map_err(|_| "its output cannot be driven".to_owned())
+        }
+    }
+}
+
 /// An output of the LED class (Documentation/ABI/testing/sysfs-class-led and sysfs-class-led-trigger-oneshot).
 pub(super) struct Led {
     dir: PathBuf,
@@ -228,9 +245,13 @@ impl Led {
         Ok(Led { dir: dir.to_path_buf() })
     }
 
-    /// Writing 0 takes the trigger away, and with it a pulse that is under way.
+    /// Writing 0 takes the trigger away, and with it a pulse that is under way. Then the trigger is set for the next one:
+    /// the kernel makes its files anew each time, as root's, and it takes udev a moment to give them to the daemon.
     fn off(&self) -> io::Result<()> {
-        self.write("brightness", "0")
+        self.write("brightness", "0")?;
+        // The output is off all the same; a pulse tries again.
+        let _ = self.write("trigger", "oneshot");
+        Ok(())
     }
 
     fn on(&self) -> io::Result<()> {
@@ -244,7 +265,9 @@ impl Led {
     }
 
     fn pulse(&self, length: Duration) -> io::Result<()> {
-        self.write("trigger", "oneshot")?;
+        if !fs::read_to_string(self.dir.join("trigger"))?.contains("[oneshot]") {
+            self.write("trigger", "oneshot")?;
+        }
         self.write("delay_on", &length.as_millis().to_string())?;
         self.write("delay_off", "1")?;
         self.write("shot", "1")
@@ -350,6 +373,8 @@ mod tests {
         assert!(output.is_set_high().unwrap());
         output.set_low().unwrap();
         assert!(output.is_set_low().unwrap());
+        let trigger = fs::read_to_string(dir.path().join("trigger")).unwrap();
+        assert_eq!(trigger, "oneshot", "the next pulse finds its files");
     }
 
     #[test]

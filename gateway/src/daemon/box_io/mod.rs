@@ -10,7 +10,6 @@
 
 mod climate;
 mod lines;
-mod settings;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -20,6 +19,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use gatehouse_config::box_io::{BoxIoSettings, RelaySettings};
 use gatehouse_core::{Mono, Name, NoData};
 use gatehouse_firmware_bridge::device::MAX_LINES;
 use gatehouse_firmware_bridge::relay::AtRestart;
@@ -32,7 +32,6 @@ use tokio::task::JoinHandle;
 
 use self::climate::ClimateThread;
 use self::lines::{ContactLine, RelayLine};
-pub use self::settings::{Bias, BoxIoSettings, ClimateSettings, ContactSettings, GpioLine, RelayOutput, RelaySettings};
 use super::clock::Clock;
 use super::timer::Timer;
 
@@ -49,12 +48,9 @@ pub struct BoxIo {
 }
 
 impl BoxIo {
-    /// Hands over a command; its result comes as an output.
-    ///
-    /// # Errors
-    /// The command, when too many wait already.
-    pub fn send(&self, command: Command) -> Result<(), Command> {
-        self.commands.try_send(command).map_err(mpsc::error::TrySendError::into_inner)
+    /// The way to its command lane, for whoever must not keep it from ending.
+    pub fn commands(&self) -> BoxCommands {
+        BoxCommands(self.commands.downgrade())
     }
 
     /// The contacts and relays whose lines cannot be opened now, and why.
@@ -71,45 +67,49 @@ impl BoxIo {
     }
 }
 
-/// Starts the box's own device on the present local set. `told` gets what it says, in the same turn in which an edge
-/// came to count; it must be quick. An earlier one must have [stopped](BoxIo::stop), since it still holds the lines.
-pub fn spawn(settings: BoxIoSettings, clock: Rc<Clock>, told: impl FnMut(Output) + 'static) -> BoxIo {
+/// The way to the box's own device that does not keep it from ending.
+#[derive(Debug, Clone)]
+pub struct BoxCommands(mpsc::WeakSender<Command>);
+
+impl BoxCommands {
+    /// Hands over a command; its result comes as an output.
+    ///
+    /// # Errors
+    /// The command, when too many wait already or the device has ended.
+    pub fn send(&self, command: Command) -> Result<(), Command> {
+        match self.0.upgrade() {
+            Some(commands) => commands.try_send(command).map_err(mpsc::error::TrySendError::into_inner),
+            None => Err(command),
+        }
+    }
+}
+
+/// Starts the box's own device on the present local set, once the one `before` has let go of its lines. `told` gets what
+/// it says, in the same turn in which an edge came to count; it must be quick.
+pub fn spawn(
+    settings: BoxIoSettings,
+    before: Option<BoxIo>,
+    clock: Rc<Clock>,
+    told: impl FnMut(Output) + 'static,
+) -> BoxIo {
     let (commands, queue) = mpsc::channel(COMMAND_QUEUE);
     let problems = Rc::<RefCell<BTreeMap<Name, String>>>::default();
-    let now = clock.mono();
-    let climate = settings.climate.clone().and_then(|climate| {
-        let started = climate::start(climate);
-        started.inspect_err(|why| tracing::warn!("no temperature and humidity: {why}")).ok()
+    let noted = problems.clone();
+    let task = tokio::task::spawn_local(async move {
+        if let Some(before) = before {
+            before.stop().await;
+        }
+        Task::new(settings, (queue, noted), clock, told).run().await;
     });
-    let attempts = |lines: usize| vec![Attempt { due: now, opened: false }; lines.min(MAX_LINES)];
-    let task = Task {
-        device: BoxDevice::new(&settings.layout(), now),
-        readiness: settings.contacts.iter().take(MAX_LINES).map(|_| None).collect(),
-        contacts: attempts(settings.contacts.len()),
-        relays: attempts(settings.relays.len()),
-        settings,
-        climate,
-        problems: problems.clone(),
-        commands: queue,
-        timer: Timer::fine().unwrap_or_else(|_| Timer::coarse()),
-        clock,
-        told,
-    };
-    BoxIo { commands, problems, task: tokio::task::spawn_local(task.run()) }
+    BoxIo { commands, problems, task }
 }
 
 /// Drives off every relay that is to be off while no daemon runs; for a daemon that could not do so itself. Gives what
 /// stood in the way, a sentence for each relay.
 pub fn all_off(relays: &[RelaySettings]) -> Vec<String> {
     let off = relays.iter().filter(|relay| relay.at_restart == AtRestart::Off);
-    let driven = off.map(|relay| {
-        let opened = RelayLine::open(&relay.output, Opening::Drive(false));
-        let low = opened.and_then(|mut line| {
-            let low = embedded_hal::digital::OutputPin::set_low(&mut line);
-            low.map_err(|_| "its output cannot be driven".to_owned())
-        });
-        low.map_err(|why| format!("relay {} may be on: {why}", relay.name))
-    });
+    let driven =
+        off.map(|relay| lines::rest(&relay.output).map_err(|why| format!("relay {} may be on: {why}", relay.name)));
     driven.filter_map(Result::err).collect()
 }
 
@@ -147,6 +147,33 @@ enum Event {
 }
 
 impl<T: FnMut(Output)> Task<T> {
+    fn new(
+        settings: BoxIoSettings,
+        (commands, problems): (mpsc::Receiver<Command>, Rc<RefCell<BTreeMap<Name, String>>>),
+        clock: Rc<Clock>,
+        told: T,
+    ) -> Self {
+        let now = clock.mono();
+        let climate = settings.climate.clone().and_then(|climate| {
+            let started = climate::start(climate);
+            started.inspect_err(|why| tracing::warn!("no temperature and humidity: {why}")).ok()
+        });
+        let attempts = |lines: usize| vec![Attempt { due: now, opened: false }; lines.min(MAX_LINES)];
+        Task {
+            device: BoxDevice::new(&settings.layout(), now),
+            readiness: settings.contacts.iter().take(MAX_LINES).map(|_| None).collect(),
+            contacts: attempts(settings.contacts.len()),
+            relays: attempts(settings.relays.len()),
+            settings,
+            climate,
+            problems,
+            commands,
+            timer: Timer::fine().unwrap_or_else(|_| Timer::coarse()),
+            clock,
+            told,
+        }
+    }
+
     async fn run(mut self) {
         loop {
             self.open_lines();

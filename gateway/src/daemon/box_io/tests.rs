@@ -1,7 +1,8 @@
 use std::path::Path;
 
+use gatehouse_config::box_io::{Bias, ContactSettings, GpioLine, RelayOutput};
 use gatehouse_core::driver::Action;
-use gatehouse_core::{Kind, PointIx, PointReading, Value};
+use gatehouse_core::{PointIx, PointReading, Value};
 use gatehouse_firmware_bridge::CommandResult;
 use gatehouse_firmware_bridge::contact::Filter;
 
@@ -38,9 +39,9 @@ async fn a_line_that_cannot_be_opened_has_a_reason_and_the_others_work() {
             let (tell, mut told) = mpsc::unbounded_channel();
             let clock = Rc::new(Clock::open());
             let far = clock.mono() + Duration::from_secs(3600);
-            let box_io = spawn(settings, clock, move |output| tell.send(output).unwrap());
+            let box_io = spawn(settings, None, clock, move |output| tell.send(output).unwrap());
             let command = Command { id: 3, action: Action::Write(PointIx(1), Value::Bool(true)), expires: far };
-            box_io.send(command).unwrap();
+            box_io.commands().send(command).unwrap();
             let mut readings = BTreeMap::new();
             let result = loop {
                 match told.recv().await.unwrap() {
@@ -79,15 +80,4 @@ fn a_killed_daemons_relays_are_driven_off_from_outside_but_for_those_that_keep_t
         problems[0].starts_with("relay release may be on: there is no GPIO chip /dev/gpiochip-none"),
         "{problems:?}"
     );
-}
-
-#[test]
-fn points_are_contacts_then_relays_then_the_climate() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut settings = settings(dir.path());
-    let sensor = ClimateSettings { bus: "/dev/i2c-1".into(), address: 0x44, interval: Duration::from_secs(60) };
-    settings.climate = Some(sensor);
-    let decimal = Kind::Decimal { exponent: -2 };
-    let expected = [("fire", Kind::Bool), ("release", Kind::Bool), ("temperature", decimal), ("humidity", decimal)];
-    assert_eq!(settings.points(), expected.map(|(text, kind)| (name(text), kind)));
 }

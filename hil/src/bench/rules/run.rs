@@ -206,7 +206,7 @@ fn catalog() -> anyhow::Result<Catalog> {
         catalog.devices.push(CatalogDevice {
             id: Name::new(&format!("meter-{device:03}"))?,
             title: String::new(),
-            bus: usize::try_from(device / ON_A_BUS)?,
+            bus: Some(usize::try_from(device / ON_A_BUS)?),
             profile: None,
             category: "electricity_meter_3p".to_owned(),
             labels: BTreeMap::new(),

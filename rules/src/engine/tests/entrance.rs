@@ -72,7 +72,6 @@ fn access(policy: &GatePolicy) -> Access {
 /// The engine, and what it wants of each call.
 struct Box {
     engine: Engine,
-    policy: Option<GatePolicy>,
     now: Stamp,
     kept: BTreeMap<String, Vec<u8>>,
     acts: Vec<Act>,
@@ -102,7 +101,7 @@ impl Box {
             engine.set_access(access(policy));
         }
         let kept = BTreeMap::new();
-        let mut new = Box { engine, policy, now, kept, acts: Vec::new(), events: Vec::new(), outputs: Vec::new() };
+        let mut new = Box { engine, now, kept, acts: Vec::new(), events: Vec::new(), outputs: Vec::new() };
         new.tell(|engine, now| engine.handle_start(now));
         new.tell(|engine, now| engine.handle_link(now, true));
         new.see([(OPEN_LIMIT, false), (CLOSE_LIMIT, true), (LOOP, false)]);
@@ -179,7 +178,7 @@ impl Box {
     fn command(&mut self, action: &str, args: &str) -> Outcome {
         let time = |wall: i64| jiff::Timestamp::from_microsecond(wall).unwrap();
         let (issued, expires) = (time(self.now.wall.0), time(self.now.wall.0 + 10_000_000));
-        let id = format!("c-{}", self.outputs.len());
+        let id = format!("c-{}-{}", action, self.events.len());
         let text = format!(
             r#"{{"v":1,"id":"{id}","target":"access","action":"{action}","args":{args},"issuer":"guard","issued_at":"{issued}","expires_at":"{expires}"}}"#
         );

@@ -92,7 +92,7 @@ fn device(id: &str, bus: usize, points: &[(&str, Kind, bool)]) -> CatalogDevice 
     CatalogDevice {
         id: name(id),
         title: String::new(),
-        bus,
+        bus: Some(bus),
         profile: None,
         category: String::new(),
         labels: [("building".to_owned(), "3".to_owned())].into(),

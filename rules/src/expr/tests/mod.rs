@@ -32,7 +32,7 @@ pub(super) fn catalog() -> Catalog {
     let device = |id: &str, title: &str, labels: &[(&str, &str)], points| CatalogDevice {
         id: name(id),
         title: title.to_owned(),
-        bus: 0,
+        bus: Some(0),
         profile: None,
         category: String::new(),
         labels: labels.iter().map(|(key, text)| ((*key).to_owned(), (*text).to_owned())).collect(),

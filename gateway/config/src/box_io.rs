@@ -1,12 +1,11 @@
-//! What the box's own contacts, relays and climate sensor are wired to.
+//! What the box's own contacts, relays and climate sensor are wired to: `[box]` of the site file, checked.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use gatehouse_core::{Kind, Name};
+use gatehouse_core::Name;
 use gatehouse_firmware_bridge::Layout;
 use gatehouse_firmware_bridge::contact::Filter;
-use gatehouse_firmware_bridge::device::MAX_LINES;
 use gatehouse_firmware_bridge::relay::AtRestart;
 
 /// The box's own device.
@@ -92,8 +91,27 @@ pub struct ClimateSettings {
     pub interval: Duration,
 }
 
+impl RelaySettings {
+    /// True where a crash in the middle of a pulse would leave it on for ever, so that it takes none: see
+    /// `gatehouse_firmware_bridge::relay`.
+    pub fn refuses_pulses(&self) -> bool {
+        self.at_restart == AtRestart::Keep && matches!(self.output, RelayOutput::Gpio(_))
+    }
+}
+
 impl BoxIoSettings {
-    /// What the device consists of.
+    /// The same, with names that share no memory with these.
+    pub(crate) fn detached(mut self) -> Self {
+        for contact in &mut self.contacts {
+            contact.name = contact.name.detached();
+        }
+        for relay in &mut self.relays {
+            relay.name = relay.name.detached();
+        }
+        self
+    }
+
+    /// What the pure device consists of.
     pub fn layout(&self) -> Layout {
         Layout {
             contacts: self.contacts.iter().map(|contact| contact.filter).collect(),
@@ -101,13 +119,5 @@ impl BoxIoSettings {
             climate: self.climate.is_some(),
             interval: self.interval,
         }
-    }
-
-    /// The device's points in order: contacts, relays, then `temperature` and `humidity`.
-    pub fn points(&self) -> Vec<(Name, Kind)> {
-        let contacts = self.contacts.iter().take(MAX_LINES).map(|contact| contact.name.clone());
-        let relays = self.relays.iter().take(MAX_LINES).map(|relay| relay.name.clone());
-        let climate = ["temperature", "humidity"].into_iter().filter_map(|name| Name::new(name).ok());
-        contacts.chain(relays).chain(climate).zip(self.layout().kinds()).collect()
     }
 }
