@@ -22,6 +22,6 @@ pub mod ticket;
 pub mod words;
 
 pub use catalog::{Catalog, CatalogDevice, CatalogPoint, PointRef};
-pub use effect::{Act, ActId, ActResult, Effect, Effects};
+pub use effect::{Act, ActId, ActRefusal, ActResult, Effect, Effects};
 pub use engine::Engine;
 pub use instant::Instant;

@@ -10,6 +10,7 @@
 mod acts;
 mod ask_alarm;
 mod ask_gate;
+mod ask_ticket;
 mod evidence;
 mod health;
 mod latest;
