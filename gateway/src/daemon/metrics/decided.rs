@@ -11,8 +11,11 @@ use super::{Daemon, Row, family, n};
 /// The priorities, as labels name them.
 const PRIORITIES: [&str; 4] = ["p0", "p1", "p2", "p3"];
 
+/// The count of those that stand in one way.
+type Count = fn(&PriorityCounts) -> u32;
+
 /// How alarms may stand, and the count of each.
-const STANDINGS: [(&str, fn(&PriorityCounts) -> u32); 5] = [
+const STANDINGS: [(&str, Count); 5] = [
     ("active", |of| of.active),
     ("unacknowledged", |of| of.unacknowledged),
     ("shelved", |of| of.shelved),
