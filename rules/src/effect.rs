@@ -1,6 +1,7 @@
 //! What the machines of this crate want done. The shell does it, in the order of [`Effect`]s.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::Arc;
 
 use gatehouse_core::driver::Action;
@@ -61,12 +62,34 @@ pub enum ActResult {
     Acknowledged,
     /// It was not done: the device refused it, or nothing was sent.
     Failed(NoData),
-    /// It was not accepted, with the reason; nothing was sent.
-    Refused(Box<str>),
+    /// It was not accepted; nothing was sent.
+    Refused(ActRefusal),
     /// Its time was over before it could be sent.
     Expired,
     /// It was sent and not confirmed: it may or may not have been done.
     Unknown(NoData),
+}
+
+/// Why an act was not accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ActRefusal {
+    /// A stable name, for example `no_bus`.
+    pub reason: Box<str>,
+    /// More, for people.
+    pub detail: Option<Box<str>>,
+}
+
+impl From<&str> for ActRefusal {
+    fn from(reason: &str) -> Self {
+        ActRefusal { reason: reason.into(), detail: None }
+    }
+}
+
+impl fmt::Display for ActRefusal {
+    /// Writes the reason.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason)
+    }
 }
 
 /// The effects of one machine that nobody has taken yet.

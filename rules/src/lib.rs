@@ -23,6 +23,6 @@ pub mod words;
 
 pub use access::Access;
 pub use catalog::{Catalog, CatalogDevice, CatalogPoint, PointRef};
-pub use effect::{Act, ActId, ActResult, Effect, Effects};
+pub use effect::{Act, ActId, ActRefusal, ActResult, Effect, Effects};
 pub use engine::Engine;
 pub use instant::Instant;

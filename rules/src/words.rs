@@ -83,6 +83,18 @@ pub enum Priority {
     P3,
 }
 
+impl Priority {
+    /// The name in rules, events and the API.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Priority::P0 => "p0",
+            Priority::P1 => "p1",
+            Priority::P2 => "p2",
+            Priority::P3 => "p3",
+        }
+    }
+}
+
 /// One occurrence of an alarm: each entry to [`AlarmState::Unacknowledged`] is a new one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use gatehouse_core::Name;
+use gatehouse_rules::access::{Decide, Offline};
 use gatehouse_rules::ticket::When;
 
 use crate::site::Site;
@@ -19,6 +20,8 @@ pub struct Degraded {
     pub rules: Vec<String>,
     /// Steps of escalations that are taken only then.
     pub escalations: Vec<Escalation>,
+    /// Gates where the core decides, and by what the box does then.
+    pub gates: Vec<(String, Offline)>,
 }
 
 /// Points of one device that are polled otherwise.
@@ -52,7 +55,7 @@ pub struct Escalation {
 impl Degraded {
     /// True when nothing is different.
     pub fn is_empty(&self) -> bool {
-        self.intervals.is_empty() && self.rules.is_empty() && self.escalations.is_empty()
+        self.intervals.is_empty() && self.rules.is_empty() && self.escalations.is_empty() && self.gates.is_empty()
     }
 }
 
@@ -79,11 +82,14 @@ impl Site {
                 guard_message: step.guard_message,
             })
         });
+        let gates = self.rules.access.iter().flat_map(|access| &access.gates);
+        let gates = gates.filter(|gate| matches!(gate.policy.decide, Decide::Core { .. }));
         Degraded {
             after: self.rules.mode.down,
             intervals: groups.filter_map(|(device, group)| change(device, group)).collect(),
             rules: rules.map(|rule| rule.alarm.class.clone()).collect(),
             escalations: steps.collect(),
+            gates: gates.map(|gate| (gate.gate.clone(), gate.policy.offline)).collect(),
         }
     }
 

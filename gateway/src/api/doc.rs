@@ -30,8 +30,32 @@ pub struct Status {
     pub spool: Spool,
     /// The link to the core; absent without `[uplink]`.
     pub uplink: Option<Uplink>,
+    /// What somebody at the site has to see to, the most urgent first: what escalations put here, and P0.
+    #[serde(default)]
+    pub guard: Vec<GuardMessage>,
     /// What is wrong right now, each in one sentence.
     pub troubles: Vec<String>,
+}
+
+/// A ticket on the guard's status.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct GuardMessage {
+    /// Its number.
+    pub ticket: u64,
+    /// `p0` to `p3`.
+    pub priority: String,
+    /// Its title.
+    pub title: String,
+    /// What happened.
+    pub message: String,
+    /// What to do; `""` for nothing known.
+    pub instruction: String,
+    /// Building, floor and room, as far as they are known.
+    pub place: String,
+    /// When it was opened, as the box's clock said.
+    pub since: String,
+    /// Not to be worked on.
+    pub drill: bool,
 }
 
 /// The box's clock.

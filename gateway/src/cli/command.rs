@@ -14,20 +14,20 @@ const LIFE: Duration = Duration::from_secs(10);
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    at: Where,
+    pub(super) at: Where,
     /// What is to act: `gate:ID`, `alarm:CLASS/SOURCE`, `ticket:NUMBER`, `device:ID`, `access` or `site`.
-    target: String,
+    pub(super) target: String,
     /// What it is to do: `open`, `acknowledge`, `accept`, ... A wrong one is answered with those that there are.
-    action: String,
+    pub(super) action: String,
     /// What the action takes, as NAME=VALUE.
     #[arg(value_name = "NAME=VALUE")]
-    args: Vec<String>,
+    pub(super) args: Vec<String>,
     /// Why, for the audit trail.
     #[arg(long, value_name = "CODE")]
-    reason: Option<String>,
+    pub(super) reason: Option<String>,
     /// Prints the outcome as JSON.
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 /// Sends one command and says how it ended.

@@ -25,6 +25,9 @@ pub(super) fn write(degraded: &Degraded, out: &mut dyn Write) -> std::io::Result
     for step in &degraded.escalations {
         writeln!(out, "  escalation  {}: {}", step.kind, escalation(step))?;
     }
+    for (gate, policy) in &degraded.gates {
+        writeln!(out, "  gate        {gate}: the box decides instead of the core, by {}", policy.as_str())?;
+    }
     Ok(())
 }
 
@@ -53,6 +56,8 @@ pub(super) fn document(degraded: &Degraded) -> Value {
     json!({
         "after_s": degraded.after.as_secs_f64(), "intervals": intervals.collect::<Vec<_>>(),
         "rules": degraded.rules, "escalations": escalations.collect::<Vec<_>>(),
+        "gates": degraded.gates.iter().map(|(gate, policy)| json!({ "gate": gate, "offline": policy.as_str() }))
+            .collect::<Vec<_>>(),
     })
 }
 
@@ -83,6 +88,15 @@ interval_degraded = "5m"
 id = "board"
 unit = 2
 profile = "waveshare-modbus-rtu-relay-8"
+[[gate]]
+id = "lobby"
+kind = "door"
+lock = { point = "board/relay2", level = true }
+access = { decide = "core", offline = "guard_only" }
+[access]
+core_keys = ["11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="]
+lookup_key = { credential = "lookup-key" }
+seal_key = { credential = "seal-key" }
 "#;
 
     const RULES: &str = r#"
@@ -117,6 +131,7 @@ While the core cannot be reached (for 45s or more), until it has what it is owed
   interval    meter-101: 2 points every 5m instead of 1m
   rule        alone asks for the mode
   escalation  pump: step 2 after 15m (board.relay1, a message for the guard)
+  gate        lobby: the box decides instead of the core, by guard_only
 ";
         assert_eq!(String::from_utf8(out).unwrap(), expected);
         let document = document(&site.degraded());

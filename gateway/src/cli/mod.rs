@@ -14,6 +14,7 @@ mod read;
 mod rules;
 mod run;
 mod status;
+mod tickets;
 mod write;
 
 use std::io::{self, Write};
@@ -77,8 +78,8 @@ enum Command {
     Act(command::Args),
     /// Lists the alarms of the running daemon that are not at rest.
     Alarms(decided::Args),
-    /// Lists the tickets of the running daemon.
-    Tickets(decided::Args),
+    /// Lists the tickets of the running daemon, or takes one on.
+    Tickets(tickets::TicketsArgs),
     /// Lists the barriers and doors of the running daemon, and their states.
     Gates(decided::Args),
     /// Shows the credentials of the running daemon, or makes a code for a visitor.
@@ -125,7 +126,7 @@ pub fn main() -> ExitCode {
         Command::Write(args) => write::run(&args, &mut out),
         Command::Act(args) => command::run(&args, &mut out),
         Command::Alarms(args) => decided::run(&decided::ALARMS, &args, &mut out),
-        Command::Tickets(args) => decided::run(&decided::TICKETS, &args, &mut out),
+        Command::Tickets(args) => tickets::run(args, &mut out),
         Command::Gates(args) => decided::run(&decided::GATES, &args, &mut out),
         Command::Access(args) => access::run(&args, &mut out),
         Command::Mode(args) => decided::mode(&args, &mut out),

@@ -60,10 +60,31 @@ pub(crate) fn status(args: &StatusArgs, out: &mut dyn Write) -> anyhow::Result<E
         writeln!(out, "link {} for {}: {}{error}", link.state, human_age(link.since_s), link.broker)?;
     }
     write_spool(&status.spool, out)?;
+    for message in &status.guard {
+        writeln!(out, "{}", guard_line(message))?;
+    }
     for trouble in &status.troubles {
         writeln!(out, "! {trouble}")?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// `!! P0 ticket 17: Somebody is trapped in lift 2 (3, basement) - Call the fire brigade`
+fn guard_line(message: &doc::GuardMessage) -> String {
+    let part = |before: &str, text: &str, after: &str| {
+        if text.is_empty() { String::new() } else { format!("{before}{text}{after}") }
+    };
+    let drill = if message.drill { "DRILL: " } else { "" };
+    let also = if message.message == message.title { "" } else { &message.message };
+    format!(
+        "!! {drill}{} ticket {}: {}{}{}{}",
+        message.priority.to_uppercase(),
+        message.ticket,
+        message.title,
+        part(": ", also, ""),
+        part(" (", &message.place, ")"),
+        part(" - ", &message.instruction, ""),
+    )
 }
 
 fn write_buses(status: &doc::Status, out: &mut dyn Write) -> anyhow::Result<()> {
@@ -143,4 +164,34 @@ pub(crate) fn reload(args: &ReloadArgs, out: &mut dyn Write) -> anyhow::Result<E
         writeln!(out, "{}", answer.get("message").and_then(|m| m.as_str()).unwrap_or("reloaded"))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_for_the_guard_is_one_line_with_place_and_instruction() {
+        let mut message = doc::GuardMessage {
+            ticket: 17,
+            priority: "p0".to_owned(),
+            title: "Somebody is trapped in a lift".to_owned(),
+            message: "lift 2 calls".to_owned(),
+            instruction: "Call the lift service".to_owned(),
+            place: "3, basement".to_owned(),
+            since: "2026-11-23T10:00:00.000Z".to_owned(),
+            drill: false,
+        };
+        let expected =
+            "!! P0 ticket 17: Somebody is trapped in a lift: lift 2 calls (3, basement) - Call the lift service";
+        assert_eq!(guard_line(&message), expected);
+        message = doc::GuardMessage {
+            message: message.title.clone(),
+            instruction: String::new(),
+            place: String::new(),
+            drill: true,
+            ..message
+        };
+        assert_eq!(guard_line(&message), "!! DRILL: P0 ticket 17: Somebody is trapped in a lift");
+    }
 }

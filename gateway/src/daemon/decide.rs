@@ -136,8 +136,7 @@ impl Hub {
             return Vec::new();
         }
         let overtaken = self.effector.borrow_mut().superseded();
-        let mut ended: Vec<_> =
-            overtaken.into_iter().map(|id| (id, ActResult::Refused("something urgent came first".into()))).collect();
+        let mut ended: Vec<_> = overtaken.into_iter().map(|id| (id, ActResult::Refused("superseded".into()))).collect();
         ended.extend(self.send_all(urgent));
         let committed = self.effector.borrow_mut().commit(&mut self.store.borrow_mut());
         match committed {

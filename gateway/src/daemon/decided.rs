@@ -2,13 +2,14 @@
 
 use gatehouse_core::Stamp;
 use gatehouse_rules::alarm::AlarmView;
+use gatehouse_rules::ticket::GuardMessage;
 use gatehouse_rules::words::AlarmState;
 use gatehouse_rules::{Catalog, Engine};
 use serde_json::{Value, json};
 
 use super::report::rfc3339;
 use super::run::Daemon;
-use crate::api::Part;
+use crate::api::{Part, doc};
 
 /// So many tickets are shown, the newest first.
 const TICKETS_SHOWN: usize = 200;
@@ -24,6 +25,29 @@ impl Daemon {
             Part::Gates => json!(engine.gates().list(now.mono)),
             Part::Access => super::entrance::document(engine),
         })
+    }
+}
+
+impl Daemon {
+    /// What stands on the guard's status, the most urgent first.
+    pub(super) fn guard(&self) -> Vec<doc::GuardMessage> {
+        let messages = self.hub.look(|engine| engine.tickets().guard_messages());
+        messages.into_iter().take(TICKETS_SHOWN).map(guard_message).collect()
+    }
+}
+
+fn guard_message(message: GuardMessage) -> doc::GuardMessage {
+    let place = [message.place.building, message.place.floor, message.place.room];
+    let place: Vec<String> = place.into_iter().filter(|part| !part.is_empty()).collect();
+    doc::GuardMessage {
+        ticket: message.ticket,
+        priority: message.priority.as_str().to_owned(),
+        title: message.title,
+        message: message.message,
+        instruction: message.instruction,
+        place: place.join(", "),
+        since: rfc3339(Stamp::from(message.since).wall),
+        drill: message.drill,
     }
 }
 

@@ -8,11 +8,12 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::{Rc, Weak};
 
+use gatehouse_core::driver::ActionError;
 use gatehouse_core::{DeviceIx, Event, Lane, Mono, NoData, Stamp};
-use gatehouse_drivers::line::{Command, CommandResult, Line};
+use gatehouse_drivers::line::{Command, CommandRefusal, CommandResult, Line};
 use gatehouse_rules::command::Answer;
 use gatehouse_rules::engine::FrameSource;
-use gatehouse_rules::{Act, ActId, ActResult, Effect};
+use gatehouse_rules::{Act, ActId, ActRefusal, ActResult, Effect};
 use gatehouse_store::{Batch, CommitTicket, Store, StoreError};
 
 use gatehouse_uplink::MessageId;
@@ -232,13 +233,13 @@ impl Effector {
     /// # Errors
     /// How it ended, when no line takes it.
     pub fn send(&mut self, act: Act, number: u64) -> Result<(), (ActId, ActResult)> {
-        let ended = |why: &str| (act.id, ActResult::Refused(why.into()));
+        let refused = |reason, detail: &str| (act.id, ActResult::Refused(refusal(reason, detail)));
         let routes = self.routes.borrow();
         let route = usize::try_from(act.device.0).ok().and_then(|at| routes.get(at)?.as_ref());
-        let Some(route) = route else { return Err(ended("the device is not at work now")) };
+        let Some(route) = route else { return Err(refused("no_bus", "the device is not at work now")) };
         let command = Command { id: number, device: route.device, action: act.action.clone(), expires: act.expires };
         if route.way.send(command).is_err() {
-            return Err(ended("too many commands wait for it already, or its bus has ended"));
+            return Err(refused("bus_busy", "too many commands wait for it already, or its bus has ended"));
         }
         self.under_way.insert(number, act.id);
         Ok(())
@@ -274,8 +275,47 @@ fn act_result(result: &CommandResult) -> ActResult {
         CommandResult::Failed(why) => ActResult::Failed(*why),
         CommandResult::Unknown(why, _) => ActResult::Unknown(*why),
         CommandResult::Expired => ActResult::Expired,
-        CommandResult::Refused(why) => ActResult::Refused(why.to_string().into()),
+        CommandResult::Refused(why) => ActResult::Refused(refusal(refusal_name(why), &why.to_string())),
         // No act asks for readings.
         CommandResult::Read(_) => ActResult::Acknowledged,
+    }
+}
+
+fn refusal(reason: &str, detail: &str) -> ActRefusal {
+    ActRefusal { reason: reason.into(), detail: Some(detail.into()) }
+}
+
+/// The stable name of what a line does not accept.
+fn refusal_name(why: &CommandRefusal) -> &'static str {
+    match why {
+        CommandRefusal::QueueFull => "bus_busy",
+        CommandRefusal::NoSuchDevice => "no_bus",
+        CommandRefusal::Action(ActionError::ReadOnly) => "read_only",
+        CommandRefusal::Action(ActionError::Unrepresentable { .. }) => "bad_value",
+        CommandRefusal::Action(ActionError::NoSuchCommand(_)) => "unknown_action",
+        CommandRefusal::Action(ActionError::BadCall { .. }) => "bad_args",
+        CommandRefusal::Action(ActionError::Unsupported) => "unsupported",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_line_does_not_accept_has_a_stable_name_and_words_for_people() {
+        let call = CommandRefusal::Action(ActionError::NoSuchCommand(gatehouse_core::Name::new("flush").unwrap()));
+        let ActResult::Refused(why) = act_result(&CommandResult::Refused(call)) else { panic!("it was refused") };
+        assert_eq!(&*why.reason, "unknown_action");
+        assert_eq!(why.detail.as_deref(), Some("the device's profile has no command \"flush\""));
+    }
+
+    #[test]
+    fn a_device_without_a_bus_refuses_by_name() {
+        let action = gatehouse_core::driver::Action::Identify;
+        let act = Act { id: ActId(7), device: DeviceIx(3), action, expires: Mono(1), urgent: false };
+        let (id, result) = Effector::default().send(act, 1).unwrap_err();
+        let ActResult::Refused(why) = result else { panic!("it was refused") };
+        assert_eq!((id, &*why.reason), (ActId(7), "no_bus"));
     }
 }

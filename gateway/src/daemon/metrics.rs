@@ -1,5 +1,7 @@
 //! `/metrics`: counters that the machines keep anyway, put into Prometheus's text format when someone asks.
 
+mod decided;
+
 use gatehouse_core::Reject;
 use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
 use prometheus::{Encoder, TextEncoder};
@@ -22,8 +24,13 @@ pub fn text(daemon: &Daemon) -> String {
     device_families(daemon, &mut families);
     store_families(daemon, &mut families);
     uplink_families(daemon, &mut families);
+    decided::families(daemon, &mut families);
+    encode(&families)
+}
+
+fn encode(families: &[MetricFamily]) -> String {
     let mut text = Vec::new();
-    if let Err(e) = TextEncoder::new().encode(&families, &mut text) {
+    if let Err(e) = TextEncoder::new().encode(families, &mut text) {
         tracing::error!(error = %e, "metrics cannot be encoded");
     }
     String::from_utf8_lossy(&text).into_owned()
@@ -213,6 +220,14 @@ fn uplink_families(daemon: &Daemon, out: &mut Vec<MetricFamily>) {
         "Incoming messages that were malformed or unknown",
         one(c.ignored),
     );
+    family(
+        out,
+        COUNTER,
+        "gatehouse_uplink_dropped_messages_total",
+        "Incoming messages for the daemon, dropped because too many waited",
+        one(c.dropped),
+    );
+    family(out, COUNTER, "gatehouse_uplink_questions_total", "Questions to the core that were sent", one(c.asked));
     family(
         out,
         COUNTER,

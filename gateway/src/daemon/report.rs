@@ -194,6 +194,7 @@ impl Daemon {
             devices: self.indexes().filter_map(|ix| self.hub.with(ix, |d| d.brief(stamp.mono, self.started))).collect(),
             spool: self.spool(),
             uplink: self.uplink.as_ref().map(|u| uplink_doc(&u.status(), stamp.mono)),
+            guard: self.guard(),
             troubles: self.troubles(),
         }
     }

@@ -180,18 +180,21 @@ pub struct CommandMessage {
     /// Of a device: the point to write. Needs `value`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub point: Option<String>,
-    /// What to write there: a flag, a number, or text.
+    /// What to write there, as text: `"on"`, `"12.5"`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub value: Option<serde_json::Value>,
+    pub value: Option<String>,
     /// Who wants it, for the audit trail.
     pub issuer: String,
+    /// Why it is wanted: a name such as `ambulance`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason_code: Option<String>,
     /// Since when it is wanted, RFC 3339 with an offset.
     pub issued_at: String,
     /// Not begun by then, it is refused as expired; RFC 3339 with an offset.
     pub expires_at: String,
-    /// What the action needs to know besides.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub args: Option<serde_json::Map<String, serde_json::Value>>,
+    /// What the action needs to know besides: at most 16 texts by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub args: BTreeMap<String, String>,
     /// The ed25519 signature in base64url without padding, where the site asks for one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signature: Option<String>,

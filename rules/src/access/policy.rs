@@ -36,6 +36,18 @@ pub enum Offline {
     Deny,
 }
 
+impl Offline {
+    /// The name in the site file.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Offline::AllowKnown => "allow_known",
+            Offline::AllowAllIn => "allow_all_in",
+            Offline::GuardOnly => "guard_only",
+            Offline::Deny => "deny",
+        }
+    }
+}
+
 /// Whether somebody who is already in may come in again with the same card.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

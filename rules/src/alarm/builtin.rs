@@ -139,8 +139,6 @@ pub const BUILTIN: &[Builtin] = &{
             ("A contact or relay of the box cannot be used", "Check the site file's [box] and the box's terminals; what hangs on it is not seen or not worked.")),
         row("rule_failed", P3, Passing, None, (0, 60),
             ("A rule cannot be evaluated", "Correct the rule; see its message.")),
-        row("ticket_escalation", P1, Passing, None, (0, 0),
-            ("Nobody has accepted a ticket in time", "Accept the ticket, or call the one on duty.")),
         row("gate_forced", P1, Latched, Some("security"), (0, 0),
             ("A door or barrier was forced", "Look at the gate and its camera, then reset.")),
         row("gate_held_open", P2, Plain, None, (0, 0),

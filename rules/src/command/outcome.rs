@@ -106,7 +106,7 @@ impl From<ActResult> for Outcome {
             ActResult::Verified => Outcome::Verified { read_back: None },
             ActResult::Acknowledged => Outcome::Acknowledged,
             ActResult::Failed(why) => Outcome::Failed { reason: why.to_string().into(), detail: None },
-            ActResult::Refused(reason) => Outcome::Refused { reason, detail: None },
+            ActResult::Refused(why) => Outcome::Refused { reason: why.reason, detail: why.detail },
             ActResult::Expired => Outcome::Expired,
             ActResult::Unknown(why) => Outcome::Unknown { reason: why.to_string().into(), detail: None },
         }

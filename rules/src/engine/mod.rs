@@ -11,6 +11,7 @@
 mod acts;
 mod ask_alarm;
 mod ask_gate;
+mod ask_ticket;
 mod entrance;
 mod evidence;
 mod health;

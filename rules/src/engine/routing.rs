@@ -34,10 +34,7 @@ impl Engine {
                 Target::Device(name) => self.ask_device(&name, &dispatch),
                 Target::Gate(name) => self.ask_gate(now, &name, &dispatch),
                 Target::Alarm(alarm) => self.ask_alarm(now, &alarm, &dispatch),
-                Target::Ticket(_) => Err(refused(
-                    "not_here",
-                    "the state of a ticket is the core's, by ticket updates; acknowledge its alarm to end an escalation",
-                )),
+                Target::Ticket(number) => self.ask_ticket(now, number, &dispatch),
                 Target::Access => self.ask_access(now, &dispatch),
                 Target::Site => self.ask_site(now, &dispatch),
             };

@@ -108,7 +108,7 @@ fn result_text(result: &ActResult) -> String {
         ActResult::Verified => "verified".to_owned(),
         ActResult::Acknowledged => "acknowledged".to_owned(),
         ActResult::Failed(why) => format!("failed: {why}"),
-        ActResult::Refused(why) => format!("refused: {}", super::text::bounded(why, 200)),
+        ActResult::Refused(why) => format!("refused: {}", super::text::bounded(&why.reason, 200)),
         ActResult::Expired => "expired".to_owned(),
         ActResult::Unknown(why) => format!("unknown: {why}"),
     }

@@ -161,7 +161,12 @@ impl Tickets {
         if let Some(into) = instead {
             return Some(UpdateResult::Merged { into });
         }
-        let unseen = update.seen_box_rev.is_some_and(|seen| seen < ticket.open_rev) && ticket.reopened > 0;
+        let unseen_by_core = |box_rev: u64| update.seen_box_rev.is_some_and(|seen| seen < box_rev);
+        let accepted = ticket.accepted.as_ref().map(|accepted| accepted.box_rev).filter(|rev| unseen_by_core(*rev));
+        if let (Some(box_rev), TicketState::Open) = (accepted, state) {
+            return Some(UpdateResult::Superseded { box_rev });
+        }
+        let unseen = unseen_by_core(ticket.open_rev) && ticket.reopened > 0;
         (unseen && state.is_finished()).then_some(UpdateResult::Superseded { box_rev: ticket.open_rev })
     }
 

@@ -8,6 +8,7 @@
 //! their own cause, so that no fire is a line in the ticket of a power cut. Finishing a ticket does not clear its alarm;
 //! an alarm that is gone for the settle time proposes to finish the ticket, and only the core does.
 
+mod accept;
 mod children;
 mod clock;
 mod course;
@@ -31,6 +32,7 @@ mod tests;
 #[cfg(test)]
 mod world;
 
+pub use accept::{AcceptResult, Accepted};
 pub use escalation::{EscalationEnd, StepState};
 pub use evidence::{Evidence, EvidenceReading, Place, TicketDevice, TicketEvidence};
 pub use machine::{FINISHED_MAX, OPEN_MAX, TicketCounts, Tickets};

@@ -3,6 +3,7 @@
 use gatehouse_core::Stamp;
 use serde::{Deserialize, Serialize};
 
+use super::accept::Accepted;
 use super::clock::RunClock;
 use super::escalation::Escalation;
 use super::evidence::{Place, TicketDevice};
@@ -41,6 +42,20 @@ pub enum TicketState {
 }
 
 impl TicketState {
+    /// The name in events, updates and the API.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            TicketState::Open => "open",
+            TicketState::Accepted => "accepted",
+            TicketState::OnSite => "on_site",
+            TicketState::WaitingParts => "waiting_parts",
+            TicketState::WaitingAccess => "waiting_access",
+            TicketState::Done => "done",
+            TicketState::Rejected => "rejected",
+            TicketState::Merged => "merged",
+        }
+    }
+
     /// True when no more work is expected.
     pub fn is_finished(self) -> bool {
         match self {
@@ -121,6 +136,9 @@ pub(super) struct Ticket {
     /// The condition of its cause holds.
     pub(super) active: bool,
     pub(super) acknowledged: bool,
+    /// Who took it on at the site; `None` while it is open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) accepted: Option<Accepted>,
     /// How long it has been away.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) cleared: Option<RunClock>,
@@ -180,6 +198,7 @@ impl Ticket {
             told: (1, 0),
             active: change.active,
             acknowledged: false,
+            accepted: None,
             cleared: (!change.active).then(|| RunClock::running(now)),
             settled: false,
             children: TicketChildren::default(),
@@ -238,6 +257,9 @@ impl Ticket {
     /// Lets its clocks run as its state says, counting what had run until now; `finished` follows too.
     pub(super) fn enter(&mut self, state: TicketState, now: &Stamp, quiet: Quiet<'_>) {
         self.state = state;
+        if state == TicketState::Open {
+            self.accepted = None;
+        }
         if !self.drill {
             self.response.run(state == TicketState::Open, now, quiet);
             self.resolve.run(state.is_worked_on(), now, quiet);

@@ -52,7 +52,8 @@ pub enum UpdateResult {
     AppliedLate,
     /// It had been applied before: nothing changed.
     Duplicate,
-    /// Its state was left out, because the fault came back after what the core had seen; the rest was applied.
+    /// Its state was left out, because the fault came back, or somebody at the site took the ticket on, after what the
+    /// core had seen; the rest was applied.
     Superseded {
         /// The revision of the box that the core had not seen.
         box_rev: u64,

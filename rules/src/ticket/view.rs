@@ -5,6 +5,7 @@ use std::time::Duration;
 use gatehouse_core::Stamp;
 use serde::Serialize;
 
+use super::accept::Accepted;
 use super::clock::RunClock;
 use super::escalation::{EscalationEnd, StepState};
 use super::evidence::{Place, TicketDevice, TicketEvidence};
@@ -34,6 +35,8 @@ pub enum TicketChange {
     Reopened,
     /// The core's update was applied.
     Updated,
+    /// Somebody at the site took it on.
+    Accepted,
     /// It became part of the ticket of its cause.
     Merged,
     /// The drill is over, or a real alarm came.
@@ -118,6 +121,9 @@ pub struct TicketView {
     /// Who is to do the work.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub assignee: Option<String>,
+    /// Who took it on at the site, since it was last open.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub accepted: Option<Accepted>,
     /// The highest revision of the core that was applied; 0: none.
     pub core_rev: u64,
     /// Revisions of the core that were jumped over, of the last 16.
@@ -244,6 +250,7 @@ impl TicketView {
             children: Some(ticket.children.clone()).filter(|children| children.count > 0),
             core_number: ticket.core.number().map(str::to_owned),
             assignee: ticket.core.assignee().map(str::to_owned),
+            accepted: ticket.accepted.clone(),
             core_rev: ticket.core.rev,
             missing_updates: ticket.core.missing(),
             update: None,

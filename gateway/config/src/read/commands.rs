@@ -41,8 +41,8 @@ const CLASSES: [(&str, TargetClass); 6] = [
     ("site", TargetClass::Site),
 ];
 
-/// The actions that need no profile: of gates, alarms, the site, and `write` to a point.
-const ACTIONS: [&str; 20] = [
+/// The actions that need no profile: of gates, alarms, tickets, access, the site, and `write` to a point.
+const ACTIONS: [&str; 23] = [
     "open",
     "close",
     "stop",
@@ -60,6 +60,9 @@ const ACTIONS: [&str; 20] = [
     "begin_drill",
     "end_drill",
     "vouch_clock",
+    "accept",
+    "clear_anti_passback",
+    "count",
     "trip",
     "reconnect",
     "write",

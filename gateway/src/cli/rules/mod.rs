@@ -1,8 +1,10 @@
 //! `gatehouse rules`: what the rules of a site would do, without a daemon, a device or a wait.
 
+mod order;
 mod records;
 mod replay;
 mod scenario;
+mod seen;
 mod series;
 mod stage;
 mod test;

@@ -1,12 +1,15 @@
 //! Recorded readings: the `records` payloads of the uplink, one JSON document a line, as docs/uplink.md describes them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::BufRead;
 
 use gatehouse_core::{DeviceIx, Kind, Name, NoData, PointReading, Value, Wall};
 use gatehouse_rules::Catalog;
 use serde::Serialize;
 use serde_json::{Map, Value as Json};
+
+use super::order::Order;
+use super::seen::Seen;
 
 /// What was recorded, as far as rules ask for it.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,12 +45,13 @@ pub(super) struct Tally {
     pub(super) unknown_points: BTreeMap<String, u64>,
 }
 
-/// All that was recorded, in the order in which it happened.
+/// All that was recorded.
 #[derive(Debug, Default)]
 pub(super) struct Records {
-    pub(super) list: Vec<(Wall, Happened)>,
+    /// In the order in which it was read.
+    pub(super) order: Order,
     pub(super) tally: Tally,
-    seen: BTreeSet<(String, u64, u64)>,
+    seen: Seen,
 }
 
 impl Records {
@@ -80,12 +84,6 @@ impl Records {
         Ok(())
     }
 
-    /// Puts everything into the order of time; what happened at once stays in the order in which it was read.
-    pub(super) fn sort(&mut self) {
-        self.list.sort_by_key(|(at, _)| *at);
-        self.seen.clear();
-    }
-
     fn document(&mut self, document: &Map<String, Json>, catalog: &Catalog) -> Result<(), String> {
         let Some(records) = document.get("records") else { return self.record(document, catalog) };
         let records = records.as_array().ok_or("`records` is no list")?;
@@ -95,7 +93,7 @@ impl Records {
             let record = record.as_object().ok_or("`records` has something that is no record")?;
             let seq = record.get("seq").and_then(Json::as_u64);
             if let (Some(lane), Some(epoch), Some(seq)) = (lane, epoch, seq)
-                && !self.seen.insert((lane.to_owned(), epoch, seq))
+                && !self.seen.insert(lane, epoch, seq)
             {
                 self.tally.repeated += 1;
                 continue;
@@ -123,7 +121,7 @@ impl Records {
         };
         if let Some(happened) = happened {
             self.tally.replayed += 1;
-            self.list.push((at, happened));
+            self.order.push(at, happened).map_err(|why| format!("what was read cannot be put aside: {why}"))?;
         }
         Ok(())
     }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::super::{DEFAULT_CONFIG, Failure, exit, load_site, print_json, table};
+use super::order::Merged;
 use super::records::{Happened, Records, Tally};
 use super::stage::Stage;
 
@@ -83,16 +84,15 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<ExitCode> 
         let lines = open(path).map_err(|why| bad(format!("cannot be read: {why}")))?;
         records.take(lines, &site.id, &site.rules.catalog).map_err(bad)?;
     }
-    records.sort();
-    let Some((start, _)) = records.list.first() else {
+    let Records { order, tally, .. } = records;
+    let mut happened = order.merge()?;
+    let Some(start) = happened.peek() else {
         let message = "there is nothing to replay: no record of a device of this site, and no event about one";
-        tell_tally(&records.tally);
+        tell_tally(&tally);
         return Err(Failure::error(exit::CONFIGURATION, message));
     };
-    let start = *start;
-    let end = records.list.last().map_or(start, |(at, _)| *at);
     let mut stage = Stage::new(&site.rules, start)?;
-    let events = play(&mut stage, std::mem::take(&mut records.list), start)?;
+    let (end, events) = play(&mut stage, &mut happened, start)?;
     let mut diary = Diary::default();
     for (at, event) in &events {
         diary.note(at, &event.json)?;
@@ -107,12 +107,12 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<ExitCode> 
         let (from, to) = (time(start), time(end));
         let document = json!({
             "from": from, "to": to, "transitions": transitions, "alarms": diary.episodes, "classes": diary.classes,
-            "records": records.tally,
+            "records": tally,
         });
         print_json(out, &document)?;
     } else {
-        diary.show(out, (start, end), &records.tally)?;
-        tell_tally(&records.tally);
+        diary.show(out, (start, end), &tally)?;
+        tell_tally(&tally);
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -124,26 +124,27 @@ fn open(path: &Path) -> std::io::Result<Box<dyn BufRead>> {
     Ok(Box::new(BufReader::new(std::fs::File::open(path)?)))
 }
 
-/// Has everything happen at its time; the events of alarms.
+/// Has everything happen at its time; when the last thing happened, and the events of alarms.
 fn play(
     stage: &mut Stage,
-    list: Vec<(Wall, Happened)>,
+    happened: &mut Merged,
     start: Wall,
-) -> anyhow::Result<Vec<(Stamp, gatehouse_core::Event)>> {
-    let mut list = list.into_iter().peekable();
-    while let Some((at, happened)) = list.next() {
+) -> anyhow::Result<(Wall, Vec<(Stamp, gatehouse_core::Event)>)> {
+    let mut end = start;
+    while let Some((at, now)) = happened.next()? {
+        end = at;
         let micros = u64::try_from(at.0.saturating_sub(start.0)).unwrap_or(0);
         stage.advance(Mono(micros.saturating_mul(1000)))?;
-        match happened {
+        match now {
             Happened::Link(up) => stage.link(up),
             Happened::Device(device, online, why) => stage.online(device, online, &why),
             Happened::Sample(device, readings) => sample(stage, device, readings),
         }
-        if list.peek().is_none_or(|(next, _)| *next > at) {
+        if happened.peek().is_none_or(|next| next > at) {
             stage.finish_instant()?;
         }
     }
-    Ok(stage.take_events())
+    Ok((end, stage.take_events()))
 }
 
 /// A sample also tells whether the device answers, for records without the audit lane.

@@ -419,15 +419,15 @@ fn an_alarm_whose_rule_went_while_the_box_was_off_ends_at_the_start() {
 #[test]
 fn a_condition_that_nobody_announced_is_an_alarm_all_the_same() {
     let mut world = World::new(builtin::specs(), Vec::new());
-    world.found("ticket_escalation/17", true);
+    world.found("gate_remote_opened/17", true);
     world.restart(None);
-    assert_eq!(world.state("ticket_escalation/17"), AlarmState::Unacknowledged);
-    world.found("ticket_escalation/17", false);
+    assert_eq!(world.state("gate_remote_opened/17"), AlarmState::Unacknowledged);
+    world.found("gate_remote_opened/17", false);
     world.found("no_such_class/1", true);
     assert_eq!(world.alarms.counts(&world.now).refused, 1);
     for ticket in 0..1000 {
-        world.found(&format!("ticket_escalation/{ticket}"), true);
-        world.found(&format!("ticket_escalation/{ticket}"), false);
+        world.found(&format!("gate_remote_opened/{ticket}"), true);
+        world.found(&format!("gate_remote_opened/{ticket}"), false);
     }
     assert!(world.alarms.list().count() <= 257, "places of alarms at rest are given on");
 }

@@ -88,6 +88,28 @@ fn an_overvoltage_is_raised_once_acknowledged_by_command_and_cleared() {
 }
 
 #[test]
+fn a_ticket_is_accepted_at_the_site_while_the_core_is_away_and_the_core_learns_it_once() {
+    let mut shell = Shell::awake(setup());
+    shell.set_link(false);
+    shell.plant.volts[0] = 260;
+    shell.live(MINUTE);
+    let number = shell.engine.tickets().list(shell.now, None, 1)[0].ticket;
+    let target = format!("ticket:{number}");
+    let accept = shell.request("a", &target, r#""action":"accept","args":{"by":"Li Wei"}"#, 60);
+    shell.receive(Source::Core, &accept);
+    assert_eq!(steps(&shell, "a").last().map(String::as_str), Some("refused"), "the core has its own way");
+    let accept = shell.request("b", &target, r#""action":"accept","args":{"by":"Li Wei"}"#, 60);
+    shell.receive(GUARD, &accept);
+    assert_eq!(steps(&shell, "b"), ["accepted", "verified"]);
+    let accepted = |event: &Json| event["change"] == "accepted" && event["state"] == "accepted";
+    assert_eq!(events(&shell, "ticket").iter().filter(|event| accepted(event)).count(), 1);
+    shell.kill(0, None);
+    shell.live(MINUTE);
+    account(&mut shell);
+    assert_eq!(shell.core.open_tickets()[0]["accepted"]["by"], "Li Wei");
+}
+
+#[test]
 fn a_value_that_is_lost_clears_nothing_and_a_restart_neither_raises_nor_forgets() {
     let mut shell = Shell::awake(setup());
     shell.plant.volts[1] = 260;

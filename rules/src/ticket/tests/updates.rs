@@ -43,6 +43,58 @@ fn updates_of_the_core_that_come_twice_and_out_of_order_across_an_outage_converg
     }
 }
 
+/// What a core makes of the events of a ticket: the newest `box_rev` counts.
+fn seen_by_core(site: &TestBox) -> (u64, String) {
+    let of = |json: &serde_json::Value| (json["box_rev"].as_u64().unwrap(), json["state"].as_str().unwrap().to_owned());
+    site.events.iter().filter(|(kind, _)| *kind == "ticket").map(|(_, json)| of(json)).max().unwrap()
+}
+
+#[test]
+fn a_ticket_that_is_accepted_at_the_box_stays_so_when_the_core_had_not_seen_it() {
+    let mut site = TestBox::at(9, 0);
+    site.raise("device_offline/meter-1");
+    let seen = site.view(1).box_rev;
+    assert_eq!(site.tickets.handle_accept(site.now, 1, "Li Wei"), AcceptResult::Done);
+    site.drain();
+    site.restart();
+    let view = site.view(1);
+    assert_eq!((view.state, view.accepted.unwrap().by.as_str()), (TicketState::Accepted, "Li Wei"));
+    assert!(!view.sla.unwrap().response.running, "somebody has responded");
+    assert_eq!(site.tickets.handle_accept(site.now, 1, "Li Wei"), AcceptResult::AlreadyDone);
+    assert_eq!(site.tickets.handle_accept(site.now, 1, "Wang"), AcceptResult::NotOpen(TicketState::Accepted));
+    // The core's first word on the ticket has crossed the acceptance on its way.
+    let register = Update {
+        ticket: 1,
+        id: "u1".to_owned(),
+        rev: 1,
+        seen_box_rev: Some(seen),
+        core_number: Some("WO-1".to_owned()),
+        state: Some(TicketState::Open),
+        assignee: None,
+    };
+    let result = site.tickets.handle_update(site.now, &register);
+    site.drain();
+    assert_eq!(result, UpdateResult::Superseded { box_rev: seen + 1 });
+    let view = site.view(1);
+    assert_eq!((view.state, view.core_number.as_deref()), (TicketState::Accepted, Some("WO-1")));
+    assert_eq!(seen_by_core(&site), (view.box_rev, "accepted".to_owned()), "both sides say the same");
+    // Once the core has seen it, its word counts.
+    let again = Update { id: "u2".to_owned(), rev: 2, seen_box_rev: Some(view.box_rev), ..register };
+    assert!(matches!(site.tickets.handle_update(site.now, &again), UpdateResult::Applied { .. }));
+    site.drain();
+    assert_eq!((site.view(1).state, site.view(1).accepted), (TicketState::Open, None));
+    assert_eq!(seen_by_core(&site).1, "open");
+}
+
+#[test]
+fn what_is_finished_cannot_be_accepted() {
+    let mut site = TestBox::at(9, 0);
+    site.raise("device_offline/meter-1");
+    site.update(1, 1, Some(TicketState::Done));
+    assert_eq!(site.tickets.handle_accept(site.now, 1, "Li Wei"), AcceptResult::NotOpen(TicketState::Done));
+    assert_eq!(site.tickets.handle_accept(site.now, 9, "Li Wei"), AcceptResult::NoSuchTicket);
+}
+
 #[test]
 fn a_core_that_closes_what_it_has_not_seen_reopened_does_not_hide_the_fault() {
     let mut site = TestBox::at(9, 0);
