@@ -85,8 +85,10 @@ pub struct DeviceBrief {
     pub title: String,
     /// Its bus.
     pub bus: String,
-    /// Unit address.
-    pub unit: u8,
+    /// Unit address of a Modbus device.
+    pub unit: Option<u8>,
+    /// The address as the site file says it, whatever the protocol.
+    pub address: String,
     /// `online`, `offline` or `unknown`.
     pub state: String,
     /// Seconds in this state.
