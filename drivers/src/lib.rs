@@ -1,8 +1,11 @@
 //! Bytes to points and back: the planner, the line discipline, one folder per protocol, the device profiles.
 //!
 //! Pure: no ports, files, clocks or tasks. Start with [`line::Line`], the machine that runs one physical channel, and
-//! [`modbus::point::PointSpec`], what a profile says of one point.
+//! [`point::PointSpec`], what a profile says of one point.
 
+pub mod dlt645;
 pub mod line;
 pub mod modbus;
+pub mod point;
 pub mod profile;
+pub mod summary;

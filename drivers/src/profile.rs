@@ -16,7 +16,8 @@ pub use library::{Added, Embedded, Library};
 pub use parse::{ProfileError, parse_limits};
 pub use points::{POINT_KEYS, override_point, parse_point};
 
-use crate::modbus::point::{PointSpec, Table};
+use crate::modbus::point::Table;
+use crate::point::PointSpec;
 
 /// A device model.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,7 +1,8 @@
 //! The keys of a point, as profiles and site files write them.
 
 use gatehouse_core::Kind;
-use gatehouse_drivers::modbus::point::{DataType, Order, PointSpec, Table, WriteWith};
+use gatehouse_drivers::modbus::point::{DataType, ModbusPoint, Order, Table, WriteWith};
+use gatehouse_drivers::point::{Place, PointSpec};
 use gatehouse_drivers::profile::{
     KeyError, Library, Profile, embedded, nearest, override_point, parse_limits, parse_point,
 };
@@ -13,8 +14,16 @@ fn parse(text: &str) -> Result<PointSpec, Vec<KeyError>> {
     parse_point(table.get_ref(), table.span(), &["interval"])
 }
 
-fn point(text: &str) -> PointSpec {
+fn spec(text: &str) -> PointSpec {
     parse(text).expect("the test writes a good point")
+}
+
+fn point(text: &str) -> ModbusPoint {
+    modbus(&spec(text))
+}
+
+fn modbus(spec: &PointSpec) -> ModbusPoint {
+    spec.modbus().expect("a point of Modbus").clone()
 }
 
 fn change(base: &PointSpec, text: &str) -> Result<PointSpec, Vec<String>> {
@@ -81,15 +90,17 @@ fn an_override_changes_what_it_names_and_keeps_the_rest() {
     let base = &library.find("carlogavazzi-em340").unwrap().points[0];
     assert_eq!(change(base, "name = 'voltage_l1'\ninterval = '1s'").as_ref(), Ok(base));
     let scaled = change(base, "scale = 12.5\nunit = 'kV'").unwrap();
-    assert_eq!(scaled, PointSpec { scale: scaled.scale, unit: "kV".to_owned(), ..base.clone() });
-    assert_eq!(scaled.scale.to_string(), "12.5");
-    assert_eq!(change(base, "not_available = []").unwrap().not_available, []);
+    let place = ModbusPoint { scale: modbus(&scaled).scale, ..modbus(base) };
+    assert_eq!(scaled, PointSpec { unit: "kV".to_owned(), place: Place::Modbus(place), ..base.clone() });
+    assert_eq!(modbus(&scaled).scale.to_string(), "12.5");
+    assert_eq!(modbus(&change(base, "not_available = []").unwrap()).not_available, []);
 }
 
 #[test]
 fn an_override_of_the_type_drops_what_belonged_to_the_old_one() {
     let base =
-        point("name = 'a'\ntable = 'holding'\naddress = 1\ntype = 'i32'\nnot_available = 0x7FFFFFFF\nwrite = true");
+        spec("name = 'a'\ntable = 'holding'\naddress = 1\ntype = 'i32'\nnot_available = 0x7FFFFFFF\nwrite = true");
+    let change = |base: &PointSpec, text: &str| change(base, text).map(|spec| modbus(&spec));
     let changed = change(&base, "type = 'u16'").unwrap();
     assert_eq!((changed.not_available.as_slice(), changed.write), (&[][..], None));
     assert_eq!(change(&base, "type = 'u16'\nwrite = true").unwrap().write, Some(WriteWith::SingleRegister));
@@ -98,9 +109,9 @@ fn an_override_of_the_type_drops_what_belonged_to_the_old_one() {
 
 #[test]
 fn an_override_that_does_not_go_with_the_rest_is_refused() {
-    let coil = point("name = 'a'\ntable = 'coil'\naddress = 1\nwrite = true");
+    let coil = spec("name = 'a'\ntable = 'coil'\naddress = 1\nwrite = true");
     assert_eq!(change(&coil, "scale = 10"), Err(vec!["`a` is bool, which has no scale or offset".to_owned()]));
-    let last = point("name = 'a'\ntable = 'holding'\naddress = 65535\ntype = 'u16'");
+    let last = spec("name = 'a'\ntable = 'holding'\naddress = 65535\ntype = 'u16'");
     assert_eq!(change(&last, "type = 'u32'"), Err(vec!["`a` takes 2 registers from 0xFFFF: past 0xFFFF".to_owned()]));
     assert_eq!(change(&last, "table = 'coil'"), Err(vec!["`a` lies in the table coil: one bit, not u16".to_owned()]));
 }

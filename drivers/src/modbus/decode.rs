@@ -2,7 +2,7 @@
 
 use gatehouse_core::{Decimal, NoData, Value};
 
-use super::point::{DataType, Order, PointSpec};
+use super::point::{DataType, ModbusPoint, Order};
 
 /// How one point's bytes become its value; made once, used at each poll.
 #[derive(Debug, Clone)]
@@ -38,7 +38,7 @@ pub(super) struct Whole {
 }
 
 impl Scaling {
-    pub(super) fn new(spec: &PointSpec) -> Self {
+    pub(super) fn new(spec: &ModbusPoint) -> Self {
         if matches!(spec.data_type, DataType::F32 | DataType::F64) {
             let factors = || Scaling::Float(Box::new((spec.scale, spec.offset)));
             return if spec.is_scaled() { factors() } else { Scaling::Plain };
@@ -73,7 +73,7 @@ impl Scaling {
 
 impl PointCodec {
     /// Prepares the decoding of a point.
-    pub fn new(spec: &PointSpec) -> Self {
+    pub fn new(spec: &ModbusPoint) -> Self {
         PointCodec {
             data_type: spec.data_type,
             order: spec.order,
@@ -157,7 +157,7 @@ impl PointCodec {
 ///
 /// # Errors
 /// [`NoData`] says why they hold no value.
-pub fn decode_registers(spec: &PointSpec, registers: &[u16]) -> Result<Value, NoData> {
+pub fn decode_registers(spec: &ModbusPoint, registers: &[u16]) -> Result<Value, NoData> {
     let bytes: Vec<u8> = registers.iter().flat_map(|register| register.to_be_bytes()).collect();
     PointCodec::new(spec).registers(&bytes)
 }

@@ -14,9 +14,10 @@ use super::decode::PointCodec;
 use super::frame::Framing;
 use super::pdu::{self, function};
 use super::planner::{self, Cost, Cut, PlanError, READ_REQUEST_PDU, Read, Rules};
-use super::point::{PointSpec, Table};
+use super::point::{ModbusPoint, Table};
 use super::scan::{self, Expect, Found};
 use crate::profile::{Command, Limits};
+use crate::summary::{Asked, StepSummary};
 
 /// Silence after a broadcast, so that each device has carried it out (Modbus over Serial Line 1.02, 2.4.1).
 const BROADCAST_PAUSE: Duration = Duration::from_millis(100);
@@ -26,7 +27,7 @@ const BROADCAST_PAUSE: Duration = Duration::from_millis(100);
 pub struct ModbusDevice {
     framing: Framing,
     unit: u8,
-    points: Arc<[PointSpec]>,
+    points: Arc<[ModbusPoint]>,
     codecs: Box<[PointCodec]>,
     limits: Limits,
     cost: Cost,
@@ -82,23 +83,6 @@ struct Slot {
     offset: u16,
 }
 
-/// One request of the plan, for people.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StepSummary {
-    /// What is read.
-    pub table: Table,
-    /// First wire address.
-    pub address: u16,
-    /// Bits or registers.
-    pub count: u16,
-    /// The points that come with it, ascending.
-    pub points: Vec<PointIx>,
-    /// Bytes of the request, framing included.
-    pub request_bytes: usize,
-    /// Bytes of the normal reply, framing included.
-    pub reply_bytes: usize,
-}
-
 /// The PDU of a step's request.
 enum Pdu<'a> {
     Read([u8; READ_REQUEST_PDU]),
@@ -149,7 +133,7 @@ impl ModbusDevice {
     pub fn new(
         framing: Framing,
         unit: u8,
-        points: impl Into<Arc<[PointSpec]>>,
+        points: impl Into<Arc<[ModbusPoint]>>,
         groups: Vec<Vec<PointIx>>,
         limits: Limits,
         cost: Cost,
@@ -190,7 +174,7 @@ impl ModbusDevice {
     }
 
     /// The device's points.
-    pub fn specs(&self) -> &[PointSpec] {
+    pub fn specs(&self) -> &[ModbusPoint] {
         &self.points
     }
 
@@ -198,9 +182,7 @@ impl ModbusDevice {
     pub fn plan_summary(&self) -> Vec<Vec<StepSummary>> {
         let summary = |&id: &StepId| match self.step(id) {
             Some(StepRef::Read(read)) => Some(StepSummary {
-                table: read.table,
-                address: read.address,
-                count: read.quantity,
+                asked: Asked::Modbus { table: read.table, address: read.address, count: read.quantity },
                 points: read.slots.iter().map(|slot| slot.point).collect(),
                 request_bytes: self.shape(id).request_bytes,
                 reply_bytes: self.shape(id).reply_bytes,

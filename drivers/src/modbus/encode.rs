@@ -5,13 +5,13 @@ use gatehouse_core::{Decimal, Value};
 
 use super::decode::{PointCodec, Scaling, low_bits, reorder};
 use super::pdu::{COIL_OFF, COIL_ON, Request};
-use super::point::{DataType, PointSpec, Table, WriteWith};
+use super::point::{DataType, ModbusPoint, Table, WriteWith};
 
 /// The request that writes `value` to a point.
 ///
 /// # Errors
 /// [`ActionError`] when the point is read-only, or cannot hold exactly this value.
-pub fn write_request(spec: &PointSpec, value: &Value) -> Result<Request, ActionError> {
+pub fn write_request(spec: &ModbusPoint, value: &Value) -> Result<Request, ActionError> {
     let with = spec.write.ok_or(ActionError::ReadOnly)?;
     let address = spec.address;
     match (spec.table, with) {
@@ -45,7 +45,7 @@ pub fn write_request(spec: &PointSpec, value: &Value) -> Result<Request, ActionE
 ///
 /// # Errors
 /// [`ActionError::Unrepresentable`] when the point cannot hold exactly this value.
-pub fn encode_registers(spec: &PointSpec, value: &Value) -> Result<Vec<u16>, ActionError> {
+pub fn encode_registers(spec: &ModbusPoint, value: &Value) -> Result<Vec<u16>, ActionError> {
     if let DataType::Text { registers } = spec.data_type {
         return text(spec, value, registers);
     }
@@ -63,11 +63,11 @@ fn words(bytes: &[u8]) -> Vec<u16> {
     bytes.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]])).collect()
 }
 
-fn unrepresentable(spec: &PointSpec, value: &Value, hint: impl Into<String>) -> ActionError {
+fn unrepresentable(spec: &ModbusPoint, value: &Value, hint: impl Into<String>) -> ActionError {
     ActionError::Unrepresentable { value: value.to_string(), kind: spec.data_type.as_str(), hint: hint.into() }
 }
 
-fn flag(spec: &PointSpec, value: &Value) -> Result<bool, ActionError> {
+fn flag(spec: &ModbusPoint, value: &Value) -> Result<bool, ActionError> {
     match value {
         Value::Bool(on) => Ok(*on),
         Value::Decimal(d) if d.same_number(Decimal::whole(0)) => Ok(false),
@@ -76,7 +76,7 @@ fn flag(spec: &PointSpec, value: &Value) -> Result<bool, ActionError> {
     }
 }
 
-fn mask(spec: &PointSpec, value: &Value) -> Result<Request, ActionError> {
+fn mask(spec: &ModbusPoint, value: &Value) -> Result<Request, ActionError> {
     if spec.width() != 1 {
         return Err(unrepresentable(spec, value, "function 22 writes one register; use function 16"));
     }
@@ -88,7 +88,7 @@ fn mask(spec: &PointSpec, value: &Value) -> Result<Request, ActionError> {
 }
 
 /// The bits of the point's own type, right-aligned.
-fn raw(spec: &PointSpec, value: &Value) -> Result<u64, ActionError> {
+fn raw(spec: &ModbusPoint, value: &Value) -> Result<u64, ActionError> {
     if let Some((low, width)) = spec.bit {
         let most = low_bits(width);
         let field = if matches!(spec.kind(), gatehouse_core::Kind::Bool) {
@@ -123,7 +123,7 @@ fn bcd(number: i128) -> u64 {
 }
 
 /// The whole number `(value - offset) / scale`, where that is exact and within the type's range.
-fn whole(spec: &PointSpec, value: &Value, least: i128, most: i128) -> Result<i128, ActionError> {
+fn whole(spec: &ModbusPoint, value: &Value, least: i128, most: i128) -> Result<i128, ActionError> {
     let Some(number) = number(value) else { return Err(unrepresentable(spec, value, "write a number")) };
     let Some((above, scale)) = quotient(spec, number) else {
         return Err(unrepresentable(spec, value, "the number has too many digits"));
@@ -151,7 +151,7 @@ fn number(value: &Value) -> Option<Decimal> {
 }
 
 /// `value - offset` and the scale, both whole at one exponent, the scale positive.
-fn quotient(spec: &PointSpec, number: Decimal) -> Option<(i128, i128)> {
+fn quotient(spec: &ModbusPoint, number: Decimal) -> Option<(i128, i128)> {
     let offset = Decimal { mantissa: spec.offset.mantissa.checked_neg()?, ..spec.offset };
     let above = number.checked_add(offset)?;
     let exponent = above.exponent.min(spec.scale.exponent);
@@ -167,7 +167,7 @@ fn quotient(spec: &PointSpec, number: Decimal) -> Option<(i128, i128)> {
 #[derive(Clone, Copy)]
 struct Scaled(Option<Decimal>);
 
-fn scaled(spec: &PointSpec, raw: i128) -> Scaled {
+fn scaled(spec: &ModbusPoint, raw: i128) -> Scaled {
     Scaled(Decimal::whole(raw).checked_mul(spec.scale).and_then(|d| d.checked_add(spec.offset)))
 }
 
@@ -198,7 +198,7 @@ impl std::fmt::Display for Scaled {
 const QUOTIENT_DIGITS: i8 = 18;
 
 /// The bits of the float that reads back as exactly `value`: shortest digits, scaled.
-fn float(spec: &PointSpec, value: &Value) -> Result<u64, ActionError> {
+fn float(spec: &ModbusPoint, value: &Value) -> Result<u64, ActionError> {
     // A float of the point's own type keeps its bits, the sign of zero and what no decimal holds included.
     match (spec.data_type, value) {
         (DataType::F32, Value::F32(x)) if !spec.is_scaled() && x.is_finite() => return Ok(u64::from(x.to_bits())),
@@ -230,7 +230,7 @@ fn float(spec: &PointSpec, value: &Value) -> Result<u64, ActionError> {
     }
 }
 
-fn divided(spec: &PointSpec, wanted: Decimal) -> Option<Decimal> {
+fn divided(spec: &ModbusPoint, wanted: Decimal) -> Option<Decimal> {
     let (above, scale) = quotient(spec, wanted)?;
     (0..=QUOTIENT_DIGITS).find_map(|places| {
         let above = above.checked_mul(10i128.checked_pow(u32::from(places.unsigned_abs()))?)?;
@@ -238,7 +238,7 @@ fn divided(spec: &PointSpec, wanted: Decimal) -> Option<Decimal> {
     })
 }
 
-fn text(spec: &PointSpec, value: &Value, registers: u16) -> Result<Vec<u16>, ActionError> {
+fn text(spec: &ModbusPoint, value: &Value, registers: u16) -> Result<Vec<u16>, ActionError> {
     let Value::Text(text) = value else { return Err(unrepresentable(spec, value, "write a text")) };
     let mut bytes = text.as_bytes().to_vec();
     let room = 2 * usize::from(registers);

@@ -10,7 +10,7 @@ use gatehouse_core::PointIx;
 
 use super::frame::Framing;
 use super::pdu::{MAX_READ_BITS, MAX_READ_REGISTERS};
-use super::point::{PointSpec, Table};
+use super::point::{ModbusPoint, Table};
 use crate::line::settings::Wire;
 use crate::profile::Limits;
 
@@ -124,7 +124,7 @@ pub(super) struct Rules<'a> {
 /// # Errors
 /// [`PlanError`] names the first point that no read can give.
 pub fn plan(
-    specs: &[PointSpec],
+    specs: &[ModbusPoint],
     points: &[PointIx],
     framing: Framing,
     limits: &Limits,
@@ -143,13 +143,13 @@ struct Item {
 }
 
 impl Item {
-    fn new(spec: &PointSpec, point: PointIx) -> Item {
+    fn new(spec: &ModbusPoint, point: PointIx) -> Item {
         let start = u32::from(spec.address);
         Item { point, start, end: start + u32::from(spec.width().max(1)) }
     }
 }
 
-pub(super) fn plan_with(specs: &[PointSpec], points: &[PointIx], rules: &Rules) -> Result<Vec<Read>, PlanError> {
+pub(super) fn plan_with(specs: &[ModbusPoint], points: &[PointIx], rules: &Rules) -> Result<Vec<Read>, PlanError> {
     if let Some(&point) = points.iter().find(|point| usize::from(point.0) >= specs.len()) {
         return Err(PlanError::Unknown { point });
     }
@@ -171,13 +171,13 @@ pub(super) fn plan_with(specs: &[PointSpec], points: &[PointIx], rules: &Rules) 
 
 impl Rules<'_> {
     /// True when a read of this point alone is within the limits.
-    pub(super) fn can_read(&self, specs: &[PointSpec], point: PointIx) -> bool {
+    pub(super) fn can_read(&self, specs: &[ModbusPoint], point: PointIx) -> bool {
         let Some(spec) = specs.get(usize::from(point.0)) else { return false };
         self.check(spec.table, Item::new(spec, point)).is_ok()
     }
 
     /// One read of all these points, whatever was refused before; `None` beyond the limits.
-    pub(super) fn read_all(&self, specs: &[PointSpec], table: Table, points: &[PointIx]) -> Option<Read> {
+    pub(super) fn read_all(&self, specs: &[ModbusPoint], table: Table, points: &[PointIx]) -> Option<Read> {
         let spec = |&point: &PointIx| specs.get(usize::from(point.0)).map(|spec| Item::new(spec, point));
         let mut items: Vec<Item> = points.iter().filter_map(spec).collect();
         items.sort_by_key(|item| (item.start, item.end, item.point));

@@ -1,6 +1,6 @@
-//! What a profile or the site file says of one Modbus point.
+//! Where one point of a Modbus device lies, and how.
 
-use gatehouse_core::{Decimal, Kind, Name};
+use gatehouse_core::{Decimal, Kind};
 
 /// The table that a point is read from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,7 +30,7 @@ impl Table {
 /// How a value lies in its registers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DataType {
-    /// A coil or discrete input, or one bit of a register (see [`PointSpec::bit`]).
+    /// A coil or discrete input, or one bit of a register (see [`ModbusPoint::bit`]).
     Bool,
     /// Unsigned 16 bit.
     U16,
@@ -96,11 +96,9 @@ pub enum Order {
     Dcba,
 }
 
-/// One point of a Modbus device.
+/// One point of a Modbus device: where it lies, and how.
 #[derive(Debug, Clone, PartialEq)]
-pub struct PointSpec {
-    /// The name, unique in its device.
-    pub name: Name,
+pub struct ModbusPoint {
     /// Where it is read from.
     pub table: Table,
     /// Wire address, counted from 0.
@@ -115,16 +113,10 @@ pub struct PointSpec {
     pub scale: Decimal,
     /// See `scale`. `0` for none.
     pub offset: Decimal,
-    /// Unit as written on the meter, `""` for none.
-    pub unit: String,
     /// Raw bit patterns (of the type's width) that mean "no value".
     pub not_available: Vec<u64>,
-    /// Names of single bits, for people and rules.
-    pub bits: Vec<(String, u8)>,
     /// How it may be written; `None`: read-only.
     pub write: Option<WriteWith>,
-    /// A note for people.
-    pub note: String,
 }
 
 /// The function that writes a point.
@@ -142,7 +134,7 @@ pub enum WriteWith {
     Mask,
 }
 
-impl PointSpec {
+impl ModbusPoint {
     /// What the point's values are made of, which follows from type, scale and offset.
     pub fn kind(&self) -> Kind {
         match self.data_type {

@@ -10,7 +10,8 @@ use super::command_keys::parse_command;
 use super::keys::{KeyError, Keys, Rule, line_and_column};
 use super::points::{TABLES, parse_point};
 use super::{Defaults, Limits, Profile};
-use crate::modbus::point::{PointSpec, Table};
+use crate::modbus::point::{ModbusPoint, Table};
+use crate::point::PointSpec;
 
 /// One mistake in a profile file, with its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -215,14 +216,14 @@ fn check_point(keys: &mut Keys<'_, '_>, profile: &Profile, point: &PointSpec, sp
         let help = "give each point its own name";
         keys.error(Rule::Duplicate, span.clone(), format!("the point `{name}` is there twice"), help);
     }
-    for (rule_broken, message) in limits_broken(&profile.limits, point) {
+    let Some(place) = point.modbus() else { return };
+    for (rule_broken, message) in limits_broken(&profile.limits, name, place) {
         keys.error(rule_broken, span.clone(), message, "");
     }
 }
 
-fn limits_broken(limits: &Limits, point: &PointSpec) -> Vec<(Rule, String)> {
+fn limits_broken(limits: &Limits, name: &Name, point: &ModbusPoint) -> Vec<(Rule, String)> {
     let mut broken = Vec::new();
-    let name = &point.name;
     let registers = matches!(point.table, Table::Holding | Table::Input);
     if registers && point.width() > limits.max_registers {
         let message = format!("`{name}` takes {} registers, one read gives {}", point.width(), limits.max_registers);

@@ -1,11 +1,12 @@
 //! Facts of a point that are each right but do not go together.
 
+use gatehouse_core::Name;
+
 use super::keys::{Keys, Rule};
-use crate::modbus::point::{DataType, PointSpec, Table, WriteWith};
+use crate::modbus::point::{DataType, ModbusPoint, Table, WriteWith};
 
 /// Notes what does not go together. `usual`: the site leaves the function of writes to us.
-pub(super) fn check(keys: &mut Keys<'_, '_>, point: &PointSpec, usual: bool) {
-    let name = &point.name;
+pub(super) fn check(keys: &mut Keys<'_, '_>, (name, point, bits): (&Name, &ModbusPoint, &[(String, u8)]), usual: bool) {
     let kind = point.data_type.as_str();
     let flags = matches!(point.table, Table::Coil | Table::Discrete);
     let conflict = |keys: &mut Keys<'_, '_>, key: &str, message: String, help: &str| {
@@ -41,7 +42,7 @@ pub(super) fn check(keys: &mut Keys<'_, '_>, point: &PointSpec, usual: bool) {
         }
         _ => {}
     }
-    if let Some((bit_name, bit)) = point.bits.iter().find(|(_, bit)| !integral || u16::from(*bit) >= width) {
+    if let Some((bit_name, bit)) = bits.iter().find(|(_, bit)| !integral || u16::from(*bit) >= width) {
         conflict(keys, "bits", format!("`bits.{bit_name}` names bit {bit}, which {kind} does not have"), "");
     }
     let plain = matches!(point.data_type, DataType::Bool | DataType::Bits16 | DataType::Text { .. });
@@ -57,10 +58,10 @@ pub(super) fn check(keys: &mut Keys<'_, '_>, point: &PointSpec, usual: bool) {
     if !point.not_available.is_empty() && matches!(point.data_type, DataType::Bool | DataType::Text { .. }) {
         conflict(keys, "not_available", format!("`{name}` is {kind}, which has no marks"), "");
     }
-    check_write(keys, point, usual);
+    check_write(keys, name, point, usual);
 }
 
-fn check_write(keys: &mut Keys<'_, '_>, point: &PointSpec, usual: bool) {
+fn check_write(keys: &mut Keys<'_, '_>, name: &Name, point: &ModbusPoint, usual: bool) {
     let span = keys.span_of("write");
     let mut refuse = |message: String, help: &str| keys.error(Rule::Conflict, span.clone(), message, help);
     let table = point.table.as_str();
@@ -95,7 +96,7 @@ fn check_write(keys: &mut Keys<'_, '_>, point: &PointSpec, usual: bool) {
     let whole = !matches!(point.write, None | Some(WriteWith::Mask));
     if whole && point.table == Table::Holding && point.bit.is_some() {
         let span = keys.span_of("write");
-        let message = format!("writing `{}` whole would change its register's other bits", point.name);
+        let message = format!("writing `{name}` whole would change its register's other bits");
         keys.error(Rule::Conflict, span, message, "use write = \"mask\"");
     }
 }

@@ -7,7 +7,8 @@ use toml::de::{DeTable, DeValue};
 
 use super::keys::{Found, KeyError, Keys, Rule, integer};
 use super::point_rules::check;
-use crate::modbus::point::{DataType, Order, PointSpec, Table, WriteWith};
+use crate::modbus::point::{DataType, ModbusPoint, Order, Table, WriteWith};
+use crate::point::{Place, PointSpec};
 
 /// The keys of a point, as profiles and site files write them.
 pub const POINT_KEYS: [&str; 14] = [
@@ -99,13 +100,14 @@ pub fn override_point(
 }
 
 fn read_point(
-    base: Option<&PointSpec>,
+    spec: Option<&PointSpec>,
     table: &DeTable<'_>,
     span: Range<usize>,
     extra: &[&str],
 ) -> Result<PointSpec, Vec<KeyError>> {
+    let base = spec.and_then(PointSpec::modbus);
     let mut keys = Keys::new(table, span);
-    let name = read_name(&mut keys, base);
+    let name = read_name(&mut keys, spec);
     let place = keys.choice("table", &TABLES).map(|found| found.value);
     if place.is_none() && base.is_none() && !keys.has("table") {
         keys.missing("table", "one of holding, input, coil, discrete");
@@ -130,8 +132,7 @@ fn read_point(
         return Err(in_order(keys.errors));
     };
     let kept = |fresh: bool| base.filter(|_| !fresh);
-    let mut point = PointSpec {
-        name,
+    let mut point = ModbusPoint {
         table,
         address,
         data_type,
@@ -139,11 +140,8 @@ fn read_point(
         bit: bit.or(kept(keys.has("type")).and_then(|point| point.bit)),
         scale: scale.or(base.map(|point| point.scale)).unwrap_or(Decimal::whole(1)),
         offset: offset.or(base.map(|point| point.offset)).unwrap_or(Decimal::whole(0)),
-        unit: unit.or_else(|| base.map(|point| point.unit.clone())).unwrap_or_default(),
         not_available: Vec::new(),
-        bits: bits.or_else(|| base.map(|point| point.bits.clone())).unwrap_or_default(),
         write: None,
-        note: note.or_else(|| base.map(|point| point.note.clone())).unwrap_or_default(),
     };
     point.not_available = match marks {
         Some(marks) => patterns(&mut keys, &point, &marks),
@@ -155,8 +153,14 @@ fn read_point(
         Some(Write::Never) => None,
         None => kept(keys.has("table") || keys.has("type")).and_then(|point| point.write),
     };
-    check(&mut keys, &point, matches!(write, Some(Write::Usual)));
-    if keys.errors.is_empty() { Ok(point) } else { Err(in_order(keys.errors)) }
+    let bits = bits.or_else(|| spec.map(|spec| spec.bits.clone())).unwrap_or_default();
+    check(&mut keys, (&name, &point, &bits), matches!(write, Some(Write::Usual)));
+    if !keys.errors.is_empty() {
+        return Err(in_order(keys.errors));
+    }
+    let unit = unit.or_else(|| spec.map(|spec| spec.unit.clone())).unwrap_or_default();
+    let note = note.or_else(|| spec.map(|spec| spec.note.clone())).unwrap_or_default();
+    Ok(PointSpec { name, unit, bits, note, place: Place::Modbus(point) })
 }
 
 fn in_order(mut errors: Vec<KeyError>) -> Vec<KeyError> {
@@ -176,7 +180,7 @@ fn read_name(keys: &mut Keys<'_, '_>, base: Option<&PointSpec>) -> Option<Name> 
         .ok()
 }
 
-fn read_type(keys: &mut Keys<'_, '_>, base: Option<&PointSpec>, table: Option<Table>) -> Option<DataType> {
+fn read_type(keys: &mut Keys<'_, '_>, base: Option<&ModbusPoint>, table: Option<Table>) -> Option<DataType> {
     let registers = keys.word("registers", 1..=125);
     let given = keys.choice("type", &TYPES).map(|found| found.value);
     let known = match (given, base) {
@@ -267,7 +271,7 @@ fn read_marks(keys: &mut Keys<'_, '_>) -> Option<Vec<Found<i128>>> {
 }
 
 /// Marks as raw bit patterns of the point's width; negative ones are two's complement.
-fn patterns(keys: &mut Keys<'_, '_>, point: &PointSpec, marks: &[Found<i128>]) -> Vec<u64> {
+fn patterns(keys: &mut Keys<'_, '_>, point: &ModbusPoint, marks: &[Found<i128>]) -> Vec<u64> {
     let bits = u32::from(point.width().min(4)) * 16;
     let range = -(1i128 << (bits - 1))..1i128 << bits;
     let mut found = Vec::new();
@@ -308,7 +312,7 @@ fn read_write(keys: &mut Keys<'_, '_>) -> Option<Write> {
 }
 
 /// The function that suits a point: 05 for a coil, 22 for a field, 06 for one register, 16 for more.
-fn usual_write(point: &PointSpec) -> Option<WriteWith> {
+fn usual_write(point: &ModbusPoint) -> Option<WriteWith> {
     match point.table {
         Table::Coil => Some(WriteWith::SingleCoil),
         Table::Holding if point.bit.is_some() => Some(WriteWith::Mask),

@@ -86,7 +86,7 @@ impl Site {
 /// What the line and the driver of a device are made of.
 fn polled(device: &Device) -> impl PartialEq + '_ {
     let specs: Vec<_> = device.points.iter().map(|point| &point.spec).collect();
-    (&device.id, device.unit, specs, &device.groups, &device.limits, device.timeout)
+    (&device.id, &device.station, specs, &device.groups, device.timeout)
 }
 
 fn same_devices(one: &Site, two: &Site, alike: fn(&Device, &Device) -> bool) -> bool {

@@ -2,34 +2,58 @@
 
 use std::time::Duration;
 
+use gatehouse_core::{Driver, PointIx};
 use gatehouse_drivers::modbus::planner::PlanError;
-use gatehouse_drivers::modbus::point::PointSpec;
 use gatehouse_drivers::modbus::{Cost, ModbusDevice};
+use gatehouse_drivers::summary::StepSummary;
 
-use crate::site::{Bus, Device};
+use crate::site::{Bus, Device, ModbusStation, Station};
 
 /// The driver of a device on its bus, with its requests planned.
 ///
 /// # Panics
 /// When the device's points and limits were changed after its site file was checked.
-pub fn driver(bus: &Bus, device: &Device) -> ModbusDevice {
-    let planned = plan(bus, device).expect("a checked site file has only points that can be read");
-    planned.with_commands(device.commands.clone())
+pub fn driver(bus: &Bus, device: &Device) -> Box<dyn Driver> {
+    match &device.station {
+        Station::Modbus(station) => {
+            let planned = plan_modbus(bus, device, station).expect(PLANNED);
+            Box::new(planned.with_commands(station.commands.clone()))
+        }
+        Station::Own(_) => unreachable!("{NO_BUS}"),
+    }
 }
 
-/// Plans the requests of a device.
-pub(crate) fn plan(bus: &Bus, device: &Device) -> Result<ModbusDevice, PlanError> {
-    // What only people read stays with the site; a site of thousands of points would hold it twice.
-    let bare =
-        |spec: &PointSpec| PointSpec { unit: String::new(), note: String::new(), bits: Vec::new(), ..spec.clone() };
-    let specs: Vec<_> = device.points.iter().map(|point| bare(&point.spec)).collect();
-    let groups = device.groups.iter().map(|group| group.points.clone()).collect();
-    ModbusDevice::new(bus.framing, device.unit, specs, groups, device.limits.clone(), cost(bus, device))
+const NO_BUS: &str = "the box itself is on no bus";
+const PLANNED: &str = "a checked site file has only points that can be read";
+
+/// The requests of each group of a device.
+pub(crate) fn plan_summary(bus: &Bus, device: &Device) -> Vec<Vec<StepSummary>> {
+    match &device.station {
+        Station::Modbus(station) => plan_modbus(bus, device, station).expect(PLANNED).plan_summary(),
+        Station::Own(_) => Vec::new(),
+    }
+}
+
+/// Why a device's requests cannot be planned, if they cannot.
+pub(crate) fn plan_trouble(bus: &Bus, device: &Device) -> Option<PlanError> {
+    match &device.station {
+        Station::Modbus(station) => plan_modbus(bus, device, station).err(),
+        Station::Own(_) => None,
+    }
+}
+
+fn plan_modbus(bus: &Bus, device: &Device, station: &ModbusStation) -> Result<ModbusDevice, PlanError> {
+    let points: Vec<_> = device.points.iter().filter_map(|point| point.spec.modbus().cloned()).collect();
+    let groups: Vec<Vec<PointIx>> = device.groups.iter().map(|group| group.points.clone()).collect();
+    ModbusDevice::new(bus.framing, station.unit, points, groups, station.limits.clone(), cost(bus, device))
 }
 
 /// What requests to a device cost: wire time, silences and turnaround, or round trips.
 pub fn cost(bus: &Bus, device: &Device) -> Cost {
-    let pause = Duration::from_millis(u64::from(device.limits.pause_ms));
+    let pause = match &device.station {
+        Station::Modbus(station) => Duration::from_millis(u64::from(station.limits.pause_ms)),
+        Station::Own(_) => Duration::ZERO,
+    };
     match &bus.wire {
         Some(wire) => Cost::serial(wire, bus.turnaround, pause),
         None => Cost::tcp(bus.turnaround + pause),

@@ -24,5 +24,6 @@ pub use gatehouse_drivers::modbus::Framing;
 pub use load::{Loaded, add_folder, check, load, relays};
 pub use problem::{Problem, Problems, Severity, render};
 pub use site::{
-    ApiSettings, Bus, ClockSettings, CoreTime, Device, Group, Labels, Parity, PointConfig, PortKind, SerialSource, Site,
+    ApiSettings, Bus, ClockSettings, CoreTime, Device, Group, Labels, ModbusStation, Parity, PointConfig, PortKind,
+    SerialSource, Site, Station,
 };

@@ -10,7 +10,7 @@ use std::time::Duration;
 use gatehouse_core::{DeviceIx, Name, PointIx, Schema, SchemaPoint};
 use gatehouse_drivers::line::settings::{DeviceSettings, LineSettings, Wire};
 use gatehouse_drivers::modbus::Framing;
-use gatehouse_drivers::modbus::point::PointSpec;
+use gatehouse_drivers::point::PointSpec;
 use gatehouse_drivers::profile::{Command, Limits};
 use gatehouse_rules::report::Policy;
 
@@ -197,24 +197,50 @@ pub struct Device {
     pub title: String,
     /// Position of its bus in [`Site::buses`]; `None`: the box itself, which is on none.
     pub bus: Option<usize>,
-    /// Unit address: 1 to 247 on a serial line, 0 to 255 on TCP; 0 for the box itself.
-    pub unit: u8,
+    /// How it is addressed, and what its protocol must know of it.
+    pub station: Station,
     /// The profile that its points come from; `None`: all are spelled out.
     pub profile: Option<Name>,
     /// The profile's category: `electricity_meter_3p`, `relay_board`, ...; `""` without a profile.
     pub category: String,
-    /// What the profile can do beyond points.
-    pub commands: Arc<[Command]>,
     /// Labels; building, floor, room and the core's own ids are among them.
     pub labels: Labels,
     /// Points; [`PointIx`] counts here.
     pub points: Vec<PointConfig>,
     /// Points by interval; each point is in exactly one group.
     pub groups: Vec<Group>,
-    /// What the device can bear in one request.
-    pub limits: Limits,
     /// Most time allowed for a reply to begin, where it differs from the bus.
     pub timeout: Option<Duration>,
+}
+
+/// How a device is addressed, and what its protocol must know of it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Station {
+    /// A unit of a Modbus bus.
+    Modbus(ModbusStation),
+    /// The box itself, which is on no bus, with what its relays can do beyond points.
+    Own(Arc<[Command]>),
+}
+
+/// A Modbus device.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModbusStation {
+    /// Unit address: 1 to 247 on a serial line, 0 to 255 on TCP.
+    pub unit: u8,
+    /// What the device can bear in one request.
+    pub limits: Limits,
+    /// What the profile can do beyond points.
+    pub commands: Arc<[Command]>,
+}
+
+impl fmt::Display for Station {
+    /// Writes the address as the site file says it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Station::Modbus(modbus) => modbus.unit.fmt(f),
+            Station::Own(_) => Ok(()),
+        }
+    }
 }
 
 /// Points of a device that are polled together.
@@ -318,6 +344,14 @@ impl Device {
         let points = self.points.iter();
         let points = points.map(|p| SchemaPoint { name: p.spec.name.clone(), kind: p.spec.kind() }).collect();
         Arc::new(Schema { device: self.id.clone(), points })
+    }
+
+    /// What the device can do beyond points.
+    pub fn commands(&self) -> &[Command] {
+        match &self.station {
+            Station::Modbus(modbus) => &modbus.commands,
+            Station::Own(commands) => commands,
+        }
     }
 
     /// The point with this name.

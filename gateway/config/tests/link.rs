@@ -92,7 +92,7 @@ fn day(site: &Site, lane: Lane, moves: f64) -> Sent {
                     // Farther than any dead-band of the site, either way.
                     *mantissa += if rng.bool() { 300 + i128::from(rng.u8(..)) } else { -300 - i128::from(rng.u8(..)) };
                 }
-                let exponent = point.spec.scale.exponent;
+                let exponent = point.spec.modbus().expect("a Modbus meter").scale.exponent;
                 let value = Ok(Value::Decimal(Decimal { mantissa: mantissa.abs() + 1000, exponent }));
                 let reading = PointReading { point: PointIx(u16::try_from(ix).expect("six points")), value };
                 if point.billing == (lane == Lane::Billing)

@@ -325,7 +325,7 @@ fn what_is_wired_to_the_box_is_a_device_in_the_order_of_the_file() {
     let site = site(BOX);
     let (ix, device) = site.own_device().unwrap();
     assert_eq!((device.id.as_str(), device.bus, device.category.as_str()), ("box", None, "box"));
-    let points: Vec<_> = device.points.iter().map(|p| (p.spec.name.as_str(), p.spec.write.is_some())).collect();
+    let points: Vec<_> = device.points.iter().map(|p| (p.spec.name.as_str(), p.spec.is_writable())).collect();
     let expected = [("fire", false), ("door", false), ("release", true), ("strike", true)];
     assert_eq!(points[..4], expected);
     assert_eq!(points[4..], [("temperature", false), ("humidity", false)]);

@@ -109,8 +109,10 @@ pub struct DeviceBrief {
     pub title: String,
     /// Its bus; `""` for the box itself.
     pub bus: String,
-    /// Unit address; 0 for the box itself.
-    pub unit: u8,
+    /// Unit address of a Modbus device.
+    pub unit: Option<u8>,
+    /// The address as the site file says it, whatever the protocol; `""` for the box itself.
+    pub address: String,
     /// `online`, `offline` or `unknown`.
     pub state: String,
     /// Seconds in this state.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use gatehouse_config::forecast::{self, Assumptions, BusForecast, LinkForecast, RequestForecast};
 use gatehouse_config::units::duration_text;
 use gatehouse_config::{Bus, PortKind, Site};
+use gatehouse_drivers::summary::Asked;
 use gatehouse_rules::report::Policy;
 use serde_json::{Value, json};
 
@@ -95,15 +96,15 @@ fn trouble(bus: &Bus, forecast: &BusForecast) -> Option<(bool, String)> {
 
 fn write_bus(site: &Site, bus: &Bus, forecast: &BusForecast, out: &mut dyn Write) -> anyhow::Result<()> {
     writeln!(out, "bus {} at {}{}", bus.id, bus.port, speed(bus))?;
-    let mut rows = table(&["DEVICE", "UNIT", "EVERY", "REQUEST", "POINTS", "BYTES", "TIME"]);
+    let mut rows = table(&["DEVICE", "ADDRESS", "EVERY", "REQUEST", "POINTS", "BYTES", "TIME"]);
     for device in &forecast.devices {
         let Some(config) = site.devices.get(device.device) else { continue };
         for request in &device.requests {
             rows.add_row([
                 config.id.as_str(),
-                &config.unit.to_string(),
+                &config.station.to_string(),
                 &duration_text(request.interval),
-                &describe(request),
+                &request.step.asked.to_string(),
                 &request.step.points.len().to_string(),
                 &format!("{} + {}", request.step.request_bytes, request.step.reply_bytes),
                 &millis(request.time),
@@ -127,12 +128,6 @@ fn speed(bus: &Bus) -> String {
         Some(wire) => format!(", {} baud, {} bits a character, turnaround {turnaround}", wire.baud, wire.char_bits),
         None => format!(", Modbus TCP, round trip {turnaround}"),
     }
-}
-
-fn describe(request: &RequestForecast) -> String {
-    let step = &request.step;
-    let last = u32::from(step.address) + u32::from(step.count) - 1;
-    format!("{} {} to {last}", step.table.as_str(), step.address)
 }
 
 fn millis(time: Duration) -> String {
@@ -195,17 +190,25 @@ fn whole(bytes: f64) -> u64 {
 
 fn bus_document(site: &Site, bus: &Bus, forecast: &BusForecast) -> Value {
     let request = |request: &RequestForecast| {
-        json!({
-            "table": request.step.table.as_str(), "address": request.step.address, "count": request.step.count,
+        let mut document = json!({
             "points": request.step.points.len(), "request_bytes": request.step.request_bytes,
             "reply_bytes": request.step.reply_bytes, "interval_s": request.interval.as_secs_f64(),
             "time_s": request.time.as_secs_f64(),
-        })
+        });
+        match request.step.asked {
+            Asked::Modbus { table, address, count } => {
+                document["table"] = table.as_str().into();
+                document["address"] = address.into();
+                document["count"] = count.into();
+            }
+            Asked::Dlt645 { .. } => document["identifier"] = request.step.asked.to_string().into(),
+        }
+        document
     };
     let devices = forecast.devices.iter().filter_map(|device| {
         let config = site.devices.get(device.device)?;
         let requests: Vec<Value> = device.requests.iter().map(request).collect();
-        Some(json!({ "id": config.id.as_str(), "unit": config.unit, "load": device.load, "requests": requests }))
+        Some(json!({ "id": config.id.as_str(), "address": config.station.to_string(), "load": device.load, "requests": requests }))
     });
     json!({
         "id": bus.id.as_str(), "port": bus.port.to_string(), "load": forecast.load,

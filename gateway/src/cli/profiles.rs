@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use gatehouse_core::Decimal;
-use gatehouse_drivers::modbus::point::PointSpec;
+use gatehouse_drivers::modbus::point::ModbusPoint;
+use gatehouse_drivers::point::{Place, PointSpec};
 use gatehouse_drivers::profile::keys::did_you_mean;
 use gatehouse_drivers::profile::{Command, Library, Profile};
 use serde_json::{Value, json};
@@ -96,16 +97,21 @@ fn show(profile: &Profile, out: &mut dyn Write) -> anyhow::Result<()> {
     }
     let mut rows = table(&["POINT", "TABLE", "ADDRESS", "TYPE", "SCALE", "UNIT", "WRITE", "NOTE"]);
     for point in &profile.points {
-        rows.add_row([
-            point.name.as_str(),
-            point.table.as_str(),
-            &format!("{0} ({0:#06X})", point.address),
-            &kind(point),
-            &scale(point),
-            &point.unit,
-            point.write.map_or("", |write| write.as_str()),
-            &point.note,
-        ]);
+        let [table, address, kind, scale, write] = match &point.place {
+            Place::Modbus(place) => [
+                place.table.as_str().to_owned(),
+                format!("{0} ({0:#06X})", place.address),
+                kind(place),
+                scale(place),
+                place.write.map_or("", |write| write.as_str()).to_owned(),
+            ],
+            Place::Dlt645(place) => {
+                [String::new(), place.to_string(), place.format.to_string(), String::new(), String::new()]
+            }
+            // No profile is of the box itself.
+            Place::Own { .. } => Default::default(),
+        };
+        rows.add_row([point.name.as_str(), &table, &address, &kind, &scale, &point.unit, &write, &point.note]);
     }
     writeln!(out, "\n{rows}")?;
     if !profile.commands.is_empty() {
@@ -144,7 +150,7 @@ fn factory(profile: &Profile) -> String {
     parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
-fn kind(point: &PointSpec) -> String {
+fn kind(point: &ModbusPoint) -> String {
     let bits = match point.bit {
         Some((low, 1)) => format!(" bit {low}"),
         Some((low, width)) => format!(" bits {low}-{}", low + width - 1),
@@ -154,7 +160,7 @@ fn kind(point: &PointSpec) -> String {
     format!("{}{order}{bits}", point.data_type.as_str())
 }
 
-fn scale(point: &PointSpec) -> String {
+fn scale(point: &ModbusPoint) -> String {
     let scale = if point.scale.same_number(Decimal::whole(1)) { String::new() } else { format!("x {}", point.scale) };
     if point.offset.mantissa == 0 { scale } else { format!("{scale} + {}", point.offset).trim().to_owned() }
 }
@@ -166,14 +172,24 @@ fn channels(command: &Command) -> String {
 
 fn document(profile: &Profile) -> Value {
     let point = |point: &PointSpec| {
-        json!({
-            "name": point.name.as_str(), "table": point.table.as_str(), "address": point.address,
-            "type": point.data_type.as_str(), "registers": point.width(), "order": point.order.as_str(),
-            "bit": point.bit.map(|(low, width)| json!({ "low": low, "width": width })),
-            "scale": point.scale.to_string(), "offset": point.offset.to_string(), "unit": point.unit,
-            "write": point.write.map(|write| write.as_str()), "note": point.note,
-            "bits": point.bits.iter().map(|(name, bit)| json!({ "name": name, "bit": bit })).collect::<Vec<_>>(),
-        })
+        let mut document = match &point.place {
+            Place::Modbus(place) => json!({
+                "table": place.table.as_str(), "address": place.address, "type": place.data_type.as_str(),
+                "registers": place.width(), "order": place.order.as_str(),
+                "bit": place.bit.map(|(low, width)| json!({ "low": low, "width": width })),
+                "scale": place.scale.to_string(), "offset": place.offset.to_string(),
+                "write": place.write.map(|write| write.as_str()),
+            }),
+            Place::Dlt645(place) => json!({
+                "di": place.to_string(), "format": place.format.to_string(), "bit": place.bit,
+            }),
+            Place::Own { .. } => json!({}),
+        };
+        document["name"] = point.name.as_str().into();
+        document["unit"] = point.unit.as_str().into();
+        document["note"] = point.note.as_str().into();
+        document["bits"] = point.bits.iter().map(|(name, bit)| json!({ "name": name, "bit": bit })).collect();
+        document
     };
     let command = |command: &Command| {
         json!({

@@ -109,13 +109,13 @@ fn write_buses(status: &doc::Status, out: &mut dyn Write) -> anyhow::Result<()> 
 }
 
 fn write_devices(status: &doc::Status, out: &mut dyn Write) -> anyhow::Result<()> {
-    let mut devices = table(&["DEVICE", "BUS", "UNIT", "STATE", "FOR", "SAMPLES", "TITLE"]);
+    let mut devices = table(&["DEVICE", "BUS", "ADDRESS", "STATE", "FOR", "SAMPLES", "TITLE"]);
     for device in &status.devices {
         let why = device.reason.as_deref().map(|r| format!(" ({r})")).unwrap_or_default();
         devices.add_row([
             device.id.clone(),
             if device.bus.is_empty() { "-".to_owned() } else { device.bus.clone() },
-            if device.bus.is_empty() { "-".to_owned() } else { device.unit.to_string() },
+            if device.address.is_empty() { "-".to_owned() } else { device.address.clone() },
             format!("{}{why}", device.state),
             human_age(device.since_s),
             device.samples.to_string(),

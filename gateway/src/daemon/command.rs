@@ -20,7 +20,7 @@ pub const COMMAND_TTL: Duration = Duration::from_secs(10);
 pub fn write_action(device: &Device, point: &str, text: &str) -> Result<(PointIx, Action), Refusal> {
     let ix = point_by_name(device, point)?;
     let config = device.points.get(usize::from(ix.0));
-    let spec = config.map(|p| &p.spec).filter(|spec| spec.write.is_some());
+    let spec = config.map(|p| &p.spec).filter(|spec| spec.is_writable());
     let spec = spec.ok_or_else(|| {
         Refusal::new(409, "read_only", format!("{} {point} cannot be written: its profile says read-only", device.id))
     })?;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use gatehouse_config::Device;
+use gatehouse_config::{Device, Station};
 use gatehouse_core::{DeviceIx, Kind, Mono, Name, NoData, PointIx, PointReading, Reading, Schema, Value};
 use gatehouse_rules::report::Reporter;
 
@@ -105,7 +105,11 @@ impl DeviceRuntime {
             id: self.config.id.to_string(),
             title: self.config.title.clone(),
             bus: self.bus.as_ref().map(Name::to_string).unwrap_or_default(),
-            unit: self.config.unit,
+            unit: match &self.config.station {
+                Station::Own(_) => None,
+                Station::Modbus(modbus) => Some(modbus.unit),
+            },
+            address: self.config.station.to_string(),
             state: state.to_owned(),
             since_s: now.since(since).as_secs_f64(),
             reason: reason.map(|r| r.to_string()),
@@ -159,7 +163,7 @@ pub fn point_doc(device: &Device, ix: PointIx, reading: Option<&Reading>, now: M
         unit: point.spec.unit.clone(),
         age_s: reading.map(|r| now.since(r.at).as_secs_f64()),
         bits: value.map(|v| set_bits(&point.spec.bits, v)).unwrap_or_default(),
-        writable: point.spec.write.is_some(),
+        writable: point.spec.is_writable(),
         billing: point.billing,
     })
 }

@@ -24,7 +24,7 @@ pub fn line<'a>(
     let devices = devices.map(|(ix, device)| LineDevice {
         ix,
         settings: device.line_settings(),
-        driver: Box::new(gatehouse_config::driver(bus, device)),
+        driver: gatehouse_config::driver(bus, device),
     });
     Line::new(settings, devices.collect(), seed, started + on_grid(now.since(started)))
 }
@@ -47,7 +47,7 @@ pub fn quiet_line(bus: &Bus, device: &Device, seed: u64, now: Mono) -> Line {
     let mut quiet = device.clone();
     quiet.groups.clear();
     let settings = DeviceSettings { intervals: Vec::new(), ..device.line_settings() };
-    let driver = Box::new(gatehouse_config::driver(bus, &quiet));
+    let driver = gatehouse_config::driver(bus, &quiet);
     Line::new(bus.line.clone(), vec![LineDevice { ix: DeviceIx(0), settings, driver }], seed, now)
 }
 

@@ -120,8 +120,8 @@ impl Daemon {
         for ix in &bus.devices {
             self.hub.with(*ix, |device| {
                 let same = |old: &&DeviceRuntime| {
-                    (&old.config.id, old.config.unit, &old.config.profile)
-                        == (&device.config.id, device.config.unit, &device.config.profile)
+                    (&old.config.id, old.config.station.to_string(), &old.config.profile)
+                        == (&device.config.id, device.config.station.to_string(), &device.config.profile)
                 };
                 if let Some(old) = before.iter().find(same) {
                     device.inherit(old);

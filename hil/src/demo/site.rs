@@ -186,7 +186,7 @@ fn device(seed: u64, plan: Plan, profile: &Profile) -> (Device, Box<dyn Memory>)
         LineB => LINES[1].0.to_owned(),
         Tcp => format!("tcp-{}", id.split_once('-').map_or(id, |(_, place)| place)),
     };
-    let exact = |p: &&gatehouse_drivers::modbus::point::PointSpec| {
+    let exact = |p: &&gatehouse_drivers::point::PointSpec| {
         p.unit.ends_with("Wh") && p.name.contains("import") && matches!(p.kind(), Kind::Decimal { .. })
     };
     let billing = profile.points.iter().find(exact).map(|p| p.name.to_string());
@@ -225,6 +225,7 @@ impl Judge for SiteJudge {
     fn value(&mut self, context: Context<'_>, point: &str, value: &Delivered<'_>) -> Verdict {
         let Some((model, coils)) = self.devices.get(context.device) else { return Verdict::Unknown };
         let Some(spec) = model.points().iter().find(|spec| spec.name == *point) else { return Verdict::Unknown };
+        let spec = &spec.place;
         let from_us = context.at_us - POLL_SPAN_US;
         let right = if spec.table == Table::Coil && spec.write.is_some() {
             matches!(value, Delivered::Flag(on) if coils.was(spec.address, *on, from_us, context.at_us))

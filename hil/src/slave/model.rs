@@ -3,10 +3,29 @@
 
 use std::collections::BTreeMap;
 
-use gatehouse_core::{Decimal, Value};
-use gatehouse_drivers::modbus::point::{DataType, Order, PointSpec, Table};
+use gatehouse_core::{Decimal, Kind, Name, Value};
+use gatehouse_drivers::modbus::point::{DataType, ModbusPoint, Order, Table};
+use gatehouse_drivers::point::PointSpec;
 
 use super::quantity;
+
+/// One point of a simulated Modbus device.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Point {
+    /// The point's name.
+    pub name: Name,
+    /// The unit of its values, `""` for none.
+    pub unit: String,
+    /// Where it lies, and how.
+    pub place: ModbusPoint,
+}
+
+impl Point {
+    /// What the point's values are made of.
+    pub fn kind(&self) -> Kind {
+        self.place.kind()
+    }
+}
 
 /// The points of one device and the values that they take.
 ///
@@ -16,19 +35,21 @@ pub struct Model {
     seed: u64,
     period_us: i64,
     first_generation: i64,
-    points: Vec<PointSpec>,
+    points: Vec<Point>,
     owners: BTreeMap<(Table, u16), Vec<(usize, u16)>>,
 }
 
 impl Model {
-    /// A device with these points; `seed` makes its values its own. `now_us` is wall time.
+    /// A device with these points, as far as they are of Modbus; `seed` makes its values its own. `now_us` is wall time.
     ///
     /// Where two points lie on the same registers the first owns them, except for bit fields, which share.
     pub fn new(seed: u64, period_us: i64, now_us: i64, points: Vec<PointSpec>) -> Self {
+        let place = |spec: PointSpec| Some(Point { place: spec.modbus()?.clone(), name: spec.name, unit: spec.unit });
+        let points: Vec<Point> = points.into_iter().filter_map(place).collect();
         let mut owners: BTreeMap<(Table, u16), Vec<(usize, u16)>> = BTreeMap::new();
-        for (at, point) in points.iter().enumerate() {
+        for (at, Point { place: point, .. }) in points.iter().enumerate() {
             let places = || (0..point.width()).map(|word| ((point.table, point.address.wrapping_add(word)), word));
-            let shares = |owner: &Vec<(usize, u16)>| owner.iter().all(|&(o, _)| points[o].bit.is_some());
+            let shares = |owner: &Vec<(usize, u16)>| owner.iter().all(|&(o, _)| points[o].place.bit.is_some());
             let free = places().all(|(place, _)| owners.get(&place).is_none_or(|o| point.bit.is_some() && shares(o)));
             if free {
                 places().for_each(|(place, word)| owners.entry(place).or_default().push((at, word)));
@@ -43,7 +64,7 @@ impl Model {
     }
 
     /// The points, in the order of the profile.
-    pub fn points(&self) -> &[PointSpec] {
+    pub fn points(&self) -> &[Point] {
         &self.points
     }
 
@@ -51,7 +72,7 @@ impl Model {
     pub fn word(&self, table: Table, address: u16, generation: i64) -> Option<u16> {
         let owners = self.owners.get(&(table, address))?;
         let parts = owners.iter().map(|&(at, word)| {
-            let point = &self.points[at];
+            let point = &self.points[at].place;
             let raw = self.raw(at, generation);
             match point.bit {
                 Some((low, width)) => part(point, (raw & mask(u16::from(width))) << low, word),
@@ -76,7 +97,7 @@ impl Model {
 
     /// The value that a sound reading of the point gives; `None` for an unknown point and for a mark of "no value".
     pub fn value(&self, name: &str, generation: i64) -> Option<Value> {
-        let point = self.points.iter().find(|point| point.name == *name)?;
+        let point = &self.points.iter().find(|point| point.name == *name)?.place;
         if matches!(point.table, Table::Coil | Table::Discrete) {
             return self.bit(point.table, point.address, generation).map(Value::Bool);
         }
@@ -86,9 +107,9 @@ impl Model {
 
     /// The bits that point number `at` puts into its registers.
     fn raw(&self, at: usize, generation: i64) -> u64 {
-        let point = &self.points[at];
+        let Point { name, unit, place: point } = &self.points[at];
         let age = generation - self.first_generation;
-        let value = quantity::value(self.seed, at as u64, generation, age, point);
+        let value = quantity::value((self.seed, at as u64), generation, age, (name.as_str(), unit.as_str(), point));
         let raw = match point.data_type {
             #[expect(clippy::cast_possible_truncation, reason = "the nearest float is what a meter would send")]
             DataType::F32 => u64::from((quantity::unscaled(point, value) as f32).to_bits()),
@@ -104,7 +125,7 @@ fn mask(bits: u16) -> u64 {
 }
 
 /// Word number `word` of a value, as the point's order lays it out.
-fn part(point: &PointSpec, raw: u64, word: u16) -> u16 {
+fn part(point: &ModbusPoint, raw: u64, word: u16) -> u16 {
     if let DataType::Text { .. } = point.data_type {
         let text = b"SIMULATED";
         let at = usize::from(word) * 2;
@@ -123,7 +144,7 @@ fn part(point: &PointSpec, raw: u64, word: u16) -> u16 {
 }
 
 /// Reads a point's registers: the simulator's own inverse, apart from the gateway's codec.
-fn read(point: &PointSpec, words: &[u16]) -> Option<Value> {
+fn read(point: &ModbusPoint, words: &[u16]) -> Option<Value> {
     if let DataType::Text { .. } = point.data_type {
         let bytes: Vec<u8> = words.iter().flat_map(|w| w.to_be_bytes()).collect();
         let text = String::from_utf8(bytes).ok()?;
@@ -162,11 +183,11 @@ fn read(point: &PointSpec, words: &[u16]) -> Option<Value> {
     }
 }
 
-fn float(point: &PointSpec, value: Value) -> Option<Value> {
+fn float(point: &ModbusPoint, value: Value) -> Option<Value> {
     if point.is_scaled() { scaled(point, value.to_decimal()?) } else { Some(value) }
 }
 
-fn scaled(point: &PointSpec, raw: Decimal) -> Option<Value> {
+fn scaled(point: &ModbusPoint, raw: Decimal) -> Option<Value> {
     raw.checked_mul(point.scale)?.checked_add(point.offset).map(Value::Decimal)
 }
 
@@ -182,7 +203,7 @@ mod tests {
 
     #[test]
     fn orders_lay_the_same_bytes_out_in_four_ways() {
-        let mut point = model("eastron-sdm120").points[0].clone();
+        let mut point = model("eastron-sdm120").points[0].place.clone();
         let words = |order| {
             point.order = order;
             [part(&point, 0x1234_5678, 0), part(&point, 0x1234_5678, 1)]

@@ -2,7 +2,7 @@
 
 use std::f64::consts::TAU;
 
-use gatehouse_drivers::modbus::point::{DataType, PointSpec, Table};
+use gatehouse_drivers::modbus::point::{DataType, ModbusPoint, Table};
 
 /// Mixes numbers into evenly spread bits (the finaliser of splitmix64).
 fn mix(a: u64, b: u64, c: u64) -> u64 {
@@ -19,7 +19,12 @@ fn unit_interval(bits: u64) -> f64 {
 }
 
 /// The value of a point in its own unit. `age` is the number of generations since the device began.
-pub(super) fn value(seed: u64, at: u64, generation: i64, age: i64, point: &PointSpec) -> f64 {
+pub(super) fn value(
+    (seed, at): (u64, u64),
+    generation: i64,
+    age: i64,
+    (name, unit, point): (&str, &str, &ModbusPoint),
+) -> f64 {
     let own = unit_interval(mix(seed, at, 1));
     let jitter = unit_interval(mix(seed, at, generation.cast_unsigned()));
     #[expect(clippy::cast_precision_loss, reason = "generations stay far below 2^52")]
@@ -28,8 +33,6 @@ pub(super) fn value(seed: u64, at: u64, generation: i64, age: i64, point: &Point
         let every = 5.0 + (own * 12.0).floor();
         return (age / every).floor().rem_euclid(2.0);
     }
-    let name = point.name.as_str();
-    let unit = point.unit.as_str();
     let kilo = if unit.starts_with('k') { 0.001 } else { 1.0 };
     let plain = match unit.trim_start_matches(['k', 'M']) {
         "V" => (if is_line_to_line(name) { 398.0 } else { 229.0 }) + own * 2.0 + (jitter - 0.5) * 0.8,
@@ -63,12 +66,12 @@ fn marked(value: f64, seed: u64, at: u64) -> f64 {
 }
 
 /// What a float register holds for a value.
-pub(super) fn unscaled(point: &PointSpec, value: f64) -> f64 {
+pub(super) fn unscaled(point: &ModbusPoint, value: f64) -> f64 {
     (value - point.offset.to_f64()) / point.scale.to_f64()
 }
 
 /// What an integer register holds for a value, within the type.
-pub(super) fn whole(point: &PointSpec, value: f64) -> u64 {
+pub(super) fn whole(point: &ModbusPoint, value: f64) -> u64 {
     let raw = unscaled(point, value).round();
     let within = |low: f64, high: f64| raw.clamp(low, high);
     #[expect(clippy::cast_possible_truncation, reason = "clamped to the type first")]

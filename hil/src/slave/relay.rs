@@ -81,7 +81,10 @@ impl RelayBoard {
     }
 
     fn has_coil(&self, address: u16) -> bool {
-        self.model.points().iter().any(|p| p.table == Table::Coil && p.write.is_some() && p.address == address)
+        self.model
+            .points()
+            .iter()
+            .any(|p| p.place.table == Table::Coil && p.place.write.is_some() && p.place.address == address)
     }
 
     fn pulse(&self, coil: u16, on: bool, units: u16) -> Result<(), Exception> {

@@ -2,8 +2,9 @@
 
 use gatehouse_core::{PointReading, Value as Reading};
 use gatehouse_drivers::modbus::pdu::Request;
-use gatehouse_drivers::modbus::point::{PointSpec, Table};
+use gatehouse_drivers::modbus::point::{ModbusPoint, Table};
 use gatehouse_drivers::modbus::{Framing, RequestFrame, decode_request};
+use gatehouse_drivers::point::PointSpec;
 use serde_json::Value;
 
 use super::modbus::{deliver, device, plain_point};
@@ -23,7 +24,7 @@ pub(super) fn run(bench: &Bench, case: &Value) -> Outcome {
         return Err("request_hex is no read".to_owned());
     };
     let points = points_within(&bench.profile(name)?.points, table, address, quantity);
-    let driver = device(framing, unit, points.clone())?;
+    let driver = device(framing, unit, points.iter().map(|(_, place)| place.clone()).collect())?;
     let delivery = deliver(&driver, transaction.unwrap_or(0), &asked, &[&answered])?;
     if let Some(code) = delivery.exception {
         return Err(format!("the reply is exception {code}"));
@@ -39,35 +40,44 @@ pub(super) fn run(bench: &Bench, case: &Value) -> Outcome {
 
 /// The profile's points that a read gives whole, and a plain point for each address that none of them takes, so that the
 /// driver plans this very read.
-fn points_within(profile: &[PointSpec], table: Table, address: u16, quantity: u16) -> Vec<PointSpec> {
+fn points_within(
+    profile: &[PointSpec],
+    table: Table,
+    address: u16,
+    quantity: u16,
+) -> Vec<(Option<&PointSpec>, ModbusPoint)> {
     let end = u32::from(address) + u32::from(quantity);
     let first_last =
-        |point: &PointSpec| (u32::from(point.address), u32::from(point.address) + u32::from(point.width()));
-    let within = |point: &&PointSpec| {
+        |point: &ModbusPoint| (u32::from(point.address), u32::from(point.address) + u32::from(point.width()));
+    let within = |point: &ModbusPoint| {
         let (first, after) = first_last(point);
         point.table == table && first >= u32::from(address) && after <= end
     };
-    let mut points: Vec<_> = profile.iter().filter(within).cloned().collect();
+    let places = profile.iter().filter_map(|point| Some((Some(point), point.modbus()?.clone())));
+    let mut points: Vec<_> = places.filter(|(_, place)| within(place)).collect();
     for at in u32::from(address)..end {
-        let taken = points.iter().any(|point| (first_last(point).0..first_last(point).1).contains(&at));
+        let taken = points.iter().any(|(_, place)| (first_last(place).0..first_last(place).1).contains(&at));
         if let (false, Ok(at)) = (taken, u16::try_from(at)) {
-            points.push(plain_point(table, at));
+            points.push((None, plain_point(table, at)));
         }
     }
     points
 }
 
-fn same_point(expected: &Value, points: &[PointSpec], readings: &[PointReading]) -> Outcome {
+fn same_point(expected: &Value, points: &[(Option<&PointSpec>, ModbusPoint)], readings: &[PointReading]) -> Outcome {
     let name = expected["name"].as_str().ok_or("a point without a name is expected")?;
-    let Some(at) = points.iter().position(|point| point.name == *name) else {
+    let named = |(at, (spec, _)): (usize, &(Option<&PointSpec>, ModbusPoint))| {
+        (*spec).filter(|spec| spec.name == *name).map(|spec| (at, spec.unit.clone()))
+    };
+    let Some((at, own_unit)) = points.iter().enumerate().find_map(named) else {
         return Err(format!("{name}: no point of that name lies in the request"));
     };
     let reading = readings.iter().find(|reading| usize::from(reading.point.0) == at);
     let value = &reading.ok_or_else(|| format!("{name}: was not read"))?.value;
     if let Some(unit) = expected["unit"].as_str()
-        && unit != points[at].unit
+        && unit != own_unit
     {
-        return Err(format!("{name}: the unit is {:?} where {unit:?} is right", points[at].unit));
+        return Err(format!("{name}: the unit is {own_unit:?} where {unit:?} is right"));
     }
     let right = match (&expected["value"], value) {
         (Value::Null, Err(_)) => true,

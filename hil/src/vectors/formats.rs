@@ -3,7 +3,7 @@
 use gatehouse_core::{Decimal, NoData, Value as Reading};
 use gatehouse_drivers::modbus::decode::decode_registers;
 use gatehouse_drivers::modbus::encode::encode_registers;
-use gatehouse_drivers::modbus::point::{DataType, Order, PointSpec, Table};
+use gatehouse_drivers::modbus::point::{DataType, ModbusPoint, Order, Table};
 use serde_json::Value;
 
 use super::{Bench, Outcome, hex};
@@ -39,9 +39,9 @@ pub(super) fn order(name: &str) -> Result<Order, String> {
     })
 }
 
-fn point(vector: &Value, order: Order) -> Result<PointSpec, String> {
+fn point(vector: &Value, order: Order) -> Result<ModbusPoint, String> {
     let name = vector["type"].as_str().ok_or("the vector has no type")?;
-    Ok(PointSpec { data_type: data_type(name, 1)?, order, ..super::modbus::plain_point(Table::Holding, 0) })
+    Ok(ModbusPoint { data_type: data_type(name, 1)?, order, ..super::modbus::plain_point(Table::Holding, 0) })
 }
 
 fn registers(json: &Value) -> Result<Vec<u16>, String> {

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use gatehouse_core::{Decimal, Name};
-use gatehouse_drivers::modbus::point::{DataType, PointSpec, Table, WriteWith};
+use gatehouse_drivers::modbus::point::{DataType, ModbusPoint, Table, WriteWith};
+use gatehouse_drivers::point::{Place, PointSpec};
 use gatehouse_drivers::profile::{Defaults, Limits, Profile};
 use serde_json::Value;
 
@@ -71,8 +72,7 @@ fn read_point(json: &Value) -> Result<PointSpec, String> {
     let address = json["addr"].as_u64().and_then(|address| u16::try_from(address).ok());
     let registers = json["count"].as_u64().and_then(|count| u16::try_from(count).ok()).unwrap_or(1);
     let data_type = data_type(text(json, "type")?, registers)?;
-    Ok(PointSpec {
-        name: Name::new(text(json, "name")?).map_err(|why| format!("`name`: {why}"))?,
+    let place = ModbusPoint {
         table,
         address: address.ok_or("`addr` must be 0 to 65535")?,
         data_type,
@@ -80,11 +80,15 @@ fn read_point(json: &Value) -> Result<PointSpec, String> {
         bit: None,
         scale: decimal(&json["scale"], 1)?,
         offset: decimal(&json["offset"], 0)?,
-        unit: text(json, "unit").unwrap_or_default().to_owned(),
         not_available: marks(&json["na"])?,
-        bits: bits(&json["bits"])?,
         write: write(json, data_type),
+    };
+    Ok(PointSpec {
+        name: Name::new(text(json, "name")?).map_err(|why| format!("`name`: {why}"))?,
+        unit: text(json, "unit").unwrap_or_default().to_owned(),
+        bits: bits(&json["bits"])?,
         note: text(json, "note").unwrap_or_default().to_owned(),
+        place: Place::Modbus(place),
     })
 }
 

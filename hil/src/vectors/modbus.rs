@@ -1,9 +1,9 @@
 //! `protocol-vectors/1` of `modbus`: frames through the codec and, for reads, through the driver as well.
 
 use gatehouse_core::driver::Decoded;
-use gatehouse_core::{Decimal, Driver, Name, PointIx, PointReading, StepId, Value as Reading};
+use gatehouse_core::{Decimal, Driver, PointIx, PointReading, StepId, Value as Reading};
 use gatehouse_drivers::modbus::pdu::{Identification, Reply, Request, coil_state};
-use gatehouse_drivers::modbus::point::{DataType, Order, PointSpec, Table};
+use gatehouse_drivers::modbus::point::{DataType, ModbusPoint, Order, Table};
 use gatehouse_drivers::modbus::{
     Cost, Framing, ModbusDevice, ReplyFrame, RequestFrame, WireError, decode_reply, decode_request,
 };
@@ -118,7 +118,7 @@ fn reader(framing: Framing, unit: u8, request: &[u8]) -> Result<ModbusDevice, St
 }
 
 /// A driver that polls all of `points` together.
-pub(super) fn device(framing: Framing, unit: u8, points: Vec<PointSpec>) -> Result<ModbusDevice, String> {
+pub(super) fn device(framing: Framing, unit: u8, points: Vec<ModbusPoint>) -> Result<ModbusDevice, String> {
     let group = (0..).map(PointIx).take(points.len()).collect();
     let cost = Cost { per_request_ns: 1_000_000_000, per_byte_ns: 1 };
     let limits = Limits { max_gap: u16::MAX, ..Limits::default() };
@@ -126,10 +126,9 @@ pub(super) fn device(framing: Framing, unit: u8, points: Vec<PointSpec>) -> Resu
 }
 
 /// The raw bit or register at an address.
-pub(super) fn plain_point(table: Table, address: u16) -> PointSpec {
+pub(super) fn plain_point(table: Table, address: u16) -> ModbusPoint {
     let bits = matches!(table, Table::Coil | Table::Discrete);
-    PointSpec {
-        name: Name::new(&format!("at-{address}")).expect("letters, digits and a hyphen"),
+    ModbusPoint {
         table,
         address,
         data_type: if bits { DataType::Bool } else { DataType::U16 },
@@ -137,11 +136,8 @@ pub(super) fn plain_point(table: Table, address: u16) -> PointSpec {
         bit: None,
         scale: Decimal::whole(1),
         offset: Decimal::whole(0),
-        unit: String::new(),
         not_available: Vec::new(),
-        bits: Vec::new(),
         write: None,
-        note: String::new(),
     }
 }
 

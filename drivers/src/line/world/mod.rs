@@ -11,12 +11,12 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::time::Duration;
 
 use fastrand::Rng;
-use gatehouse_core::{Decimal, DeviceIx, Mono, Name, NoData, PointIx, PointReading, Value};
+use gatehouse_core::{Decimal, DeviceIx, Mono, NoData, PointIx, PointReading, Value};
 
 use self::slave::Slave;
 use super::{Command, CommandResult, Line, LineDevice, LineSettings, Output, Wire};
 use crate::line::{DeviceSettings, Medium};
-use crate::modbus::point::{DataType, Order, PointSpec, Table, WriteWith};
+use crate::modbus::point::{DataType, ModbusPoint, Order, Table, WriteWith};
 use crate::modbus::{Cost, Framing, ModbusDevice};
 use crate::profile::Limits;
 
@@ -107,9 +107,8 @@ struct Tally {
     late_sent: u64,
 }
 
-fn point(at: u16) -> PointSpec {
-    PointSpec {
-        name: Name::new(&format!("p{at}")).unwrap(),
+fn point(at: u16) -> ModbusPoint {
+    ModbusPoint {
         table: Table::Holding,
         address: at / CLUSTER * STRIDE + at % CLUSTER * 2,
         data_type: DataType::U32,
@@ -117,11 +116,8 @@ fn point(at: u16) -> PointSpec {
         bit: None,
         scale: Decimal::whole(1),
         offset: Decimal::whole(0),
-        unit: String::new(),
         not_available: Vec::new(),
-        bits: Vec::new(),
         write: None,
-        note: String::new(),
     }
 }
 
@@ -129,9 +125,9 @@ fn point(at: u16) -> PointSpec {
 const SETPOINT: PointIx = PointIx(CLUSTER * CLUSTERS);
 
 fn device(ix: u32, unit: u8, wire: &Wire, interval: Duration) -> LineDevice {
-    let mut points: Vec<PointSpec> = (0..CLUSTER * CLUSTERS).map(point).collect();
+    let mut points: Vec<ModbusPoint> = (0..CLUSTER * CLUSTERS).map(point).collect();
     let setpoint =
-        PointSpec { address: 4000, data_type: DataType::U16, write: Some(WriteWith::SingleRegister), ..point(0) };
+        ModbusPoint { address: 4000, data_type: DataType::U16, write: Some(WriteWith::SingleRegister), ..point(0) };
     points.push(setpoint);
     let group = (0..CLUSTER * CLUSTERS).map(PointIx).collect();
     let cost = Cost::serial(wire, Duration::from_millis(5), Duration::ZERO);

@@ -1,4 +1,4 @@
-use gatehouse_core::{Kind, Name};
+use gatehouse_core::Kind;
 
 use super::*;
 use crate::modbus::point::Table;
@@ -9,9 +9,8 @@ fn dec(text: &str) -> Decimal {
     Decimal::parse(text).unwrap()
 }
 
-fn spec(data_type: DataType, order: Order) -> PointSpec {
-    PointSpec {
-        name: Name::new("p").unwrap(),
+fn spec(data_type: DataType, order: Order) -> ModbusPoint {
+    ModbusPoint {
         table: Table::Holding,
         address: 0,
         data_type,
@@ -19,20 +18,17 @@ fn spec(data_type: DataType, order: Order) -> PointSpec {
         bit: None,
         scale: dec("1"),
         offset: dec("0"),
-        unit: String::new(),
         not_available: Vec::new(),
-        bits: Vec::new(),
         write: None,
-        note: String::new(),
     }
 }
 
-fn scaled(data_type: DataType, scale: &str, offset: &str) -> PointSpec {
-    PointSpec { scale: dec(scale), offset: dec(offset), ..spec(data_type, Order::Abcd) }
+fn scaled(data_type: DataType, scale: &str, offset: &str) -> ModbusPoint {
+    ModbusPoint { scale: dec(scale), offset: dec(offset), ..spec(data_type, Order::Abcd) }
 }
 
 #[track_caller]
-fn reads(spec: &PointSpec, registers: &[u16], text: &str) {
+fn reads(spec: &ModbusPoint, registers: &[u16], text: &str) {
     let value = decode_registers(spec, registers).unwrap();
     assert_eq!(value.to_string(), text);
     // What a stored record says of the value's kind is true of each value.
@@ -116,7 +112,7 @@ fn what_is_no_number_is_a_reason() {
 
 #[test]
 fn a_marker_is_no_value_in_its_own_order_and_before_anything_else() {
-    let marked = |data_type, order, marker| PointSpec { not_available: vec![marker], ..spec(data_type, order) };
+    let marked = |data_type, order, marker| ModbusPoint { not_available: vec![marker], ..spec(data_type, order) };
     let missing = Err(NoData::NotAvailable);
     assert_eq!(decode_registers(&marked(DataType::U32, Order::Abcd, 0xFFFF_FFFF), &[0xFFFF; 2]), missing);
     assert_eq!(decode_registers(&marked(DataType::I32, Order::Abcd, 0x7FFF_FFFF), &[0x7FFF, 0xFFFF]), missing);
@@ -129,15 +125,15 @@ fn a_marker_is_no_value_in_its_own_order_and_before_anything_else() {
 
 #[test]
 fn a_bit_field_is_cut_out_of_its_word() {
-    let field = |low, width| PointSpec { bit: Some((low, width)), ..spec(DataType::U16, Order::Abcd) };
+    let field = |low, width| ModbusPoint { bit: Some((low, width)), ..spec(DataType::U16, Order::Abcd) };
     reads(&field(4, 1), &[0x0290], "true");
     reads(&field(5, 1), &[0x0290], "false");
     reads(&field(15, 1), &[0x8000], "true");
     reads(&field(4, 6), &[0x0290], "41");
     reads(&field(0, 16), &[0xFFFF], "65535");
-    reads(&PointSpec { scale: dec("0.5"), ..field(4, 4) }, &[0x0290], "4.5");
-    reads(&PointSpec { bit: Some((20, 8)), ..spec(DataType::U32, Order::Cdab) }, &[0, 0x0AB0], "171");
-    reads(&PointSpec { bit: Some((3, 1)), ..spec(DataType::Bool, Order::Abcd) }, &[8], "true");
+    reads(&ModbusPoint { scale: dec("0.5"), ..field(4, 4) }, &[0x0290], "4.5");
+    reads(&ModbusPoint { bit: Some((20, 8)), ..spec(DataType::U32, Order::Cdab) }, &[0, 0x0AB0], "171");
+    reads(&ModbusPoint { bit: Some((3, 1)), ..spec(DataType::Bool, Order::Abcd) }, &[8], "true");
     reads(&spec(DataType::Bool, Order::Abcd), &[1], "true");
 }
 

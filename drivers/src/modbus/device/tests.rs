@@ -11,9 +11,8 @@ const TAG: u16 = 0x0102;
 const COST: Cost = Cost { per_request_ns: 50_000_000, per_byte_ns: 1_041_666 };
 const FRAMINGS: [Framing; 3] = [Framing::Rtu, Framing::Ascii, Framing::Tcp];
 
-fn spec(table: Table, address: u16, data_type: DataType, write: Option<WriteWith>) -> PointSpec {
-    PointSpec {
-        name: Name::new("p").unwrap(),
+fn spec(table: Table, address: u16, data_type: DataType, write: Option<WriteWith>) -> ModbusPoint {
+    ModbusPoint {
         table,
         address,
         data_type,
@@ -21,19 +20,16 @@ fn spec(table: Table, address: u16, data_type: DataType, write: Option<WriteWith
         bit: None,
         scale: Decimal::whole(1),
         offset: Decimal::whole(0),
-        unit: String::new(),
         not_available: Vec::new(),
-        bits: Vec::new(),
         write,
-        note: String::new(),
     }
 }
 
-fn words(count: u16) -> Vec<PointSpec> {
+fn words(count: u16) -> Vec<ModbusPoint> {
     (0..count).map(|address| spec(Table::Holding, address, DataType::U16, None)).collect()
 }
 
-fn device(framing: Framing, specs: Vec<PointSpec>) -> ModbusDevice {
+fn device(framing: Framing, specs: Vec<ModbusPoint>) -> ModbusDevice {
     let group = all_points(specs.len());
     ModbusDevice::new(framing, UNIT, specs, vec![group], Limits::default(), COST).unwrap()
 }
@@ -320,8 +316,8 @@ fn a_refused_read_is_split_at_once_down_to_the_point_to_blame_and_remembered() {
 
 #[test]
 fn the_flags_of_one_register_are_never_asked_apart() {
-    let flag = |low| PointSpec { bit: Some((low, 1)), ..spec(Table::Holding, 9, DataType::U16, None) };
-    let mut specs: Vec<PointSpec> = (0..5).map(flag).collect();
+    let flag = |low| ModbusPoint { bit: Some((low, 1)), ..spec(Table::Holding, 9, DataType::U16, None) };
+    let mut specs: Vec<ModbusPoint> = (0..5).map(flag).collect();
     specs.extend(words(9));
     let mut device = device(Framing::Rtu, specs);
     for requests in [5, 2] {
@@ -554,9 +550,7 @@ fn the_plan_is_shown_with_its_bytes() {
     let device = device(Framing::Rtu, words(3));
     let summary = device.plan_summary();
     let expected = StepSummary {
-        table: Table::Holding,
-        address: 0,
-        count: 3,
+        asked: Asked::Modbus { table: Table::Holding, address: 0, count: 3 },
         points: vec![PointIx(0), PointIx(1), PointIx(2)],
         request_bytes: 8,
         reply_bytes: 11,
@@ -568,7 +562,7 @@ fn the_plan_is_shown_with_its_bytes() {
 #[test]
 fn a_pulse_that_the_board_times_is_one_request_that_is_never_repeated() {
     let profile = crate::profile::Library::new().find("waveshare-modbus-rtu-relay-8").unwrap().clone();
-    let specs: Vec<PointSpec> = profile.points.clone();
+    let specs: Vec<ModbusPoint> = profile.points.iter().filter_map(|point| point.modbus().cloned()).collect();
     let mut board = ModbusDevice::new(Framing::Rtu, UNIT, specs, Vec::new(), Limits::default(), COST)
         .unwrap()
         .with_commands(profile.commands.clone().into());

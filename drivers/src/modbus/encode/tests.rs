@@ -1,4 +1,3 @@
-use gatehouse_core::Name;
 use proptest::prelude::*;
 
 use super::*;
@@ -13,9 +12,8 @@ fn number(text: &str) -> Value {
     Value::Decimal(dec(text))
 }
 
-fn spec(data_type: DataType, scale: &str) -> PointSpec {
-    PointSpec {
-        name: Name::new("p").unwrap(),
+fn spec(data_type: DataType, scale: &str) -> ModbusPoint {
+    ModbusPoint {
         table: Table::Holding,
         address: 7,
         data_type,
@@ -23,16 +21,13 @@ fn spec(data_type: DataType, scale: &str) -> PointSpec {
         bit: None,
         scale: dec(scale),
         offset: dec("0"),
-        unit: String::new(),
         not_available: Vec::new(),
-        bits: Vec::new(),
         write: Some(WriteWith::Registers),
-        note: String::new(),
     }
 }
 
 #[track_caller]
-fn refused(spec: &PointSpec, value: &Value, hint: &str) {
+fn refused(spec: &ModbusPoint, value: &Value, hint: &str) {
     match write_request(spec, value) {
         Err(ActionError::Unrepresentable { hint: said, .. }) => assert_eq!(said, hint),
         other => panic!("{other:?}"),
@@ -50,7 +45,7 @@ fn a_value_is_written_exactly() {
     assert_eq!(encode_registers(&spec(DataType::F32, "1"), &number("230.1")), Ok(vec![0x4366, 0x199A]));
     assert_eq!(encode_registers(&spec(DataType::F32, "0.1"), &number("230.4")), Ok(vec![0x4510, 0]));
     assert_eq!(encode_registers(&spec(DataType::F32, "3"), &number("1.5")), Ok(vec![0x3F00, 0]));
-    let offset = PointSpec { offset: dec("-40"), ..spec(DataType::U16, "0.1") };
+    let offset = ModbusPoint { offset: dec("-40"), ..spec(DataType::U16, "0.1") };
     assert_eq!(encode_registers(&offset, &number("25.5")), Ok(vec![655]));
     let text = Value::Text("AB".into());
     assert_eq!(encode_registers(&spec(DataType::Text { registers: 2 }, "1"), &text), Ok(vec![0x4142, 0]));
@@ -77,34 +72,34 @@ fn a_value_that_does_not_fit_is_refused_with_what_would() {
 
 #[test]
 fn the_function_of_the_point_is_the_one_that_writes() {
-    let coil = |with| PointSpec { table: Table::Coil, write: Some(with), ..spec(DataType::Bool, "1") };
+    let coil = |with| ModbusPoint { table: Table::Coil, write: Some(with), ..spec(DataType::Bool, "1") };
     let on = Value::Bool(true);
     assert_eq!(write_request(&coil(WriteWith::SingleCoil), &on), Ok(Request::WriteCoil { address: 7, value: COIL_ON }));
     assert_eq!(write_request(&coil(WriteWith::Coils), &on), Ok(Request::WriteCoils { address: 7, coils: vec![true] }));
-    let single = PointSpec { write: Some(WriteWith::SingleRegister), ..spec(DataType::U16, "1") };
+    let single = ModbusPoint { write: Some(WriteWith::SingleRegister), ..spec(DataType::U16, "1") };
     assert_eq!(write_request(&single, &number("9")), Ok(Request::WriteRegister { address: 7, value: 9 }));
     let many = Request::WriteRegisters { address: 7, registers: vec![0, 9] };
     assert_eq!(write_request(&spec(DataType::U32, "1"), &number("9")), Ok(many));
-    let readonly = PointSpec { write: None, ..spec(DataType::U16, "1") };
+    let readonly = ModbusPoint { write: None, ..spec(DataType::U16, "1") };
     assert_eq!(write_request(&readonly, &number("9")), Err(ActionError::ReadOnly));
-    let input = PointSpec { table: Table::Input, ..spec(DataType::U16, "1") };
+    let input = ModbusPoint { table: Table::Input, ..spec(DataType::U16, "1") };
     assert_eq!(write_request(&input, &number("9")), Err(ActionError::ReadOnly));
-    let wide = PointSpec { write: Some(WriteWith::SingleRegister), ..spec(DataType::U32, "1") };
+    let wide = ModbusPoint { write: Some(WriteWith::SingleRegister), ..spec(DataType::U32, "1") };
     refused(&wide, &number("9"), "it takes several registers, which function 06 cannot write; use function 16");
 }
 
 #[test]
 fn a_bit_field_is_written_by_mask_and_leaves_its_neighbours() {
     let field =
-        |order| PointSpec { bit: Some((4, 3)), order, write: Some(WriteWith::Mask), ..spec(DataType::U16, "1") };
+        |order| ModbusPoint { bit: Some((4, 3)), order, write: Some(WriteWith::Mask), ..spec(DataType::U16, "1") };
     let mask = |and_mask, or_mask| Ok(Request::MaskWrite { address: 7, and_mask, or_mask });
     assert_eq!(write_request(&field(Order::Abcd), &number("5")), mask(0xFF8F, 0x0050));
     assert_eq!(write_request(&field(Order::Badc), &number("5")), mask(0x8FFF, 0x5000));
     refused(&field(Order::Abcd), &number("8"), "it holds 0 to 7");
-    let flag = PointSpec { bit: Some((15, 1)), ..field(Order::Abcd) };
+    let flag = ModbusPoint { bit: Some((15, 1)), ..field(Order::Abcd) };
     assert_eq!(write_request(&flag, &Value::Bool(true)), mask(0x7FFF, 0x8000));
     assert_eq!(write_request(&flag, &Value::Bool(false)), mask(0x7FFF, 0));
-    let whole = PointSpec { write: Some(WriteWith::Registers), ..field(Order::Abcd) };
+    let whole = ModbusPoint { write: Some(WriteWith::Registers), ..field(Order::Abcd) };
     let hint = "the other bits of its register would be lost; let its profile write it with function 22";
     refused(&whole, &number("5"), hint);
 }
@@ -135,7 +130,7 @@ proptest! {
         offset in prop_oneof![Just("0"), Just("-40.5")],
         registers in proptest::collection::vec(any::<u16>(), 4),
     ) {
-        let spec = PointSpec { order, offset: dec(offset), ..spec(data_type, scale) };
+        let spec = ModbusPoint { order, offset: dec(offset), ..spec(data_type, scale) };
         let registers = &registers[..usize::from(spec.width())];
         if let Ok(value) = decode_registers(&spec, registers) {
             let written = encode_registers(&spec, &value);

@@ -1,10 +1,10 @@
-use gatehouse_core::{Decimal, Name};
+use gatehouse_core::Decimal;
 use proptest::prelude::*;
 
 use super::*;
 use crate::modbus::point::{DataType, Order};
 
-fn point(table: Table, address: u16, width: u16) -> PointSpec {
+fn point(table: Table, address: u16, width: u16) -> ModbusPoint {
     let data_type = match width {
         _ if table.is_bits() => DataType::Bool,
         1 => DataType::U16,
@@ -12,8 +12,7 @@ fn point(table: Table, address: u16, width: u16) -> PointSpec {
         4 => DataType::U64,
         registers => DataType::Text { registers },
     };
-    PointSpec {
-        name: Name::new("p").unwrap(),
+    ModbusPoint {
         table,
         address,
         data_type,
@@ -21,26 +20,23 @@ fn point(table: Table, address: u16, width: u16) -> PointSpec {
         bit: None,
         scale: Decimal::whole(1),
         offset: Decimal::whole(0),
-        unit: String::new(),
         not_available: Vec::new(),
-        bits: Vec::new(),
         write: None,
-        note: String::new(),
     }
 }
 
-fn holding(places: &[(u16, u16)]) -> Vec<PointSpec> {
+fn holding(places: &[(u16, u16)]) -> Vec<ModbusPoint> {
     places.iter().map(|&(address, width)| point(Table::Holding, address, width)).collect()
 }
 
-fn all(specs: &[PointSpec]) -> Vec<PointIx> {
+fn all(specs: &[ModbusPoint]) -> Vec<PointIx> {
     (0..specs.len()).map(|at| PointIx(u16::try_from(at).unwrap())).collect()
 }
 
 /// 9600 baud 8N1: a request costs as much as some 15 registers.
 const SLOW: Cost = Cost { per_request_ns: 30_000_000, per_byte_ns: 1_041_666 };
 
-fn windows(specs: &[PointSpec], limits: &Limits, cost: Cost) -> Vec<(u16, u16)> {
+fn windows(specs: &[ModbusPoint], limits: &Limits, cost: Cost) -> Vec<(u16, u16)> {
     let reads = plan(specs, &all(specs), Framing::Rtu, limits, cost).unwrap();
     reads.iter().map(|read| (read.address, read.quantity)).collect()
 }
@@ -96,7 +92,7 @@ fn tables_are_read_apart_and_bit_fields_of_one_register_together() {
 
 #[test]
 fn as_many_coils_as_one_read_gives_are_one_request() {
-    let specs: Vec<PointSpec> = (0..2001).map(|address| point(Table::Coil, address, 1)).collect();
+    let specs: Vec<ModbusPoint> = (0..2001).map(|address| point(Table::Coil, address, 1)).collect();
     assert_eq!(windows(&specs, &Limits::default(), SLOW).len(), 2);
     assert_eq!(windows(&specs[1..], &Limits::default(), SLOW), [(1, 2000)]);
 }

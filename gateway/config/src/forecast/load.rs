@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use gatehouse_drivers::line::settings::Medium;
-use gatehouse_drivers::modbus::device::StepSummary;
+use gatehouse_drivers::summary::StepSummary;
 
-use crate::driver::{cost, driver};
+use crate::driver::{cost, plan_summary};
 use crate::site::{Bus, Device, Site};
 
 /// What is to be expected of a bus.
@@ -69,7 +69,7 @@ pub fn bus(site: &Site, position: usize, dead: usize) -> Option<BusForecast> {
 
 fn device(bus: &Bus, device: &Device, at: usize) -> DeviceForecast {
     let cost = cost(bus, device);
-    let steps = driver(bus, device).plan_summary();
+    let steps = plan_summary(bus, device);
     let mut requests = Vec::new();
     for (group, steps) in device.groups.iter().zip(steps) {
         for step in steps {

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gatehouse_core::{Decimal, Name};
-use gatehouse_drivers::modbus::point::{DataType, Order, PointSpec, Table, WriteWith};
+use gatehouse_core::{Kind, Name};
+use gatehouse_drivers::point::{Place, PointSpec};
 use gatehouse_drivers::profile::keys::{Found, Keys, did_you_mean};
-use gatehouse_drivers::profile::{Channels, Command, Limits, Payload, Rule};
+use gatehouse_drivers::profile::{Channels, Command, Payload, Rule};
 use gatehouse_firmware_bridge::contact::Filter;
 use gatehouse_firmware_bridge::device::MAX_LINES;
 use gatehouse_firmware_bridge::relay::{AtRestart, MAX_PULSE};
@@ -22,7 +22,7 @@ use super::report::{self, ReportDefaults, Wish};
 use super::{Context, labels, name, required_name};
 use crate::box_io::{Bias, BoxIoSettings, ClimateSettings, ContactSettings, GpioLine, RelayOutput, RelaySettings};
 use crate::code;
-use crate::site::{Device, PointConfig};
+use crate::site::{Device, PointConfig, Station};
 use crate::units::duration;
 
 /// What the device is called where the site file does not say it, and its category.
@@ -105,7 +105,7 @@ pub(super) fn read(
         interval,
     };
     let points = contacts.into_iter().map(|wired| wired.point).chain(relays.into_iter().map(|wired| wired.point));
-    let points = points.chain(climate.into_iter().flat_map(|(_, points)| points)).enumerate().map(addressed).collect();
+    let points = points.chain(climate.into_iter().flat_map(|(_, points)| points)).collect();
     let id = id.unwrap_or_else(plain);
     let device = (sound && whole).then(|| device((&id.value, title, labels), points, settings.relays.len()));
     (DeviceEntry::own(id, device), settings)
@@ -120,14 +120,12 @@ fn device(
         id: id.clone(),
         title,
         bus: None,
-        unit: 0,
+        station: Station::Own(pulses(relays).into_iter().collect()),
         profile: None,
         category: BOX.to_owned(),
-        commands: pulses(relays).into_iter().collect(),
         labels,
         groups: groups(&points),
         points,
-        limits: Limits::default(),
         timeout: None,
     }
 }
@@ -271,9 +269,7 @@ fn climate(
     context.end(keys);
     let bus = bus.map(|found| found.value).unwrap_or_default();
     let points = [("temperature", "°C"), ("humidity", "%RH")].into_iter().filter_map(|(name, unit)| {
-        let hundredths = Decimal { mantissa: 1, exponent: -2 };
-        let mut spec = spec(&Name::new(name).ok()?, Table::Input, DataType::I16);
-        (spec.scale, spec.unit) = (hundredths, unit.to_owned());
+        let spec = spec(&Name::new(name).ok()?, unit, Kind::Decimal { exponent: -2 }, false);
         let report = usual.defaults.policy(wish, unit, spec.kind());
         Some(PointConfig { spec, title: String::new(), interval, interval_degraded: None, billing: false, report })
     });
@@ -284,38 +280,17 @@ impl Usual<'_> {
     /// A contact or a relay as a point. Those are recorded when they move, unless the file says otherwise: they are
     /// looked at all the time.
     fn flag(&self, name: &Name, title: String, wish: Option<Wish>, writable: bool) -> PointConfig {
-        let table = if writable { Table::Coil } else { Table::Discrete };
-        let mut spec = spec(name, table, DataType::Bool);
-        spec.write = writable.then_some(WriteWith::SingleCoil);
+        let spec = spec(name, "", Kind::Bool, writable);
         let wish = wish.or(self.wish).unwrap_or(Wish::OnChange { heartbeat: None });
         let report = self.defaults.policy(Some(wish), "", spec.kind());
         PointConfig { spec, title, interval: self.interval, interval_degraded: None, billing: false, report }
     }
 }
 
-/// A point as a board would have it: contacts are inputs, relays coils, and what the sensor measures registers.
-fn spec(name: &Name, table: Table, data_type: DataType) -> PointSpec {
-    PointSpec {
-        name: name.clone(),
-        table,
-        address: 0,
-        data_type,
-        order: Order::Abcd,
-        bit: None,
-        scale: Decimal::whole(1),
-        offset: Decimal::whole(0),
-        unit: String::new(),
-        not_available: Vec::new(),
-        bits: Vec::new(),
-        write: None,
-        note: String::new(),
-    }
-}
-
-/// Each point at its place in the device.
-fn addressed((at, mut point): (usize, PointConfig)) -> PointConfig {
-    point.spec.address = u16::try_from(at).unwrap_or(u16::MAX);
-    point
+/// A point of the box itself.
+fn spec(name: &Name, unit: &str, kind: Kind, writable: bool) -> PointSpec {
+    let place = Place::Own { kind, writable };
+    PointSpec { name: name.clone(), unit: unit.to_owned(), bits: Vec::new(), note: String::new(), place }
 }
 
 /// Notes names and lines that are there twice.
@@ -351,13 +326,13 @@ pub(super) fn pulse(context: &mut Context<'_>, keys: &mut Keys<'_, '_>, devices:
         keys.error(Rule::Conflict, at.span, message, help);
         return None;
     }
-    let Some(command) = device.commands.iter().find(|command| command.name == *name.value) else {
+    let Some(command) = device.commands().iter().find(|command| command.name == *name.value) else {
         let message = format!("the box has no command `{}`", name.value);
         keys.error(Rule::BadValue, name.span, message, did_you_mean(name.value, &[PULSE]));
         return None;
     };
     let argument = argument(keys, command)?;
-    let first = device.points.iter().position(|point| point.spec.write.is_some())?;
+    let first = device.points.iter().position(|point| point.spec.is_writable())?;
     let channel = usize::from(at.value.point.0).checked_sub(first).and_then(|at| u16::try_from(at + 1).ok())?;
     let how = How::Pulse { command: command.name.clone(), channel: Some(channel), argument };
     Some(Output { device: at.value.device, how })

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gatehouse_core::{Name, PointIx};
-use gatehouse_drivers::modbus::point::{PointSpec, Table};
+use gatehouse_drivers::modbus::point::Table;
+use gatehouse_drivers::point::PointSpec;
 use gatehouse_drivers::profile::keys::{Found, Keys, did_you_mean};
 use gatehouse_drivers::profile::{Limits, Profile, Rule, parse_limits};
 use gatehouse_rules::report::Policy;
@@ -16,7 +17,7 @@ use super::point::{self, INTERVALS, PointEntry};
 use super::report::{self, ReportDefaults, Wish};
 use super::{Context, labels, required_name};
 use crate::code;
-use crate::site::{Bus, Device, Group, PointConfig};
+use crate::site::{Bus, Device, Group, ModbusStation, PointConfig, Station};
 use crate::units::duration;
 
 const INTERVAL: Duration = Duration::from_secs(60);
@@ -78,26 +79,28 @@ pub(super) fn read(
         id: id.value.clone(),
         title,
         bus: Some(bus),
-        unit: unit.value,
+        station: Station::Modbus(ModbusStation {
+            unit: unit.value,
+            limits: limits.clone(),
+            commands: known.as_ref().map(|profile| profile.commands.clone().into()).unwrap_or_default(),
+        }),
         profile: known.as_ref().map(|profile| profile.name.clone()),
         category: known.as_ref().map(|profile| profile.category.clone()).unwrap_or_default(),
-        commands: known.as_ref().map(|profile| profile.commands.clone().into()).unwrap_or_default(),
         labels,
         points,
         groups,
-        limits,
         timeout: timeout.map(|found| found.value),
     });
     if let Some((device, bus)) = device.as_ref().zip(bus.and_then(|bus| buses.get(bus)?.bus.as_ref())) {
-        check_plan(context, bus, device, &span);
+        check_plan(context, (bus, device), &limits, &span);
     }
     DeviceEntry { id, bus, unit, device }
 }
 
 /// Notes what keeps the requests from being planned, where nothing else was wrong with the points.
-fn check_plan(context: &mut Context<'_>, bus: &Bus, device: &Device, span: &Range<usize>) {
-    let sound = device.points.iter().all(|point| limit_trouble(&point.spec, &device.limits).is_none());
-    if let (true, Err(why)) = (sound, crate::driver::plan(bus, device)) {
+fn check_plan(context: &mut Context<'_>, (bus, device): (&Bus, &Device), limits: &Limits, span: &Range<usize>) {
+    let sound = device.points.iter().all(|point| limit_trouble(&point.spec, limits).is_none());
+    if let (true, Some(why)) = (sound, crate::driver::plan_trouble(bus, device)) {
         let message = format!("the device `{}` cannot be read: {why}", device.id);
         context.sink.error(
             code::FORBIDDEN_ADDRESS,
@@ -338,17 +341,17 @@ impl Usual<'_> {
 
 /// Why the device's limits do not let a point be read at all.
 fn limit_trouble(spec: &PointSpec, limits: &Limits) -> Option<String> {
-    let last = spec.address.saturating_add(spec.width() - 1);
-    let name = &spec.name;
+    let (name, point) = (&spec.name, spec.modbus()?);
+    let last = point.address.saturating_add(point.width() - 1);
     let hole =
-        limits.holes.iter().find(|(table, from, to)| *table == spec.table && spec.address <= *to && last >= *from);
+        limits.holes.iter().find(|(table, from, to)| *table == point.table && point.address <= *to && last >= *from);
     if let Some((_, from, to)) = hole {
         return Some(format!("`{name}` lies in {from:#06X} to {to:#06X}, which must not be read on this device"));
     }
-    let registers = matches!(spec.table, Table::Holding | Table::Input);
+    let registers = matches!(point.table, Table::Holding | Table::Input);
     let most = limits.max_registers;
-    let wide = registers && spec.width() > most;
-    wide.then(|| format!("`{name}` takes {} registers, the device gives at most {most} at once", spec.width()))
+    let wide = registers && point.width() > most;
+    wide.then(|| format!("`{name}` takes {} registers, the device gives at most {most} at once", point.width()))
 }
 
 /// Points by interval, the group of the first point first.

@@ -140,9 +140,9 @@ fn contact(
 /// A command of the device's profile, with its channel and time.
 fn pulse(keys: &mut Keys<'_, '_>, device: &Device) -> Option<How> {
     let name = keys.text("command")?;
-    let command = device.commands.iter().find(|command| command.name == *name.value);
+    let command = device.commands().iter().find(|command| command.name == *name.value);
     let Some(command) = command else {
-        let known: Vec<&str> = device.commands.iter().map(|command| command.name.as_str()).collect();
+        let known: Vec<&str> = device.commands().iter().map(|command| command.name.as_str()).collect();
         let message = format!("the device `{}` has no command `{}`", device.id, name.value);
         keys.error(Rule::BadValue, name.span, message, did_you_mean(name.value, &known));
         return None;

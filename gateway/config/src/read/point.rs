@@ -4,7 +4,8 @@ use std::ops::Range;
 use std::time::Duration;
 
 use gatehouse_core::{Kind, Name};
-use gatehouse_drivers::modbus::point::{DataType, PointSpec};
+use gatehouse_drivers::modbus::point::DataType;
+use gatehouse_drivers::point::PointSpec;
 use gatehouse_drivers::profile::keys::{Keys, did_you_mean};
 use gatehouse_drivers::profile::{POINT_KEYS, Profile, override_point, parse_point};
 use toml::de::DeTable;
@@ -107,7 +108,7 @@ pub(super) fn check_billing(context: &mut Context<'_>, spec: &PointSpec, span: R
             let message = format!("`{name}` is no number: bills cannot be made of it");
             context.sink.error(code::BILLING, span, message, "name a point that counts, for example import_energy");
         }
-        Kind::F32 | Kind::FreeDecimal if spec.data_type == DataType::F32 => {
+        Kind::F32 | Kind::FreeDecimal if spec.modbus().is_some_and(|point| point.data_type == DataType::F32) => {
             let message = format!("`{name}` is a 32-bit float: the meter itself rounds it to about 7 digits");
             let help = "100000.01 kWh reads as 100000.01, 1000000.01 kWh as 1000000; bill from an integer register if \
                         the meter has one";

@@ -81,7 +81,7 @@ impl<'a> Devices<'a> {
         key: &'static str,
     ) -> Option<Found<PointRef>> {
         let Found { value: (at, config), span } = self.point_at(context, keys, key)?;
-        if config.spec.kind() != Kind::Bool || config.spec.write.is_none() {
+        if config.spec.kind() != Kind::Bool || !config.spec.is_writable() {
             let message = format!("`{key}`: {} is no switch that can be written", config.spec.name);
             let help = "name a relay or a coil; `gatehouse profiles NAME` shows what can be written";
             keys.error(Rule::BadValue, span, message, help);

@@ -238,6 +238,6 @@ fn point(point: &crate::site::PointConfig) -> CatalogPoint {
         unit: point.spec.unit.clone(),
         kind: point.spec.kind(),
         interval: point.slowest(),
-        writable: point.spec.write.is_some(),
+        writable: point.spec.is_writable(),
     }
 }

@@ -152,7 +152,7 @@ fn step(
             continue;
         };
         let Some((at, config)) = devices.point(context, text, &value.span()) else { continue };
-        if config.spec.kind() != gatehouse_core::Kind::Bool || config.spec.write.is_none() {
+        if config.spec.kind() != gatehouse_core::Kind::Bool || !config.spec.is_writable() {
             let message = format!("{text} is no switch that can be written");
             keys.error(Rule::BadValue, value.span(), message, "name a relay or a coil");
             continue;
