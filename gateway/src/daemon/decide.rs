@@ -4,12 +4,22 @@ use gatehouse_core::{Mono, Stamp};
 use gatehouse_drivers::line::CommandResult;
 use gatehouse_rules::command::{Answer, CommandId, Outcome, Reception, Request, Source};
 use gatehouse_rules::engine::Output;
+use gatehouse_rules::words::RequestId;
 use gatehouse_rules::{Act, ActId, ActResult, Engine};
 use gatehouse_store::CommitTicket;
 use tokio::sync::oneshot;
 
 use super::effector::{Held, Route};
 use super::hub::Hub;
+
+/// What came at once of the effects that were taken.
+#[derive(Default)]
+struct Round {
+    /// Acts that ended.
+    ended: Vec<(ActId, ActResult)>,
+    /// Questions that could not be asked.
+    unasked: Vec<RequestId>,
+}
 
 /// Acts that fail at once make the engine decide anew; more rounds than this would be a circle.
 const ROUNDS: u32 = 32;
@@ -102,13 +112,16 @@ impl Hub {
     /// Stores, sends and tells what the engine wants.
     fn follow(&self, now: Stamp) {
         for _ in 0..ROUNDS {
-            let ended = self.round();
-            if ended.is_empty() {
+            let Round { ended, unasked } = self.round();
+            if ended.is_empty() && unasked.is_empty() {
                 break;
             }
             let mut engine = self.engine.borrow_mut();
             for (id, result) in ended {
                 engine.handle_act_result(now, id, result);
+            }
+            for request in unasked {
+                engine.handle_access(now, |access, now| access.handle_unasked(now, request));
             }
         }
         if self.next_due().is_some_and(|due| due < self.engine_armed.get()) {
@@ -120,9 +133,9 @@ impl Hub {
         self.engine.borrow_mut().poll_output()
     }
 
-    /// Takes all effects that wait; gives the acts that ended at once.
-    fn round(&self) -> Vec<(ActId, ActResult)> {
-        let mut urgent = Vec::new();
+    /// Takes all effects that wait.
+    fn round(&self) -> Round {
+        let (mut urgent, mut unasked) = (Vec::new(), Vec::new());
         let mut any = false;
         while let Some(effect) = self.poll_engine_effect() {
             any = true;
@@ -130,10 +143,10 @@ impl Hub {
         }
         while let Some(output) = self.poll_engine_output() {
             any = true;
-            self.tell(output);
+            unasked.extend(self.tell(output));
         }
         if !any && !self.effector.borrow().has_fresh() {
-            return Vec::new();
+            return Round::default();
         }
         let overtaken = self.effector.borrow_mut().superseded();
         let mut ended: Vec<_> = overtaken.into_iter().map(|id| (id, ActResult::Refused("superseded".into()))).collect();
@@ -143,7 +156,7 @@ impl Hub {
             Ok(ready) => ended.extend(self.release(ready)),
             Err(error) => self.store_failed(&error),
         }
-        ended
+        Round { ended, unasked }
     }
 
     fn poll_engine_effect(&self) -> Option<gatehouse_rules::Effect> {
@@ -212,14 +225,16 @@ impl Hub {
         acts.into_iter().filter_map(send).collect()
     }
 
-    fn tell(&self, output: Output) {
+    /// Tells what is not kept; gives a question that could not be asked.
+    fn tell(&self, output: Output) -> Option<RequestId> {
         match output {
             Output::Answer(answer) => self.effector.borrow_mut().hold(Held::Answer(answer)),
-            Output::Ask(ask) => self.ask_core(&ask),
+            Output::Ask(ask) => return (!self.ask_core(&ask)).then_some(ask.request),
             Output::Mode(mode) => {
                 tracing::info!(mode = mode.as_str(), "the box's mode has changed");
                 self.tell_mode(mode.as_str());
             }
         }
+        None
     }
 }

@@ -141,8 +141,8 @@ impl Hub {
         self.audit("message_refused", &json!({ "topic": topic.as_str(), "why": why }));
     }
 
-    /// Asks the core whether somebody may pass. Without a link the question is lost, and its deadline decides.
-    pub(super) fn ask_core(&self, ask: &Ask) {
+    /// Asks the core whether somebody may pass. False without a link.
+    pub(super) fn ask_core(&self, ask: &Ask) -> bool {
         let message = AskMessage {
             v: 1,
             request: ask.request.0,
@@ -153,9 +153,7 @@ impl Hub {
             deadline_ms: u64::from(ask.deadline_ms),
         };
         let question = serde_json::to_vec(&message).unwrap_or_default();
-        if let Some(uplink) = &*self.uplink.borrow() {
-            uplink.ask(question);
-        }
+        self.uplink.borrow().as_ref().is_some_and(|uplink| uplink.ask(question))
     }
 
     /// Acknowledges a message of the core to the broker.

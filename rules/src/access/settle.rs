@@ -65,6 +65,15 @@ impl Access {
         Heard::Taken
     }
 
+    /// The question could not be sent: there is no link. The box decides by the offline policy, without waiting.
+    pub fn handle_unasked(&mut self, now: Stamp, request: RequestId) {
+        self.begin(&now);
+        let Some(pending) = self.asks.remove(&request) else { return };
+        self.forget_ask(request);
+        self.stats.unasked += 1;
+        self.decide(&now, pending.matter, true);
+    }
+
     pub(super) fn forget_ask(&mut self, request: RequestId) {
         self.effects.forget(format!("{ASK}{}", request.0));
     }

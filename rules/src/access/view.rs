@@ -9,7 +9,7 @@ pub struct Stats {
     pub duplicates: u64,
     /// Questions that were not answered in time.
     pub unanswered: u64,
-    /// Questions that were not asked, because too many were waiting.
+    /// Questions that were not asked, because too many were waiting or there was no link.
     pub unasked: u64,
     /// Answers that came too late, or to no question.
     pub late_answers: u64,

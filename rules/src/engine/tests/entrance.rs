@@ -258,6 +258,12 @@ fn the_core_is_asked_and_its_answer_opens_or_the_deadline_decides() {
     site.tell(|engine, now| engine.handle_timeout(now));
     let view = site.engine.gates().list(site.now.mono);
     assert!(!site.acts.is_empty() || format!("{view:?}").contains("Opening"), "the offline policy lets it in: {view:?}");
+
+    // There is no link to ask by: the box does not wait for the deadline.
+    let Some(Admission::Asked(request)) = site.show("drive", card(8)) else { panic!("the core is not asked") };
+    site.tell(|engine, now| engine.handle_access(now, |access, now| access.handle_unasked(now, request)));
+    let last = site.passages().into_iter().next_back().unwrap();
+    assert_eq!((&last["request"], &last["decision"]), (&request.0.into(), &"refused".into()), "{last}");
 }
 
 #[test]
