@@ -188,7 +188,7 @@ pub(crate) fn site(context: &mut Context<'_>, root: &DeTable<'_>, others: &mut V
     let gates: Vec<_> =
         gate_tables.into_iter().filter_map(|at| gate::read(context, at, reference::Devices(&devices))).collect();
     gate::check_together(context, &gates);
-    let entrance = entrance(context, gates, access, reader_tables, reference::Devices(&devices));
+    let entrance = entrance(context, (gates, access, reader_tables), (reference::Devices(&devices), &buses), uplink.as_ref());
     let sound = !context.sink.has_errors() && !wrong.iter().any(|problem| problem.severity == Severity::Error);
     let of = (general.id.as_ref()?, catalog, general.timezone.as_str());
     let rules = rules::setup(context, of, uplink.is_some(), entrance.parts, (files, sound));
@@ -219,12 +219,15 @@ struct Entrance {
     secrets: Option<AccessSecrets>,
 }
 
+/// Gates, `[access]` where there is one, and readers, as far as they are read.
+type EntranceTables<'t, 'i> =
+    (Vec<gate::GateEntry>, Option<Option<access::AccessEntry>>, Vec<(&'t DeTable<'i>, Range<usize>)>);
+
 fn entrance(
     context: &mut Context<'_>,
-    entries: Vec<gate::GateEntry>,
-    access: Option<Option<access::AccessEntry>>,
-    readers: Vec<(&DeTable<'_>, Range<usize>)>,
-    devices: reference::Devices<'_>,
+    (entries, access, readers): EntranceTables<'_, '_>,
+    devices: (reference::Devices<'_>, &[Bus]),
+    uplink: Option<&gatehouse_uplink::Settings>,
 ) -> Entrance {
     let absent = access.is_none();
     let access = access.flatten();
@@ -235,8 +238,9 @@ fn entrance(
     let mut gates = Vec::new();
     let mut policies = Vec::new();
     for entry in entries {
+        entry.access.check(context, &entry.spec.id, (absent, uplink));
         // Where [access] is wrong, its zones are not known.
-        if absent || access.is_some() {
+        if access.is_some() {
             policies.push(entry.access.of(context, &entry.spec.id, zones));
         }
         gates.push(entry.spec);
