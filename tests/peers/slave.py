@@ -10,6 +10,7 @@ Prints `listening PORT` (0 for serial) once it answers. Each unit has, in holdin
     4      u16   unit
     5      u16   a set point, writable
     6      i16   -5
+    7      u16   how often coil 0 was switched on
     20-21  u32   1234567
     coils 0-15   writable
 """
@@ -36,10 +37,14 @@ def registers(unit):
 
 
 def device(unit):
-    reads = 0
+    reads = pulses = 0
 
     async def count(function, start, address, _count, current, written):
-        nonlocal reads
+        nonlocal reads, pulses
+        if written is not None and function in (5, 15) and address == 0:
+            pulses += bool(written[0])
+        if written is None and function in (3, 4) and start == 0:
+            current[7] = pulses
         if written is None and function in (3, 4) and address == start == 0:
             reads += 1
             current[0:2] = struct.unpack(">HH", struct.pack(">I", reads))

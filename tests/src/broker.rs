@@ -113,6 +113,13 @@ impl<'s> Broker<'s> {
         subscriber
     }
 
+    /// Publishes with QoS 1, below the topic of `box-1`.
+    pub fn publish(&self, topic: &str, payload: &str) {
+        let mut command = self.client("mosquitto_pub");
+        command.args(["-q", "1", "-t", &format!("gatehouse/v1/box-1/{topic}"), "-m", payload]);
+        assert!(command.status().unwrap().success(), "mosquitto_pub: {}", self.log());
+    }
+
     fn client(&self, name: &str) -> Command {
         let mut command = program(name);
         command.args(["-V", "5", "-h", "127.0.0.1", "-p", &self.port.to_string()]);

@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod broker;
+mod core;
 mod gateway;
 mod ledger;
 mod process;
@@ -14,6 +15,7 @@ mod slave;
 mod stage;
 
 pub use broker::{Broker, Security, Subscriber};
+pub use core::Core;
 pub use gateway::{Gateway, gatehouse};
 pub use ledger::{Ledger, Record};
 pub use process::{Process, SECONDS, eventually};

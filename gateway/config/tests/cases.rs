@@ -106,7 +106,9 @@ fn many_mistakes_are_all_found_in_one_run() {
 
 #[test]
 fn a_secret_is_never_shown() {
-    for case in ["literal-password", "password-in-the-broker", "several-mistakes-in-one-run"] {
+    let cases =
+        ["access-with-a-literal-secret", "literal-password", "password-in-the-broker", "several-mistakes-in-one-run"];
+    for case in cases {
         let case = folder("tests/cases").join(case);
         let text = std::fs::read_to_string(case.join("site.toml")).unwrap();
         assert!(text.contains("hunter2"));

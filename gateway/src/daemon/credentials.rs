@@ -26,6 +26,8 @@ const FOLDER: &str = gatehouse_store::GUEST_FOLDER;
 const IMAGE: &str = "image.ghs";
 /// Parts that may wait while a snapshot is looked through: more than a link leaves unsettled.
 const QUEUE: usize = 64;
+/// What the core hears when nothing of it can be taken.
+pub(super) const NO_ACCESS: &str = "the site has no [access], or its keys cannot be read";
 /// A secret's file is refused beyond this.
 const SECRET_BYTES: u64 = 4096;
 
@@ -164,7 +166,10 @@ impl Task {
                 return true;
             }
         };
-        let Some(expected) = self.hub.look(|engine| engine.access().map(Access::expected)) else { return true };
+        let Some(expected) = self.hub.look(|engine| engine.access().map(Access::expected)) else {
+            self.hub.refuse_message(Inbound::Credentials, NO_ACCESS);
+            return true;
+        };
         let verified = tokio::task::spawn_blocking(move || Snapshot::verify(&whole.bytes, &expected)).await;
         let Ok(verified) = verified else { return false };
         let mut applied = None;
@@ -225,10 +230,7 @@ mod tests {
         assert_eq!(secret("seal_key", &path), Ok([8; 32]));
         std::fs::write(&path, "swordfish").unwrap();
         let why = secret("seal_key", &path).unwrap_err();
-        let told = format!(
-            "access.seal_key: {}: it holds neither 32 bytes nor the base64 of 32 bytes",
-            path.display()
-        );
+        let told = format!("access.seal_key: {}: it holds neither 32 bytes nor the base64 of 32 bytes", path.display());
         assert_eq!(why, told);
     }
 

@@ -95,7 +95,8 @@ impl Daemon {
             let serial = u64::from_be_bytes(random());
             made = engine.handle_access(now, |access, now| access.handle_issue(now, &order, serial, by));
         });
-        let made = made.ok_or_else(|| Refusal::new(409, "no_access", "the site has no [access], or its keys cannot be read"))?;
+        let made =
+            made.ok_or_else(|| Refusal::new(409, "no_access", "the site has no [access], or its keys cannot be read"))?;
         made.map(|code| Answer::Json(json!({ "text": code.text, "who": code.who, "until": code.until })))
             .map_err(|why| refusal(&why))
     }

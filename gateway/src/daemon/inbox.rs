@@ -8,6 +8,7 @@ use gatehouse_rules::words::RequestId;
 use gatehouse_uplink::schema::{AnswerMessage, TicketMessage};
 use gatehouse_uplink::{Inbound, Message};
 
+use super::credentials::NO_ACCESS;
 use super::effector::Held;
 use super::run::Daemon;
 
@@ -27,7 +28,7 @@ impl Daemon {
                         Ok(()) => return,
                         Err(message) => (message, "too many parts wait: send them again"),
                     },
-                    None => (message, "the site has no [access], or its keys cannot be read"),
+                    None => (message, NO_ACCESS),
                 };
                 self.hub.refuse_message(Inbound::Credentials, refused.1);
                 return self.hub.hold(Held::Settle(refused.0.id));
@@ -75,7 +76,7 @@ impl Daemon {
                 let why = "it came over a link whose other end was not checked: answers count over TLS only";
                 self.hub.refuse_message(Inbound::Answer, why);
             }
-            None => self.hub.refuse_message(Inbound::Answer, "the site has no [access], or its keys cannot be read"),
+            None => self.hub.refuse_message(Inbound::Answer, NO_ACCESS),
         }
     }
 }

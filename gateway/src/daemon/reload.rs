@@ -145,9 +145,13 @@ impl Daemon {
 
     /// Begins anew with the engine, which goes on from what it kept, and tells it what is known already.
     fn change_rules(&mut self) {
-        let Prepared { mut engine, trouble, .. } =
+        let Prepared { mut engine, trouble, key } =
             super::setup::engine(&self.site, &self.hub.store.borrow(), self.hub.next_run());
         self.credentials_trouble = trouble;
+        // Without its keys at the start, the box took no credentials until now.
+        if let (None, Some(key)) = (&self.intake, key) {
+            self.intake = Some(Intake::spawn(self.hub.clone(), &self.site.store.dir, key));
+        }
         let now = self.hub.clock.now();
         engine.handle_start(now);
         engine.handle_link(now, self.link_up);

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use gatehouse_config::Site;
 use gatehouse_core::{DeviceIx, Lane, Mono, Stamp, Trust, Wall};
-use gatehouse_rules::{Access, Engine};
 use gatehouse_rules::mode::Backlog;
 use gatehouse_rules::words::Mode;
+use gatehouse_rules::{Access, Engine};
 use gatehouse_store::{Batch, CommitTicket, LastStop, OpenReport, Store, StoreEvent};
 use gatehouse_uplink::{BudgetUse, UplinkEvent, UplinkHandle};
 use sd_notify::NotifyState;

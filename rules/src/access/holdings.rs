@@ -77,6 +77,8 @@ struct Kept {
 pub(super) struct Holdings {
     roll: Option<Roll>,
     floor: u64,
+    /// The version that a restart would begin with.
+    stored: Option<u64>,
     deltas: BTreeMap<u64, Kept>,
     /// What is in force cannot be had from the file and the journal.
     unsealed: bool,
@@ -86,6 +88,11 @@ impl Holdings {
     /// The credentials in force.
     pub(super) fn roll(&self) -> Option<&Roll> {
         self.roll.as_ref()
+    }
+
+    /// The version that a restart would begin with.
+    pub(super) fn stored(&self) -> Option<u64> {
+        self.stored
     }
 
     /// Takes back a value; `Ok(false)` where the key is another's.
@@ -121,6 +128,7 @@ impl Holdings {
             return Err(OpenError::Stale { have, floor: self.floor });
         }
         self.roll = roll;
+        self.stored = have;
         Ok(())
     }
 
@@ -166,6 +174,7 @@ impl Holdings {
             effects.push(Effect::Keep { key: name.into(), value: Some(value.into()) });
         }
         self.deltas.insert(version, Kept { parts, bytes: bytes.len(), restored: BTreeMap::new() });
+        self.stored = Some(version);
         self.raise_floor(version, effects);
     }
 
@@ -192,6 +201,7 @@ impl Holdings {
                 effects.forget(part_key(version, part, kept.parts));
             }
         }
+        self.stored = self.stored.max(Some(version));
         self.unsealed &= self.roll.as_ref().is_some_and(|roll| roll.terms.version != version);
         self.raise_floor(version, effects);
     }

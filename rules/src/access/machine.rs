@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::claim::{Claim, Reader};
 use super::credential::{CredentialId, CredentialKind, LookupKey};
 use super::guess::Guesses;
-use super::holdings::{Applied, Holdings, OpenError};
+use super::holdings::{Applied, Durable, Holdings, OpenError};
 use super::issue::Issuer;
 use super::judge::{UNPAID, subject};
 use super::policy::{GateAccess, GuessLimits, ZoneSpec};
@@ -98,6 +98,15 @@ pub(super) struct Recent {
     pub(super) until: Mono,
 }
 
+/// A snapshot that came, as the core is told of it.
+#[derive(Debug)]
+pub(super) struct Came {
+    version: Option<u64>,
+    base_version: Option<u64>,
+    entries: Option<u32>,
+    refused: Option<String>,
+}
+
 /// Decides who may pass.
 ///
 /// Calling order: [`Access::restore`] with everything kept, [`Access::open`] with the image; then any `handle_*`. After
@@ -117,6 +126,8 @@ pub struct Access {
     pub(super) calendar: Calendar,
     pub(super) zone: TimeZone,
     pub(super) holdings: Holdings,
+    /// What came with this version and is not on the disk yet.
+    pub(super) untold: Option<(u64, Came)>,
     pub(super) presence: Presence,
     pub(super) used: Used,
     pub(super) guesses: Guesses,
@@ -147,6 +158,7 @@ impl Access {
             calendar: spec.calendar,
             zone: spec.zone,
             holdings: Holdings::default(),
+            untold: None,
             presence: Presence::new(spec.zones),
             used: Used::default(),
             guesses: Guesses::new(spec.guesses),
@@ -272,7 +284,8 @@ impl Access {
         self.calendar = calendar;
     }
 
-    /// A snapshot or delta came, with 16 bytes of randomness. It holds for the next decision.
+    /// A snapshot or delta came, with 16 bytes of randomness. It holds for the next decision. The core is told once it is
+    /// on the disk: of several that wait for one image, of the newest.
     ///
     /// # Errors
     /// [`ApplyError`]; nothing has changed then, but for the event that tells the core.
@@ -282,34 +295,33 @@ impl Access {
         let (version, base, entries) = (header.version, header.base_version, header.count);
         let applied = self.holdings.apply(verified, &self.seal, salt, &mut self.effects);
         let refused = applied.as_ref().err().map(ToString::to_string);
-        self.tell_credentials(&now, Some(version), base, Some(entries), refused);
+        let came = Came { version: Some(version), base_version: base, entries: Some(entries), refused };
+        match applied {
+            Ok(Applied { durable: Durable::WithImage, .. }) => self.untold = Some((version, came)),
+            Ok(Applied { durable: Durable::WithEffects, .. }) | Err(_) => self.tell_credentials(&now, &came),
+        }
         applied
     }
 
     /// A snapshot came that is none, or not for this box: the core is told.
     pub fn handle_bad_snapshot(&mut self, now: Stamp, error: &SnapshotError) {
         self.begin(&now);
-        self.tell_credentials(&now, None, None, None, Some(error.to_string()));
+        let refused = Some(error.to_string());
+        self.tell_credentials(&now, &Came { version: None, base_version: None, entries: None, refused });
     }
 
-    fn tell_credentials(
-        &mut self,
-        now: &Stamp,
-        version: Option<u64>,
-        base_version: Option<u64>,
-        entries: Option<u32>,
-        refused: Option<String>,
-    ) {
+    fn tell_credentials(&mut self, now: &Stamp, came: &Came) {
         #[derive(Serialize)]
-        struct Told {
+        struct Told<'a> {
             version: Option<u64>,
             base_version: Option<u64>,
             entries: Option<u32>,
-            refused: Option<String>,
+            refused: Option<&'a str>,
             in_force: Option<u64>,
         }
-        let in_force = self.holdings.roll().map(|roll| roll.terms.version);
-        let told = Told { version, base_version, entries, refused, in_force };
+        let Came { version, base_version, entries, ref refused } = *came;
+        let in_force = self.holdings.stored();
+        let told = Told { version, base_version, entries, refused: refused.as_deref(), in_force };
         self.effects.event(Lane::Audit, *now, "credentials", &told);
     }
 
@@ -327,6 +339,9 @@ impl Access {
     pub fn handle_image_written(&mut self, now: Stamp, version: u64) {
         self.begin(&now);
         self.holdings.image_written(version, &mut self.effects);
+        if let Some((_, came)) = self.untold.take_if(|(untold, _)| *untold <= version) {
+            self.tell_credentials(&now, &came);
+        }
     }
 
     /// The next effect.

@@ -5,7 +5,7 @@
 //!
 //! | event | lane | fields |
 //! |---|---|---|
-//! | `credentials` | audit | `version`, `base_version`, `entries`, `refused` (why, or null), `in_force` |
+//! | `credentials` | audit | `version`, `base_version`, `entries`, `refused` (why, or null), `in_force` (on the disk, too) |
 //! | `code_issued` | audit | `form` (`signed`, `pin`), `who`, `gates`, `groups`, `until`, `by` |
 //! | `code_guessing` | audit | `reader` (null: all), `closed_s`, `closures` |
 //! | `anti_passback_cleared` | audit | `who` or `household`, `cleared`, `by` |

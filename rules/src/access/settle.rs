@@ -126,7 +126,8 @@ impl Access {
     /// The holder of a credential that is in force now, at whichever gate; for points of a patrol.
     pub fn holder_of(&self, now: Stamp, proof: &Proof) -> Option<(String, HolderClass)> {
         let roll = self.holdings.roll()?;
-        let nowhere = Presented { gate: String::new(), via: String::new(), direction: Direction::In, proof: proof.clone() };
+        let nowhere =
+            Presented { gate: String::new(), via: String::new(), direction: Direction::In, proof: proof.clone() };
         let (claim, _) = self.reader.read(&nowhere, 100);
         let entry = claim.ids.iter().find_map(|id| roll.find(id.credential))?;
         let second = now.wall.0.div_euclid(1_000_000);

@@ -264,6 +264,11 @@ impl Format {
         self.bits
     }
 
+    /// True when its cards have a facility code.
+    pub fn has_facility(&self) -> bool {
+        self.facility.is_some()
+    }
+
     /// Reads a card.
     ///
     /// # Errors

@@ -144,8 +144,10 @@ impl Engine {
     pub(super) fn ask_access(&mut self, now: Stamp, dispatch: &Dispatch) -> Asked {
         let (action, args) = action(dispatch)?;
         let by = Engine::asker(dispatch);
-        let access =
-            self.access.as_mut().ok_or_else(|| refused("no_access", "the site file has no [access], or its keys cannot be read"))?;
+        let access = self
+            .access
+            .as_mut()
+            .ok_or_else(|| refused("no_access", "the site file has no [access], or its keys cannot be read"))?;
         match action {
             "clear_anti_passback" => {
                 let whom = match (arg(args, "who"), arg(args, "household")) {

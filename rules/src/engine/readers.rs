@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use gatehouse_core::{DeviceIx, Name, PointReading, Value};
 
-use crate::access::wiegand::{Bits, Card, Format};
 use crate::access::Proof;
+use crate::access::wiegand::{Bits, Card, Format};
 use crate::catalog::PointRef;
 use crate::words::Direction;
 

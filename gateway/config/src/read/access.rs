@@ -12,6 +12,7 @@ use gatehouse_rules::access::{
     AntiPassback, Decide, GateAccess, GatePolicy, GuessLimits, Offline, PublicKey, UnpaidExit, ZoneSpec,
 };
 use gatehouse_rules::words::HolderClass;
+use gatehouse_uplink::Settings;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -19,7 +20,7 @@ use super::commands::core_key;
 use super::{Context, byte, name, required_name, secret};
 use crate::code;
 use crate::site::AccessSecrets;
-use crate::units::duration;
+use crate::units::{duration, duration_text};
 
 /// The classes of holders.
 pub(super) const CLASSES: [(&str, HolderClass); 4] = [
@@ -63,8 +64,14 @@ pub(super) fn read(context: &mut Context<'_>, (table, span): (&DeTable<'_>, Rang
     let seal = secret::read(context, &mut keys, "seal_key");
     let code_key = secret::read(context, &mut keys, "code_key").map(|found| found.value);
     let pin_secret = secret::read(context, &mut keys, "pin_secret").map(|found| found.value);
-    let zones: Vec<_> = keys.tables("zone").into_iter().filter_map(|at| zone(context, at)).collect();
-    let formats: Vec<_> = keys.tables("format").into_iter().filter_map(|at| format(context, at)).collect();
+    let mut zones: Vec<ZoneSpec> = Vec::new();
+    for at in keys.tables("zone") {
+        zones.extend(zone(context, at, &zones));
+    }
+    let mut formats: Vec<Format> = Vec::new();
+    for at in keys.tables("format") {
+        formats.extend(format(context, at, &formats));
+    }
     let guesses = keys.table("guesses").map(|at| guesses(context, at)).unwrap_or_default();
     context.end(keys);
     let secrets = AccessSecrets { lookup: lookup?.value, seal: seal?.value, code_key, pin_secret };
@@ -72,11 +79,16 @@ pub(super) fn read(context: &mut Context<'_>, (table, span): (&DeTable<'_>, Rang
 }
 
 fn public_keys(context: &mut Context<'_>, keys: &mut Keys<'_, '_>) -> Vec<PublicKey> {
+    let help = "core_keys = [\"...\"]: the 32 bytes of the core's ed25519 public key in base64, as `openssl pkey -in KEY.pem \
+                -pubout -outform DER | tail -c 32 | base64` prints them; two while keys are changed";
     if !keys.has("core_keys") {
-        let help = "the ed25519 public key that the core signs with: core_keys = [\"...\"]; two while keys are changed";
         keys.missing("core_keys", help);
     }
     let values = keys.list("core_keys");
+    if values.is_empty() && keys.has("core_keys") {
+        let message = "`core_keys` is empty: nobody's credentials would be taken";
+        keys.error(Rule::BadValue, keys.span_of("core_keys"), message, help);
+    }
     if let Some(fifth) = values.get(MOST_KEYS) {
         let message = format!("at most {MOST_KEYS} keys of the core may sign credentials");
         keys.error(Rule::BadValue, fifth.span(), message, "take out those that the core has given up");
@@ -84,9 +96,17 @@ fn public_keys(context: &mut Context<'_>, keys: &mut Keys<'_, '_>) -> Vec<Public
     values.into_iter().filter_map(|value| core_key(context, "core_keys", value)).collect()
 }
 
-fn zone(context: &mut Context<'_>, (table, span): (&DeTable<'_>, Range<usize>)) -> Option<ZoneSpec> {
+fn zone(
+    context: &mut Context<'_>,
+    (table, span): (&DeTable<'_>, Range<usize>),
+    above: &[ZoneSpec],
+) -> Option<ZoneSpec> {
     let mut keys = Keys::new(table, span);
     let own = required_name(&mut keys, "name", "what gates call it, for example name = \"garage\"");
+    if let Some(own) = own.as_ref().filter(|own| above.iter().any(|zone| zone.name == *own.value)) {
+        let message = format!("there is another zone `{}` above", own.value);
+        keys.error(Rule::Duplicate, own.span.clone(), message, "give this one another name, or take it out");
+    }
     let capacity = keys.integer("capacity", 1..=1_000_000).and_then(|found| u32::try_from(found.value).ok());
     let mut full_refuses = BTreeSet::new();
     for value in keys.list("full_refuses") {
@@ -101,7 +121,11 @@ fn zone(context: &mut Context<'_>, (table, span): (&DeTable<'_>, Range<usize>)) 
 }
 
 fn class(keys: &mut Keys<'_, '_>, value: &Spanned<DeValue<'_>>) -> Option<HolderClass> {
-    let text = value.get_ref().as_str().unwrap_or_default();
+    let known = || format!("known are {}", CLASSES.map(|(name, _)| name).join(", "));
+    let Some(text) = value.get_ref().as_str() else {
+        keys.error(Rule::WrongType, value.span(), "a class of holders is a text in quotes", known());
+        return None;
+    };
     let found = CLASSES.iter().find(|(name, _)| *name == text).map(|(_, class)| *class);
     if found.is_none() {
         let help = did_you_mean(text, &CLASSES.map(|(name, _)| name));
@@ -114,7 +138,7 @@ fn guesses(context: &mut Context<'_>, (table, span): (&DeTable<'_>, Range<usize>
     let mut keys = Keys::new(table, span);
     let mut limits = GuessLimits::default();
     for (key, slot) in [("per_reader", &mut limits.per_reader), ("per_site", &mut limits.per_site)] {
-        if let Some(found) = keys.integer(key, 1..=1000) {
+        if let Some(found) = keys.integer(key, 1..=100) {
             *slot = u32::try_from(found.value).unwrap_or(*slot);
         }
     }
@@ -125,13 +149,27 @@ fn guesses(context: &mut Context<'_>, (table, span): (&DeTable<'_>, Range<usize>
             *slot = found.value;
         }
     }
+    if limits.first > limits.longest && keys.errors.is_empty() {
+        let key = if keys.has("first") { "first" } else { "longest" };
+        let (first, longest) = (duration_text(limits.first), duration_text(limits.longest));
+        let message = format!("the first closure, {first}, is longer than the longest, {longest}");
+        keys.error(Rule::Conflict, keys.span_of(key), message, "each closure is twice as long as the one before");
+    }
     context.end(keys);
     limits
 }
 
-fn format(context: &mut Context<'_>, (table, span): (&DeTable<'_>, Range<usize>)) -> Option<Format> {
+fn format(
+    context: &mut Context<'_>,
+    (table, span): (&DeTable<'_>, Range<usize>),
+    above: &[Format],
+) -> Option<Format> {
     let mut keys = Keys::new(table, span.clone());
     let own = required_name(&mut keys, "name", "what readers call it, for example name = \"site-32\"");
+    if let Some(own) = own.as_ref().filter(|own| above.iter().any(|format| format.name() == own.value.as_str())) {
+        let message = format!("there is another format `{}` above", own.value);
+        keys.error(Rule::Duplicate, own.span.clone(), message, "give this one another name");
+    }
     for key in ["bits", "number"] {
         if !keys.has(key) {
             keys.missing(key, "bits = 32, number = [16, 16]: a run of bits is [first, how many], counted from 0");
@@ -192,7 +230,7 @@ fn run(keys: &mut Keys<'_, '_>, value: &Spanned<DeValue<'_>>) -> Option<Span> {
 
 /// Reads how a gate decides, from its table `access`.
 pub(super) fn gate(context: &mut Context<'_>, (table, span): (&DeTable<'_>, Range<usize>)) -> GateZone {
-    let mut keys = Keys::new(table, span);
+    let mut keys = Keys::new(table, span.clone());
     let mut policy = GatePolicy::default();
     let deadline = duration(&mut keys, "deadline", Duration::from_millis(100)..=DEADLINE_MAX);
     let core = keys.choice("decide", &[("local", false), ("core", true)]).is_some_and(|found| found.value);
@@ -224,18 +262,38 @@ pub(super) fn gate(context: &mut Context<'_>, (table, span): (&DeTable<'_>, Rang
     set(&mut policy.repeat_window, duration(&mut keys, "repeat_window", SECOND * 5..=SECOND * 30));
     set(&mut policy.visitor_pins, keys.flag("visitor_pins"));
     let zone = name(&mut keys, "zone");
+    let core = core.then(|| keys.span_of("decide"));
     context.end(keys);
-    GateZone { policy, zone }
+    GateZone { policy, zone, span: Some(span), core }
 }
 
 /// How a gate decides, and the zone that it leads into.
 #[derive(Debug, Default)]
 pub(super) struct GateZone {
-    pub(super) policy: GatePolicy,
-    pub(super) zone: Option<Found<Name>>,
+    policy: GatePolicy,
+    zone: Option<Found<Name>>,
+    /// Where the table stands, if it is there.
+    span: Option<Range<usize>>,
+    /// Where it says that the core decides, if it does.
+    core: Option<Range<usize>>,
 }
 
 impl GateZone {
+    /// Notes what does nothing here: a table without `[access]`, and a core whose answers would not count.
+    pub(super) fn check(&self, context: &mut Context<'_>, gate: &Name, (absent, uplink): (bool, Option<&Settings>)) {
+        if let (true, Some(span)) = (absent, &self.span) {
+            let message = format!("the site has no [access]: this says nothing of the gate `{gate}`");
+            let help = "add [access] with core_keys, lookup_key and seal_key; docs/site-file.md tells what they are";
+            return context.sink.warn(code::UNUSED, span.clone(), message, help);
+        }
+        let plain = uplink.and_then(|uplink| uplink.brokers.iter().find(|broker| !broker.tls));
+        if let (Some(span), Some(broker)) = (&self.core, plain) {
+            let message = format!("the core's answers do not count over {broker}: `{gate}` waits in vain, then goes by `offline`");
+            let help = "answers open gates, and so they have to come over TLS: use mqtts:// with a `ca`";
+            context.sink.warn(code::PLAIN_UPLINK, span.clone(), message, help);
+        }
+    }
+
     /// The gate as access sees it; notes a zone that there is not.
     pub(super) fn of(self, context: &mut Context<'_>, gate: &Name, zones: &[ZoneSpec]) -> GateAccess {
         if let Some(zone) = self.zone.as_ref().filter(|zone| !zones.iter().any(|own| own.name == *zone.value)) {

@@ -210,7 +210,8 @@ pub(crate) fn site(context: &mut Context<'_>, root: &DeTable<'_>, others: &mut V
         gate_tables.into_iter().filter_map(|at| gate::read(context, at, reference::Devices(&devices))).collect();
     gate::check_together(context, &gates);
     box_io::check_pulses(context, &gates, (&devices, box_io.as_ref()));
-    let entrance = entrance(context, gates, access, reader_tables, reference::Devices(&devices));
+    let of = (reference::Devices(&devices), buses.as_slice());
+    let entrance = entrance(context, (gates, access, reader_tables), of, uplink.as_ref());
     let mains = mains.and_then(|at| mains::read(context, at, &catalog, reference::Devices(&devices)));
     let sound = !context.sink.has_errors() && !wrong.iter().any(|problem| problem.severity == Severity::Error);
     let of = (catalog, general.timezone.as_str());
@@ -243,12 +244,15 @@ struct Entrance {
     secrets: Option<AccessSecrets>,
 }
 
+/// Gates, `[access]` where there is one, and readers, as far as they are read.
+type EntranceTables<'t, 'i> =
+    (Vec<gate::GateEntry>, Option<Option<access::AccessEntry>>, Vec<(&'t DeTable<'i>, Range<usize>)>);
+
 fn entrance(
     context: &mut Context<'_>,
-    entries: Vec<gate::GateEntry>,
-    access: Option<Option<access::AccessEntry>>,
-    readers: Vec<(&DeTable<'_>, Range<usize>)>,
-    devices: reference::Devices<'_>,
+    (entries, access, readers): EntranceTables<'_, '_>,
+    devices: (reference::Devices<'_>, &[Bus]),
+    uplink: Option<&gatehouse_uplink::Settings>,
 ) -> Entrance {
     let absent = access.is_none();
     let access = access.flatten();
@@ -259,8 +263,9 @@ fn entrance(
     let mut gates = Vec::new();
     let mut policies = Vec::new();
     for entry in entries {
+        entry.access.check(context, &entry.spec.id, (absent, uplink));
         // Where [access] is wrong, its zones are not known.
-        if absent || access.is_some() {
+        if access.is_some() {
             policies.push(entry.access.of(context, &entry.spec.id, zones));
         }
         gates.push(entry.spec);

@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use gatehouse_core::{Kind, Name};
+use gatehouse_drivers::summary::StepSummary;
 use gatehouse_drivers::profile::Rule;
 use gatehouse_drivers::profile::keys::{Found, Keys, did_you_mean};
 use gatehouse_rules::PointRef;
@@ -17,7 +18,7 @@ use super::gate::direction;
 use super::reference::Devices;
 use super::{Context, byte, name, required_name};
 use crate::code;
-use crate::site::PointConfig;
+use crate::site::{Bus, PointConfig};
 use crate::units::duration_text;
 
 /// A reader that was read, and where its name stands.
@@ -31,7 +32,7 @@ pub(super) struct ReaderEntry {
 pub(super) fn read(
     context: &mut Context<'_>,
     (table, span): (&DeTable<'_>, Range<usize>),
-    devices: Devices<'_>,
+    (devices, buses): (Devices<'_>, &[Bus]),
     (gates, formats): (&[GateSpec], &[Format]),
 ) -> Option<ReaderEntry> {
     let mut keys = Keys::new(table, span);
@@ -44,70 +45,127 @@ pub(super) fn read(
         keys.error(Rule::BadValue, gate.span.clone(), message, did_you_mean(&gate.value, &known));
     }
     let direction = direction(&mut keys).or(found.map(|gate| gate.direction)).unwrap_or(Direction::In);
-    let card = card(context, &mut keys, devices, formats);
+    let card = card(context, &mut keys, (devices, buses), formats);
     context.end(keys);
     let own = own?;
     let spec = ReaderSpec { name: own.value.clone(), gate: gate.map(|gate| gate.value), direction, card };
     Some(ReaderEntry { name: own, spec })
 }
 
+/// What a reader's table says of cards.
+struct Told<'a> {
+    frame: Option<At<'a>>,
+    number: Option<At<'a>>,
+    facility: Option<At<'a>>,
+    bits: Option<Found<u8>>,
+    format: Option<Found<Format>>,
+}
+
+/// A point, and where the file names it.
+type At<'a> = Found<(PointRef, &'a PointConfig)>;
+
 /// The points that show cards.
 fn card(
     context: &mut Context<'_>,
     keys: &mut Keys<'_, '_>,
-    devices: Devices<'_>,
+    (devices, buses): (Devices<'_>, &[Bus]),
     formats: &[Format],
 ) -> Option<CardSource> {
-    let frame = number_at(context, keys, devices, "frame");
-    let number = number_at(context, keys, devices, "number");
-    let facility = number_at(context, keys, devices, "facility");
+    let told = Told {
+        frame: number_at(context, keys, devices, "frame"),
+        number: number_at(context, keys, devices, "number"),
+        facility: number_at(context, keys, devices, "facility"),
+        bits: byte(keys, "bits", 1..=128),
+        format: format_at(keys, formats),
+    };
     let count = number_at(context, keys, devices, "count");
-    let bits = byte(keys, "bits", 1..=128);
-    let format = format_at(keys, formats);
-    let card = match (&frame, &number) {
-        (Some(_), Some(number)) => {
+    let card = match (keys.has("frame"), keys.has("number")) {
+        (true, true) => {
             let help = "frame: the bits as the reader sent them; number: the card's number without facility and parity";
-            keys.error(Rule::Conflict, number.span.clone(), "a reader shows a frame or a number, not both", help);
+            keys.error(Rule::Conflict, keys.span_of("number"), "a reader shows a frame or a number, not both", help);
             return None;
         }
-        (Some(frame), None) => {
-            let bits = bits.map(|bits| bits.value).or(format.as_ref().map(|format| format.value.bits()));
-            if bits.is_none() && !keys.has("bits") && !keys.has("format") {
-                keys.missing("bits", "how many bits a card has here: bits = 26, or format = \"H10301-26\"");
-            }
-            let format = format.map(|format| format.value.name().to_owned());
-            CardPoint::Frame { at: frame.value.0, bits: bits?, format }
-        }
-        (None, Some(number)) => {
-            if format.is_none() && !keys.has("format") {
-                keys.missing("format", "what makes a card of a number: format = \"H10301-26\"");
-            }
-            let facility = facility.as_ref().map(|found| found.value.0);
-            CardPoint::Number { at: number.value.0, facility, format: format?.value }
-        }
-        (None, None) => {
+        (true, false) => told.frame(keys)?,
+        (false, true) => told.number(keys)?,
+        (false, false) => {
             for key in ["facility", "count", "bits", "format"] {
                 if keys.has(key) {
                     let message = format!("`{key}` is about cards, and the reader has no point that shows them");
-                    keys.error(Rule::Conflict, keys.span_of(key), message, "add frame = \"DEVICE/POINT\" or number = ...");
+                    let help = "add frame = \"DEVICE/POINT\" or number = \"DEVICE/POINT\"";
+                    keys.error(Rule::Conflict, keys.span_of(key), message, help);
                 }
             }
             return None;
         }
     };
-    let first = frame.or(number)?;
-    for other in [&facility, &count].into_iter().flatten() {
-        let apart = other.value.0.device != first.value.0.device || other.value.1.interval != first.value.1.interval;
-        if apart {
-            let message = "this point is not read together with the card's: a card would be taken for another";
-            keys.error(Rule::Conflict, other.span.clone(), message, "take points of one device with one interval");
+    let first = told.frame.or(told.number)?;
+    let (at, point) = first.value;
+    for other in [&told.facility, &count].into_iter().flatten() {
+        if !read_together(devices, buses, at, other.value.0) {
+            let message = "this point and the card's are not read by one request: a card could be taken for another";
+            let help = "name points of one device and one table that lie close together, with one interval; \
+                        `gatehouse plan` shows the requests";
+            keys.error(Rule::Conflict, other.span.clone(), message, help);
         }
     }
-    if first.value.1.interval > Duration::from_secs(2) {
-        let message = format!("cards are looked for every {}: people wait so long", duration_text(first.value.1.interval));
+    if point.interval > Duration::from_secs(2) {
+        let message = format!("cards are looked for every {}: people wait that long", duration_text(point.interval));
         context.sink.warn(code::SLOW_SENSOR, first.span, message, "give the points an interval of \"200ms\"");
     }
     Some(CardSource { card, count: count.map(|found| found.value.0) })
+}
+
+/// True when one request reads both points: between two, another card may come.
+fn read_together(devices: Devices<'_>, buses: &[Bus], one: PointRef, other: PointRef) -> bool {
+    let device = usize::try_from(one.device.0).ok().and_then(|ix| devices.0.get(ix));
+    let placed = device.and_then(|device| Some((buses.get(device.bus?)?, device)));
+    one.device == other.device
+        && placed.is_some_and(|(bus, device)| {
+            let has = |step: &StepSummary, at: PointRef| step.points.contains(&at.point);
+            crate::driver::plan_trouble(bus, device).is_none()
+                && crate::driver::plan_summary(bus, device).iter().flatten().any(|step| has(step, one) && has(step, other))
+        })
+}
+
+impl Told<'_> {
+    /// A card by its bits.
+    fn frame(&self, keys: &mut Keys<'_, '_>) -> Option<CardPoint> {
+        if keys.has("facility") {
+            let help = "take it out; the format tells which bits of the frame are the facility code";
+            keys.error(Rule::Conflict, keys.span_of("facility"), "`facility` goes with `number`, not with `frame`", help);
+        }
+        if !keys.has("bits") && !keys.has("format") {
+            keys.missing("bits", "how many bits a card has here: bits = 26, or format = \"H10301-26\"");
+        }
+        let format = self.format.as_ref().map(|found| &found.value);
+        if let (Some(bits), Some(format)) = (&self.bits, format)
+            && bits.value != format.bits()
+        {
+            let message = format!("the format `{}` has {} bits, not {}", format.name(), format.bits(), bits.value);
+            keys.error(Rule::Conflict, bits.span.clone(), message, "take `bits` out: the format tells it");
+        }
+        let bits = self.bits.as_ref().map(|bits| bits.value).or(format.map(Format::bits))?;
+        Some(CardPoint::Frame { at: self.frame.as_ref()?.value.0, bits, format: format.map(|f| f.name().to_owned()) })
+    }
+
+    /// A card by its number.
+    fn number(&self, keys: &mut Keys<'_, '_>) -> Option<CardPoint> {
+        if !keys.has("format") {
+            keys.missing("format", "what makes a card of a number: format = \"H10301-26\"");
+        }
+        if keys.has("bits") {
+            let help = "take it out: the format tells it";
+            keys.error(Rule::Conflict, keys.span_of("bits"), "`bits` goes with `frame`, not with `number`", help);
+        }
+        let format = &self.format.as_ref()?.value;
+        if keys.has("facility") && !format.has_facility() {
+            let message = format!("the format `{}` has no facility code", format.name());
+            let help = "take `facility` out, or name the format that these cards have";
+            keys.error(Rule::Conflict, keys.span_of("facility"), message, help);
+        }
+        let facility = self.facility.as_ref().map(|found| found.value.0);
+        Some(CardPoint::Number { at: self.number.as_ref()?.value.0, facility, format: format.clone() })
+    }
 }
 
 /// A point that holds a whole number.
@@ -116,7 +174,7 @@ fn number_at<'a>(
     keys: &mut Keys<'_, '_>,
     devices: Devices<'a>,
     key: &'static str,
-) -> Option<Found<(PointRef, &'a PointConfig)>> {
+) -> Option<At<'a>> {
     let found = devices.point_at(context, keys, key)?;
     if found.value.1.spec.kind() != (Kind::Decimal { exponent: 0 }) {
         let message = format!("`{key}`: {} is not a whole number", found.value.1.spec.name);

@@ -10,7 +10,7 @@ use gatehouse_rules::alarm::{AlarmSpec, builtin};
 use gatehouse_rules::engine::{AccessSetup, Engine, BoxLimits, Mains, ReaderSpec, RuleSpec, Setup};
 use gatehouse_rules::gate::GateSpec;
 use gatehouse_rules::mode::ModeSettings;
-use gatehouse_rules::schedule::{Calendar, RoundSpec, Weekly};
+use gatehouse_rules::schedule::{Calendar, Proof, RoundSpec, Weekly};
 use gatehouse_rules::ticket::{TicketKind, TicketRules};
 use gatehouse_rules::{Catalog, CatalogDevice, CatalogPoint, command};
 use jiff::tz::TimeZone;
@@ -204,10 +204,31 @@ pub(super) fn setup(
         zone,
         version: version(&files.text),
     };
+    check_rounds(context, &setup);
     for error in if sound { Engine::check(&setup) } else { Vec::new() } {
         context.sink.error(code::BAD_RULE, 0..0, error.to_string(), "");
     }
     setup
+}
+
+/// Notes stops of rounds that are proved at a reader that there is not: they would be missed for ever.
+fn check_rounds(context: &mut Context<'_>, setup: &Setup) {
+    for round in &setup.rounds {
+        for stop in &round.stops {
+            let Proof::Card { reader, .. } = &stop.proof else { continue };
+            if setup.readers.iter().any(|own| own.name == *reader) {
+                continue;
+            }
+            let known: Vec<&str> = setup.readers.iter().map(|own| own.name.as_str()).collect();
+            let message =
+                format!("the round `{}`: `{}` is proved at the reader `{reader}`, which there is not", round.id, stop.id);
+            let help = match known.is_empty() {
+                true => format!("add [[reader]] with name = \"{reader}\" to the site file"),
+                false => did_you_mean(reader, &known),
+            };
+            context.sink.error(code::BAD_RULE, 0..0, message, help);
+        }
+    }
 }
 
 /// Names a state of the rule files: FNV-1a over their text, which changes with every change.

@@ -67,6 +67,29 @@ fn a_full_snapshot_is_durable_with_its_image_and_a_kill_before_leaves_the_one_be
 }
 
 #[test]
+fn the_core_is_told_of_credentials_once_they_are_on_the_disk() {
+    let told = |bench: &mut Bench| {
+        let events = std::mem::take(&mut bench.events).into_iter().filter(|(kind, _)| *kind == "credentials");
+        events.map(|(_, event)| (event["version"].as_u64(), event["in_force"].as_u64())).collect::<Vec<_>>()
+    };
+    let mut bench = Bench::with(GatePolicy::default(), vec![]);
+    assert_eq!(told(&mut bench), [(Some(1), Some(1))]);
+    bench.snapshot(&header(2, None), vec![put("京A22222")]).unwrap();
+    assert_eq!(bench.access.view().version, Some(2), "in force at once");
+    assert_eq!(told(&mut bench), [], "a kill would lose it now");
+    // The core has seen nothing and sends it again.
+    bench.snapshot(&header(2, None), vec![put("京A22222")]).unwrap_err();
+    assert_eq!(told(&mut bench), [(Some(2), Some(1))]);
+    bench.write_image();
+    assert_eq!(told(&mut bench), [(Some(2), Some(2))]);
+    bench.snapshot(&header(3, Some(2)), vec![]).unwrap();
+    assert_eq!(told(&mut bench), [(Some(3), Some(3))], "a delta is durable with its event");
+    bench.restart();
+    bench.snapshot(&header(3, Some(2)), vec![]).unwrap_err();
+    assert_eq!(told(&mut bench), [(Some(3), Some(3))]);
+}
+
+#[test]
 fn a_delta_that_comes_while_the_image_is_written_is_not_lost() {
     let mut bench = Bench::with(GatePolicy::default(), vec![]);
     bench.snapshot(&header(2, None), vec![put("京A22222")]).unwrap();
