@@ -188,7 +188,8 @@ pub(crate) fn site(context: &mut Context<'_>, root: &DeTable<'_>, others: &mut V
     let gates: Vec<_> =
         gate_tables.into_iter().filter_map(|at| gate::read(context, at, reference::Devices(&devices))).collect();
     gate::check_together(context, &gates);
-    let entrance = entrance(context, (gates, access, reader_tables), (reference::Devices(&devices), &buses), uplink.as_ref());
+    let entrance =
+        entrance(context, (gates, access, reader_tables), (reference::Devices(&devices), &buses), uplink.as_ref());
     let sound = !context.sink.has_errors() && !wrong.iter().any(|problem| problem.severity == Severity::Error);
     let of = (general.id.as_ref()?, catalog, general.timezone.as_str());
     let rules = rules::setup(context, of, uplink.is_some(), entrance.parts, (files, sound));
