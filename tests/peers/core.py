@@ -4,8 +4,9 @@
     core.py snapshot ORDER              prints the messages for the topic `credentials`, one a line
 
 ORDER is JSON: `seed` and `lookup_key` (64 hexadecimal digits each), `header` (whatever of its fields is to be said),
-`entries`, and maybe `parts` (1) and `alter`: which byte after the header is altered once it was signed. An entry is one of the format's, with `of` in place of `id`: what is hashed, for
-example {"put": {"of": "card/H10301-26/12/3456", "kind": "card", "who": "p-1", "class": "resident", "gates": ["entry"]}}.
+`entries`, and maybe `parts` (1) and `alter`: which byte after the header is altered once it was signed. An entry is one of
+the format's, with `of` in place of `id`: the text that is hashed, for example
+{"put": {"of": "card/H10301-26/12/3456", "kind": "card", "who": "p-1", "class": "resident", "gates": ["entry"]}}.
 """
 
 import base64

@@ -142,8 +142,7 @@ fn guesses(context: &mut Context<'_>, (table, span): (&DeTable<'_>, Range<usize>
             *slot = u32::try_from(found.value).unwrap_or(*slot);
         }
     }
-    for (key, slot) in
-        [("within", &mut limits.within), ("first", &mut limits.first), ("longest", &mut limits.longest)]
+    for (key, slot) in [("within", &mut limits.within), ("first", &mut limits.first), ("longest", &mut limits.longest)]
     {
         if let Some(found) = duration(&mut keys, key, SECOND..=DAY) {
             *slot = found.value;
@@ -159,11 +158,7 @@ fn guesses(context: &mut Context<'_>, (table, span): (&DeTable<'_>, Range<usize>
     limits
 }
 
-fn format(
-    context: &mut Context<'_>,
-    (table, span): (&DeTable<'_>, Range<usize>),
-    above: &[Format],
-) -> Option<Format> {
+fn format(context: &mut Context<'_>, (table, span): (&DeTable<'_>, Range<usize>), above: &[Format]) -> Option<Format> {
     let mut keys = Keys::new(table, span.clone());
     let own = required_name(&mut keys, "name", "what readers call it, for example name = \"site-32\"");
     if let Some(own) = own.as_ref().filter(|own| above.iter().any(|format| format.name() == own.value.as_str())) {
@@ -249,11 +244,8 @@ pub(super) fn gate(context: &mut Context<'_>, (table, span): (&DeTable<'_>, Rang
         ("deny", Offline::Deny),
     ];
     let passback = [("off", AntiPassback::Off), ("soft", AntiPassback::Soft), ("hard", AntiPassback::Hard)];
-    let unpaid = [
-        ("open", UnpaidExit::Open),
-        ("refuse", UnpaidExit::Refuse),
-        ("open_and_record", UnpaidExit::OpenAndRecord),
-    ];
+    let unpaid =
+        [("open", UnpaidExit::Open), ("refuse", UnpaidExit::Refuse), ("open_and_record", UnpaidExit::OpenAndRecord)];
     set(&mut policy.offline, keys.choice("offline", &offline));
     set(&mut policy.anti_passback, keys.choice("anti_passback", &passback));
     policy.unpaid_exit = keys.choice("unpaid_exit", &unpaid).map(|found| found.value);
@@ -288,7 +280,9 @@ impl GateZone {
         }
         let plain = uplink.and_then(|uplink| uplink.brokers.iter().find(|broker| !broker.tls));
         if let (Some(span), Some(broker)) = (&self.core, plain) {
-            let message = format!("the core's answers do not count over {broker}: `{gate}` waits in vain, then goes by `offline`");
+            let message = format!(
+                "the core's answers do not count over {broker}: `{gate}` waits in vain, then goes by `offline`"
+            );
             let help = "answers open gates, and so they have to come over TLS: use mqtts:// with a `ca`";
             context.sink.warn(code::PLAIN_UPLINK, span.clone(), message, help);
         }

@@ -132,7 +132,12 @@ impl Told<'_> {
     fn frame(&self, keys: &mut Keys<'_, '_>) -> Option<CardPoint> {
         if keys.has("facility") {
             let help = "take it out; the format tells which bits of the frame are the facility code";
-            keys.error(Rule::Conflict, keys.span_of("facility"), "`facility` goes with `number`, not with `frame`", help);
+            keys.error(
+                Rule::Conflict,
+                keys.span_of("facility"),
+                "`facility` goes with `number`, not with `frame`",
+                help,
+            );
         }
         if !keys.has("bits") && !keys.has("format") {
             keys.missing("bits", "how many bits a card has here: bits = 26, or format = \"H10301-26\"");
@@ -178,7 +183,12 @@ fn number_at<'a>(
     let found = devices.point_at(context, keys, key)?;
     if found.value.1.spec.kind() != (Kind::Decimal { exponent: 0 }) {
         let message = format!("`{key}`: {} is not a whole number", found.value.1.spec.name);
-        keys.error(Rule::BadValue, found.span, message, "a card is shown by a point of an integer type without a scale");
+        keys.error(
+            Rule::BadValue,
+            found.span,
+            message,
+            "a card is shown by a point of an integer type without a scale",
+        );
         return None;
     }
     Some(found)

@@ -220,8 +220,10 @@ fn check_rounds(context: &mut Context<'_>, setup: &Setup) {
                 continue;
             }
             let known: Vec<&str> = setup.readers.iter().map(|own| own.name.as_str()).collect();
-            let message =
-                format!("the round `{}`: `{}` is proved at the reader `{reader}`, which there is not", round.id, stop.id);
+            let message = format!(
+                "the round `{}`: `{}` is proved at the reader `{reader}`, which there is not",
+                round.id, stop.id
+            );
             let help = match known.is_empty() {
                 true => format!("add [[reader]] with name = \"{reader}\" to the site file"),
                 false => did_you_mean(reader, &known),
