@@ -1,10 +1,14 @@
 //! `gatehouse-hil demo`: a simulated site, a broker, and the real gateway between them, to look at and to break.
 
+mod books;
+mod core;
 mod picture;
 mod plain;
 mod script;
 mod site;
 mod summary;
+mod traffic;
+mod watch;
 mod world;
 
 use std::io::IsTerminal;
