@@ -81,7 +81,7 @@ pub(super) const ENTRY: &str = GATES[0].0;
 /// The other lane.
 pub(super) const EXIT: &str = GATES[1].0;
 /// The door.
-const DOOR: &str = GATES[2].0;
+pub(super) const DOOR: &str = GATES[2].0;
 /// The magnet's coil, and the inputs of leaf and button, of the door's board.
 const DOOR_LOCK: u16 = 16;
 const DOOR_CONTACT: u16 = 0;
