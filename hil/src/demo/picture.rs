@@ -8,7 +8,7 @@ use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, Ke
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Style, Stylize};
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Block, Cell, Gauge, Paragraph, Row, Table};
+use ratatui::widgets::{Block, Cell, Gauge, Paragraph, Row, Table, Wrap};
 
 use super::script::Script;
 use super::site::{Device, GATES, LatestRecord, Role, Site};
@@ -224,7 +224,6 @@ fn gate_line(id: &str, title: &'static str, decided: &Decided, account: Option<&
         "unknown" | "" => Color::DarkGray,
         _ => Color::Red,
     };
-    let fire = if gate.fire.is_some() { ", FIRE" } else { "" };
     let passed = account.map_or(0, Account::passed);
     let by = account.map(|account| {
         let by = account.through.iter().map(|(by, count)| format!("{count} by the {}", by.replace('_', " ")));
@@ -233,7 +232,7 @@ fn gate_line(id: &str, title: &'static str, decided: &Decided, account: Option<&
     });
     Line::from(vec![
         format!("{title:<14}").bold(),
-        Span::styled(format!("{:<24}", gate_words(&gate) + fire), Style::new().fg(colour)),
+        Span::styled(format!("{:<24}", gate_words(&gate)), Style::new().fg(colour)),
         format!("{passed} passed  ").into(),
         by.unwrap_or_default().join(", ").dim(),
     ])
@@ -271,5 +270,8 @@ fn draw_events(frame: &mut Frame<'_>, area: Rect, world: &World, status: &Status
     let troubles = status.troubles.iter().map(|trouble| Line::from(trouble.clone()).yellow());
     let events = world.events.iter().rev().map(|(at, text)| Line::from(format!("{:>4.0} s {text}", at.as_secs_f64())));
     let lines: Vec<Line<'_>> = troubles.chain(events).collect();
-    frame.render_widget(Paragraph::new(lines).block(Block::bordered().title(" what happened ")), area);
+    frame.render_widget(
+        Paragraph::new(lines).wrap(Wrap { trim: false }).block(Block::bordered().title(" what happened ")),
+        area,
+    );
 }

@@ -347,6 +347,10 @@ fn device(seed: u64, plan: Plan, profile: &Profile) -> (Device, Box<dyn Memory>)
     let model = Arc::new(Model::new(seed, PERIOD_US, wall_us(), profile.points.clone()));
     let coils = Switches::default();
     let inputs = GATES.iter().any(|(.., board)| *board == id).then(Switches::default);
+    if id == GATES[2].2 {
+        // As its installer left it.
+        coils.set(DOOR_LOCK, true, wall_us(), None);
+    }
     let boom =
         inputs.as_ref().filter(|_| role == Barrier).map(|inputs| Boom::new(coils.clone(), inputs.clone(), wall_us()));
     let pulses = match profile_name {

@@ -227,7 +227,7 @@ impl Street {
         let cut = cut_before && self.cut_off.load(Relaxed);
         let Presented { request, decided, allowed, reason, decided_by } = told;
         let verb = if allowed { "may pass" } else { "is refused" };
-        self.note(format!("{}: {plate} {verb} ({reason}; decided by the {})", lane.gate, decided_by.replace('_', " ")));
+        self.note(format!("{}: {plate} {verb}: {reason}, says the {}", lane.gate, decided_by.replace('_', " ")));
         Shown { request: Some(request), allowed: decided && allowed, by: decided_by, cut }
     }
 }
@@ -255,15 +255,18 @@ struct LaneRun {
     lane: Lane,
     place: Place,
     next: i64,
+    /// Whether some cars stay under the boom.
+    idle: bool,
 }
 
 impl LaneRun {
     fn new(lane: Lane, now: i64) -> Self {
-        LaneRun { lane, place: Place::Nowhere, next: now + fastrand::i64(1_000..4_000) * MS }
+        LaneRun { lane, place: Place::Nowhere, next: now + fastrand::i64(1_000..4_000) * MS, idle: false }
     }
 
     fn step(&mut self, street: &Street, by_itself: bool) {
         let now = wall_us();
+        self.idle = by_itself;
         let place = std::mem::replace(&mut self.place, Place::Nowhere);
         self.place = match place {
             Place::Nowhere => self.next_car(street, by_itself, now),
@@ -341,7 +344,7 @@ impl LaneRun {
             account.settled.extend(shown.request);
             account.in_outage.extend(shown.request.filter(|_| shown.cut));
         });
-        let stays = if shown.by == "box" && fastrand::u8(..8) == 0 { STAYS_US } else { UNDER_US };
+        let stays = if self.idle && fastrand::u8(..8) == 0 { STAYS_US } else { UNDER_US };
         Place::Under(now, stays)
     }
 }
@@ -371,9 +374,7 @@ impl DoorRun {
                     shared.accounts.entry(gate).or_default().empty = !called;
                     called
                 });
-                // A door that was not locked yet would show who goes through without having been let.
-                let locked = coils.state(*lock, now);
-                if called || by_itself && now >= self.next && locked {
+                if called || by_itself && now >= self.next {
                     self.next = now + fastrand::i64(15_000..30_000) * MS;
                     street.enter(gate, |account| account.empty = false);
                     inputs.set(*button, true, now, Some(now + PRESS_US));
