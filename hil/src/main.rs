@@ -15,7 +15,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Runs a simulated site with the real gateway and shows what is polled and delivered.
+    /// Runs a simulated site with the real gateway and shows what is polled, decided and delivered.
     Demo(demo::DemoArgs),
     /// Measures speed and size, and prints one table.
     Bench(bench::BenchArgs),

@@ -1,10 +1,14 @@
 //! `gatehouse-hil demo`: a simulated site, a broker, and the real gateway between them, to look at and to break.
 
+mod books;
+mod core;
 mod picture;
 mod plain;
 mod script;
 mod site;
 mod summary;
+mod traffic;
+mod watch;
 mod world;
 
 use std::io::IsTerminal;
@@ -16,11 +20,11 @@ use anyhow::Context;
 
 use world::World;
 
-/// Runs a simulated site with the real gateway and shows what is polled and delivered.
+/// Runs a simulated site with the real gateway and shows what is polled, decided and delivered.
 #[derive(Debug, clap::Args)]
 pub struct DemoArgs {
-    /// Ends by itself after this time, for example 20s or 2m, having cut the link, silenced a meter and added noise on
-    /// the way; the exit code says whether everything was delivered.
+    /// Ends by itself after this time, for example 20s or 2m, having cut the link, sent cars to the barriers, silenced a
+    /// meter and added noise on the way; a slow machine takes longer; the exit code says whether everything was delivered.
     #[arg(long = "for", value_name = "TIME", value_parser = time)]
     run_for: Option<Duration>,
     /// The port of the MQTT broker on 127.0.0.1; a free one by default.
@@ -70,7 +74,7 @@ pub fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
         plain::show(&mut world, run_for)?;
     }
     let interrupted = world.interrupted();
-    eprintln!("waiting until everything that was polled is delivered");
+    eprintln!("waiting until everything that was polled and decided is delivered");
     let outcome = summary::Outcome::take(&mut world, run_for.is_some() && !interrupted);
     print!("{outcome}");
     if args.keep {

@@ -1,5 +1,6 @@
 //! The demo as a live picture of the site in the terminal.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ratatui::Frame;
@@ -7,26 +8,34 @@ use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, Ke
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Style, Stylize};
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Block, Cell, Gauge, Paragraph, Row, Table};
+use ratatui::widgets::{Block, Cell, Gauge, Paragraph, Row, Table, Wrap};
 
 use super::script::Script;
-use super::site::{Device, LatestRecord, Role, Site};
+use super::site::{Device, GATES, LatestRecord, Role, Site};
+use super::traffic::Account;
+use super::watch::{gate_words, ticket_words};
 use super::world::World;
 use crate::receive::Tally;
-use crate::rig::{Link, Status};
+use crate::rig::{Decided, Link, Status};
 use crate::sim_clock::wall_us;
 
 /// Time from one picture to the next.
 const FRAME: Duration = Duration::from_millis(250);
-const KEYS: &str = " c cut/mend the link   f freeze it   s silence the next device   a/b noise on line a/b   q quit ";
+const KEYS: &str = " c cut/mend the link   f freeze it   s silence the next device   u surge   o guard opens   x fire   \
+                    a/b noise   q quit ";
+/// Lines for the gates, alarms and tickets, with the frame.
+const DECIDED: u16 = 11;
+/// Tickets that are over are shown where there is room, the newest first.
+const TICKETS: usize = 3;
 
 /// Shows the picture until the time is over or `q` is pressed.
 pub(super) fn show(world: &mut World, run_for: Option<Duration>) -> anyhow::Result<()> {
-    let mut script = run_for.map(Script::new);
+    let mut script = world.script(run_for);
     let mut terminal = ratatui::try_init()?;
     let mut rate = Rate::default();
     let result = loop {
-        if world.interrupted() || run_for.is_some_and(|length| world.began.elapsed() >= length) {
+        let over = run_for.is_some_and(|length| world.began.elapsed() >= length);
+        if world.interrupted() || over && script.as_ref().is_none_or(Script::is_over) {
             break Ok(());
         }
         if let Some(script) = &mut script {
@@ -63,6 +72,9 @@ fn handle_key(world: &mut World, key: KeyEvent) -> bool {
             let next = world.silenced.map_or(0, |at| at + 1);
             world.silence((next < world.site.devices.len()).then_some(next));
         }
+        KeyCode::Char('u') => world.set_surge(!world.surging),
+        KeyCode::Char('o') => world.call_guest(),
+        KeyCode::Char('x') => world.set_fire(!world.burning),
         KeyCode::Char('a') => world.set_noise(0, !world.is_noisy(0)),
         KeyCode::Char('b') => world.set_noise(1, !world.is_noisy(1)),
         _ => {}
@@ -98,7 +110,9 @@ fn draw(frame: &mut Frame<'_>, world: &World, status: &Status, tally: &Tally, ra
     frame.render_widget(head, top);
     frame.render_widget(Line::from(KEYS).reversed(), bottom);
     let [left, right] = Layout::horizontal([Constraint::Fill(1), Constraint::Length(44)]).areas(middle);
-    draw_devices(frame, left, world, status);
+    let [devices, decided] = Layout::vertical([Constraint::Fill(1), Constraint::Length(DECIDED)]).areas(left);
+    draw_devices(frame, devices, world, status);
+    draw_decided(frame, decided, &world.decided(), &world.traffic.accounts());
     let buses = u16::try_from(status.buses.len()).unwrap_or(8);
     let [load, link, events] =
         Layout::vertical([Constraint::Length(buses + 2), Constraint::Length(13), Constraint::Fill(1)]).areas(right);
@@ -146,11 +160,13 @@ fn values(device: &Device, latest: &LatestRecord) -> String {
         return latest.missing.clone().unwrap_or_default();
     }
     if device.role != Role::Meter {
-        let of = |prefix: &str| -> String {
-            let points = latest.values.iter().filter(|(name, _)| name.starts_with(prefix));
-            points.map(|(_, value)| if value == "on" { '●' } else { '○' }).collect()
+        let of = |title: &str, prefixes: [&str; 2]| -> String {
+            let named = |name: &String| prefixes.iter().any(|prefix| name.starts_with(prefix));
+            let points = latest.values.iter().filter(|(name, _)| named(name));
+            let lamps: String = points.map(|(_, value)| if value == "on" { '●' } else { '○' }).collect();
+            if lamps.is_empty() { lamps } else { format!("{title} {lamps}  ") }
         };
-        return format!("relays {}  inputs {}", of("relay") + &of("do"), of("input") + &of("di"));
+        return of("relays", ["relay", "do"]) + &of("inputs", ["input", "di"]);
     }
     let wanted = ["voltage", "current", "power", "import", "total", "frequency", "temperature", "humidity"];
     let shown = wanted.iter().filter_map(|wanted| latest.values.iter().find(|(name, _)| name.starts_with(wanted)));
@@ -175,6 +191,51 @@ fn draw_buses(frame: &mut Frame<'_>, area: Rect, status: &Status) {
         let ratio = (bus.load_percent / 100.0).clamp(0.0, 1.0);
         frame.render_widget(Gauge::default().ratio(ratio).label(label).gauge_style(Style::new().fg(colour)), *row);
     }
+}
+
+/// Gates, alarms and tickets, as the box has decided them.
+fn draw_decided(frame: &mut Frame<'_>, area: Rect, decided: &Decided, accounts: &BTreeMap<&'static str, Account>) {
+    let cause = decided.mode.cause.as_ref().map(|cause| format!(" ({})", cause.replace('_', " "))).unwrap_or_default();
+    let block = Block::bordered().title(format!(" decided on the box: mode {}{cause} ", decided.mode.mode));
+    let gates = GATES.iter().map(|(id, title, _)| gate_line(id, title, decided, accounts.get(id)));
+    let shown = decided.alarms.iter().filter(|alarm| alarm.state != "normal");
+    let alarms = shown.map(|alarm| {
+        let colour = if alarm.active { Color::Red } else { Color::Yellow };
+        let what = Span::styled(format!("alarm {} {:<32}", alarm.priority, alarm.alarm), Style::new().fg(colour));
+        Line::from(vec![what, format!(" {}  ", alarm.state.replace('_', " ")).into(), alarm.message.clone().dim()])
+    });
+    let tickets = decided.tickets.iter().take(TICKETS.max(decided.tickets.iter().filter(|t| t.is_open()).count()));
+    let tickets = tickets.map(|ticket| {
+        let colour = if ticket.is_open() { Color::Magenta } else { Color::DarkGray };
+        let what = Span::styled(format!("ticket {:<3} {:<31}", ticket.ticket, ticket.cause), Style::new().fg(colour));
+        Line::from(vec![what, format!(" {}  ", ticket_words(ticket)).into(), ticket.title.clone().dim()])
+    });
+    let lines: Vec<Line<'_>> = gates.chain(alarms).chain(tickets).collect();
+    frame.render_widget(Paragraph::new(lines).block(block), area);
+}
+
+/// A gate in one line: its state, and who let how many pass.
+fn gate_line(id: &str, title: &'static str, decided: &Decided, account: Option<&Account>) -> Line<'static> {
+    let gate = decided.gates.iter().find(|gate| gate.id == id).cloned().unwrap_or_default();
+    let colour = match gate.state.as_str() {
+        _ if gate.fire.is_some() => Color::Red,
+        "closed" => Color::Green,
+        "opening" | "open" | "closing" => Color::Cyan,
+        "unknown" | "" => Color::DarkGray,
+        _ => Color::Red,
+    };
+    let passed = account.map_or(0, Account::passed);
+    let by = account.map(|account| {
+        let by = account.through.iter().map(|(by, count)| format!("{count} by the {}", by.replace('_', " ")));
+        by.chain((account.turned_away > 0).then(|| format!("{} turned away", account.turned_away)))
+            .collect::<Vec<String>>()
+    });
+    Line::from(vec![
+        format!("{title:<14}").bold(),
+        Span::styled(format!("{:<24}", gate_words(&gate)), Style::new().fg(colour)),
+        format!("{passed} passed  ").into(),
+        by.unwrap_or_default().join(", ").dim(),
+    ])
 }
 
 fn draw_delivery(frame: &mut Frame<'_>, area: Rect, world: &World, status: &Status, tally: &Tally, rate: f64) {
@@ -209,5 +270,8 @@ fn draw_events(frame: &mut Frame<'_>, area: Rect, world: &World, status: &Status
     let troubles = status.troubles.iter().map(|trouble| Line::from(trouble.clone()).yellow());
     let events = world.events.iter().rev().map(|(at, text)| Line::from(format!("{:>4.0} s {text}", at.as_secs_f64())));
     let lines: Vec<Line<'_>> = troubles.chain(events).collect();
-    frame.render_widget(Paragraph::new(lines).block(Block::bordered().title(" what happened ")), area);
+    frame.render_widget(
+        Paragraph::new(lines).wrap(Wrap { trim: false }).block(Block::bordered().title(" what happened ")),
+        area,
+    );
 }

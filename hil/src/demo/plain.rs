@@ -14,18 +14,21 @@ const STEP: Duration = Duration::from_millis(50);
 
 /// Shows the demo until its time is over, or until it is interrupted.
 pub(super) fn show(world: &mut World, run_for: Option<Duration>) -> anyhow::Result<()> {
-    let mut script = run_for.map(Script::new);
+    let mut script = world.script(run_for);
     let (mut next, mut told, mut before) = (Duration::ZERO, 0, 0);
-    while !world.interrupted() && run_for.is_none_or(|length| world.began.elapsed() < length) {
+    let over = |world: &World, script: &Option<Script>| {
+        run_for.is_some_and(|length| world.began.elapsed() >= length) && script.as_ref().is_none_or(Script::is_over)
+    };
+    while !world.interrupted() && !over(world, &script) {
         if let Some(script) = &mut script {
             script.play(world);
         }
         world.observe();
         let mut out = std::io::stdout().lock();
-        while let Some((at, text)) = world.events.get(told) {
+        for (at, text) in world.events_since(told) {
             writeln!(out, "{:>5.1} s  * {text}", at.as_secs_f64())?;
-            told += 1;
         }
+        told = world.noted;
         let now = world.began.elapsed();
         if now >= next {
             next += EVERY;

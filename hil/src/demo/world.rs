@@ -1,5 +1,6 @@
 //! Everything that runs during a demo, and the hands that break it.
 
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,37 +9,58 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 
-use super::site::{Latest, Role, Site};
+use super::books::Books;
+use super::core::{Core, RESIDENTS, Secrets};
+use super::script::Script;
+use super::site::{ENTRY, GATES, Latest, Role, Site};
+use super::traffic::{Caller, Traffic};
+use super::watch::Watch;
 use crate::receive::{SharedTally, Subscriber};
-use crate::rig::{Broker, Gateway, Link, Proxy, SiteFile, Status, binary};
+use crate::rig::{Broker, Decided, Gateway, Link, Proxy, SiteFile, Status, binary};
 
 /// How often the gateway is asked how it is.
-const ASK_EVERY: Duration = Duration::from_millis(500);
+const ASK_EVERY: Duration = Duration::from_millis(250);
 /// How long the gateway may take until its socket answers.
 const START: Duration = Duration::from_secs(10);
 /// One reply in so many is spoiled while a line is noisy.
 const NOISE_EVERY: u32 = 5;
 /// What happened, as many entries as the picture has lines for.
 const KEPT_EVENTS: usize = 50;
+/// How often somebody tries to end a fire release.
+const RESETS: u32 = 20;
+/// The site's id towards the core.
+const SITE: &str = "demo";
+/// The device whose supply surges.
+pub(super) const SURGING: &str = "meter-101";
 
 /// The running demo.
 pub(super) struct World {
     // Dropped in this order: the gateway before what it talks to, the folders last.
     pub(super) gateway: Gateway,
+    pub(super) traffic: Traffic,
     asker: Option<JoinHandle<()>>,
     stop_asking: Arc<AtomicBool>,
     pub(super) site: Site,
     pub(super) proxy: Proxy,
     pub(super) tally: SharedTally,
+    pub(super) books: Books,
     _subscriber: Subscriber,
+    _core: Core,
     broker: Broker,
     pub(super) latest: Latest,
-    status: Arc<Mutex<Status>>,
+    told: Arc<Mutex<(Status, Decided)>>,
+    watch: Watch,
     pub(super) began: Instant,
-    /// What happened, with the time since the beginning.
-    pub(super) events: Vec<(Duration, String)>,
+    /// What happened, with the time since the beginning; the last entries.
+    pub(super) events: VecDeque<(Duration, String)>,
+    /// How many entries there were in all.
+    pub(super) noted: usize,
     /// Position of the device that is silent.
     pub(super) silenced: Option<usize>,
+    /// Whether the supply of a meter surges.
+    pub(super) surging: bool,
+    /// Whether it burns.
+    pub(super) burning: bool,
     pub(super) marks: Marks,
     interrupted: Arc<AtomicBool>,
     folder: tempfile::TempDir,
@@ -46,7 +68,7 @@ pub(super) struct World {
 }
 
 /// What the faults of the run left behind, for the summary.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Marks {
     /// When the link was cut or frozen last.
     pub(super) cut: Option<Instant>,
@@ -60,6 +82,10 @@ pub(super) struct Marks {
     pub(super) silence_noticed: bool,
     /// Most devices that were online at a time.
     pub(super) most_online: usize,
+    /// Tickets that were open while the link was down, with the alarms that they are for.
+    pub(super) tickets_in_outage: BTreeMap<u64, String>,
+    /// Alarms that stood while the link was down.
+    pub(super) alarms_in_outage: BTreeSet<String>,
 }
 
 impl World {
@@ -74,27 +100,39 @@ impl World {
         let broker = Broker::embedded(port)?;
         let proxy = Proxy::start(broker.v5)?;
         let latest = Latest::default();
-        let subscriber = Subscriber::start(broker.v4, "gatehouse/#", Box::new(site.judge(latest.clone())))?;
+        let books = Books::default();
+        let judge = Box::new(site.judge(latest.clone(), books.clone()));
+        let subscriber = Subscriber::start(broker.v4, "gatehouse/#", judge)?;
         wait_for("the receiver's subscription", START, || subscriber.subscribed() > 0)?;
-        let mut file = SiteFile::new("demo", folder.path(), memory.path(), proxy.address, "");
-        site.describe(&mut file);
+        let secrets = Secrets::make(folder.path(), SITE, &GATES.map(|(gate, ..)| gate))?;
+        let mut file = SiteFile::new(SITE, folder.path(), memory.path(), proxy.address, "");
+        site.describe(&mut file, &secrets);
+        let core = Core::start(broker.v4, SITE, secrets)?;
         let (path, log) = (file.write()?, folder.path().join("gateway.log"));
         let gateway = Gateway::start(&binary, &path, &file.socket(), &log)?;
-        let status = Arc::<Mutex<Status>>::default();
+        let doorway = site.doorway().context("the site has no door")?;
+        let traffic = Traffic::start(gateway.api.clone(), site.lanes(), doorway)?;
         let mut world = World {
             gateway,
+            traffic,
             asker: None,
             stop_asking: Arc::default(),
             site,
             proxy,
             tally: subscriber.tally.clone(),
+            books,
             _subscriber: subscriber,
+            _core: core,
             broker,
             latest,
-            status,
+            told: Arc::default(),
+            watch: Watch::default(),
             began: Instant::now(),
-            events: Vec::new(),
+            events: VecDeque::new(),
+            noted: 0,
             silenced: None,
+            surging: false,
+            burning: false,
             marks: Marks::default(),
             interrupted: catch_interrupts()?,
             folder,
@@ -126,11 +164,11 @@ impl World {
     }
 
     fn start_asking(&mut self) -> anyhow::Result<()> {
-        let (api, status, stop) = (self.gateway.api.clone(), self.status.clone(), self.stop_asking.clone());
+        let (api, told, stop) = (self.gateway.api.clone(), self.told.clone(), self.stop_asking.clone());
         let ask = move || {
             while !stop.load(Relaxed) {
-                if let Ok(answer) = api.status() {
-                    *status.lock().unwrap_or_else(PoisonError::into_inner) = answer;
+                if let (Ok(status), Ok(decided)) = (api.status(), api.decided()) {
+                    *told.lock().unwrap_or_else(PoisonError::into_inner) = (status, decided);
                 }
                 std::thread::sleep(ASK_EVERY);
             }
@@ -146,7 +184,12 @@ impl World {
 
     /// What the gateway said of itself last.
     pub(super) fn status(&self) -> Status {
-        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).0.clone()
+    }
+
+    /// What it said last of what it decides.
+    pub(super) fn decided(&self) -> Decided {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).1.clone()
     }
 
     /// Asks the gateway now.
@@ -154,15 +197,22 @@ impl World {
         self.gateway.api.status().ok()
     }
 
+    /// The script of a demo with an end; without one, cars and people come by themselves.
+    pub(super) fn script(&self, run_for: Option<Duration>) -> Option<Script> {
+        self.traffic.by_itself.store(run_for.is_none(), Relaxed);
+        run_for.map(Script::new)
+    }
+
     /// Where the broker listens and how to watch it.
     pub(super) fn greeting(&self) -> String {
         let port = self.broker.v4.port();
         format!(
-            "the site runs: {} devices, {} of them meters\n\
+            "the site runs: {} devices, {} of them meters; {} gates for {RESIDENTS} residents\n\
              the broker listens on 127.0.0.1:{port} (MQTT 3.1.1) and 127.0.0.1:{} (MQTT 5); watch it with\n\n    {}\n\n\
              site file, log and data: {}",
             self.site.devices.len(),
             self.site.devices.iter().filter(|device| device.role == Role::Meter).count(),
+            GATES.len(),
             self.broker.v5.port(),
             self.watch_command(),
             self.folder.path().display()
@@ -194,6 +244,15 @@ impl World {
                 self.marks.drained = Some(mended.elapsed());
             }
         }
+        let (decided, down) = (self.decided(), status.uplink.as_ref().is_some_and(|uplink| uplink.state != "up"));
+        if self.proxy.link() != Link::Up && down {
+            let open = decided.tickets.iter().filter(|ticket| ticket.is_open());
+            self.marks.tickets_in_outage.extend(open.map(|ticket| (ticket.ticket, ticket.cause.clone())));
+            let active = decided.alarms.iter().filter(|alarm| alarm.active);
+            self.marks.alarms_in_outage.extend(active.map(|alarm| alarm.alarm.clone()));
+        }
+        let notes = self.traffic.notes().into_iter().chain(self.watch.changes(&decided));
+        notes.collect::<Vec<String>>().into_iter().for_each(|text| self.note(text));
         let silenced = self.silenced.and_then(|at| self.site.devices.get(at)).map(|device| device.id);
         if let Some(id) = silenced {
             let offline = status.devices.iter().any(|device| device.id == id && device.state == "offline");
@@ -208,6 +267,7 @@ impl World {
     /// Cuts, freezes or mends the link.
     pub(super) fn set_link(&mut self, link: Link) {
         self.proxy.set(link);
+        self.traffic.cut_off.store(link != Link::Up, Relaxed);
         match link {
             Link::Up => {
                 (self.marks.mended, self.marks.drained) = (Some(Instant::now()), None);
@@ -255,15 +315,69 @@ impl World {
         self.site.lines[line].1.faults.noise_every.load(Relaxed) != 0
     }
 
-    fn note(&mut self, text: impl Into<String>) {
+    /// Has the supply of a meter rise, or fall to where it was.
+    pub(super) fn set_surge(&mut self, surging: bool) {
+        if let Some(device) = self.site.devices.iter().find(|device| device.id == SURGING) {
+            self.site.set_surge(device, surging);
+        }
+        self.surging = surging;
+        self.note(if surging {
+            format!("{SURGING}: the supply is 12 % too high")
+        } else {
+            format!("{SURGING}: the supply is right")
+        });
+    }
+
+    /// Sends somebody to a gate.
+    pub(super) fn call(&self, gate: &'static str, caller: Caller) {
+        self.traffic.call(gate, caller);
+    }
+
+    /// Sends a car without a plate to the entry, where the guard opens.
+    pub(super) fn call_guest(&self) {
+        self.call(ENTRY, Caller::Guest);
+    }
+
+    /// Closes the fire panel's contact; or opens it, and has somebody on the spot end the release.
+    pub(super) fn set_fire(&mut self, burns: bool) {
+        self.site.set_fire(burns);
+        self.burning = burns;
+        self.note(if burns { "the fire panel reports a fire" } else { "the fire is out; the guard resets the gates" });
+        if burns {
+            return;
+        }
+        let api = self.gateway.api.clone();
+        let reset = move || {
+            for (gate, ..) in GATES {
+                // A release ends once its contact is seen to be open: a moment later, at most.
+                for _ in 0..RESETS {
+                    let ended = api.command(&format!("gate:{gate}"), "reset_fire", "guard.wang");
+                    if ended.is_ok_and(|end| end.outcome == "verified") {
+                        break;
+                    }
+                    std::thread::sleep(ASK_EVERY);
+                }
+            }
+        };
+        // Without a thread the release stands, as it would without a guard.
+        let _ = std::thread::Builder::new().name("guard".into()).spawn(reset);
+    }
+
+    /// The entries from number `from` on, as far as they are still kept.
+    pub(super) fn events_since(&self, from: usize) -> impl Iterator<Item = &(Duration, String)> {
+        self.events.iter().skip(from.saturating_sub(self.noted - self.events.len()))
+    }
+
+    pub(super) fn note(&mut self, text: impl Into<String>) {
         let text = text.into();
-        if self.events.last().is_some_and(|(_, last)| *last == text) {
+        if self.events.back().is_some_and(|(_, last)| *last == text) {
             return;
         }
         if self.events.len() >= KEPT_EVENTS {
-            self.events.remove(0);
+            self.events.pop_front();
         }
-        self.events.push((self.began.elapsed(), text));
+        self.events.push_back((self.began.elapsed(), text));
+        self.noted += 1;
     }
 
     /// Mends everything that was broken.
@@ -274,6 +388,13 @@ impl World {
         if self.silenced.is_some() {
             self.silence(None);
         }
+        if self.surging {
+            self.set_surge(false);
+        }
+        if self.burning {
+            self.set_fire(false);
+        }
+        self.traffic.by_itself.store(false, Relaxed);
         for line in 0..self.site.lines.len() {
             if self.is_noisy(line) {
                 self.set_noise(line, false);

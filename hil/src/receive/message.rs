@@ -47,6 +47,12 @@ pub struct Record<'a> {
     /// Why points have none.
     #[serde(borrow, default)]
     pub missing: Pairs<'a, Cow<'a, str>>,
+    /// The name of an event.
+    #[serde(borrow, default)]
+    pub event: Option<Cow<'a, str>>,
+    /// What it tells.
+    #[serde(default)]
+    pub data: serde_json::Value,
     /// What is not there any more.
     #[serde(default)]
     pub gap: Option<Gap>,

@@ -46,6 +46,9 @@ pub trait Judge: Send {
 
     /// Sees each record that came for the first time, before its values.
     fn record(&mut self, _context: Context<'_>, _record: &Record<'_>) {}
+
+    /// Sees each event that came for the first time.
+    fn event(&mut self, _lane: &str, _event: &str, _record: &Record<'_>) {}
 }
 
 /// What has come so far.
@@ -124,6 +127,9 @@ impl Tally {
         self.records += 1;
         self.values += record.values.0.len() as u64;
         self.missing += record.missing.0.len() as u64;
+        if let Some(event) = &record.event {
+            judge.event(&message.lane, event, record);
+        }
         let Some(device) = record.device.as_deref() else { return };
         let Some(at_us) = wall_us(&record.time) else {
             return self.trouble_malformed(device, &format!("{:?} is no time", record.time));

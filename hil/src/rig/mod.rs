@@ -8,7 +8,10 @@ mod site_file;
 
 pub use broker::{Broker, BrokerKind};
 pub use child::Child;
-pub use gateway::{Api, BusStatus, DeviceStatus, Gateway, LaneStatus, SpoolStatus, Status, UplinkStatus, binary};
+pub use gateway::{
+    AccessStatus, AlarmStatus, Api, BusStatus, CommandEnd, Decided, DeviceStatus, GateStatus, Gateway, LaneStatus,
+    ModeStatus, Presented, SpoolStatus, Status, TicketStatus, UplinkStatus, binary,
+};
 pub use proxy::{Link, Proxy, Traffic};
 pub use site_file::SiteFile;
 

@@ -1,6 +1,7 @@
 //! Simulated Modbus slaves: framing, answers, and the devices that stand behind them.
 
 pub mod answer;
+pub mod boom;
 pub mod frame;
 pub mod identity;
 pub mod meter;

@@ -2,6 +2,7 @@
 //! checked against what the device really held at that moment.
 
 use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 
 use gatehouse_core::{Decimal, Kind, Name, Value};
 use gatehouse_drivers::modbus::point::{DataType, ModbusPoint, Order, Table};
@@ -37,7 +38,14 @@ pub struct Model {
     first_generation: i64,
     points: Vec<Point>,
     owners: BTreeMap<(Table, u16), Vec<(usize, u16)>>,
+    /// First and last generations of the surges.
+    surges: Mutex<Vec<(i64, i64)>>,
 }
+
+/// What a surge makes of a voltage.
+const SURGE: f64 = 1.12;
+/// Surges that are remembered; the oldest go first.
+const KEPT_SURGES: usize = 64;
 
 impl Model {
     /// A device with these points, as far as they are of Modbus; `seed` makes its values its own. `now_us` is wall time.
@@ -55,12 +63,30 @@ impl Model {
                 places().for_each(|(place, word)| owners.entry(place).or_default().push((at, word)));
             }
         }
-        Model { seed, period_us, first_generation: now_us / period_us, points, owners }
+        Model { seed, period_us, first_generation: now_us / period_us, points, owners, surges: Mutex::default() }
     }
 
     /// The generation of a wall time.
     pub fn generation(&self, wall_us: i64) -> i64 {
         wall_us.div_euclid(self.period_us)
+    }
+
+    /// From the next generation on the supply's voltage is 12 % too high, or right again.
+    pub fn set_surge(&self, surging: bool, now_us: i64) {
+        let next = self.generation(now_us) + 1;
+        let mut surges = self.surges.lock().unwrap_or_else(PoisonError::into_inner);
+        match surges.last_mut() {
+            Some((_, last)) if *last >= next => *last = if surging { i64::MAX } else { next - 1 },
+            _ if surging => surges.push((next, i64::MAX)),
+            _ => {}
+        }
+        let surplus = surges.len().saturating_sub(KEPT_SURGES);
+        surges.drain(..surplus);
+    }
+
+    fn surges(&self, generation: i64) -> bool {
+        let surges = self.surges.lock().unwrap_or_else(PoisonError::into_inner);
+        surges.iter().any(|(first, last)| (*first..=*last).contains(&generation))
     }
 
     /// The points, in the order of the profile.
@@ -110,6 +136,7 @@ impl Model {
         let Point { name, unit, place: point } = &self.points[at];
         let age = generation - self.first_generation;
         let value = quantity::value((self.seed, at as u64), generation, age, (name.as_str(), unit.as_str(), point));
+        let value = if unit == "V" && self.surges(generation) { value * SURGE } else { value };
         let raw = match point.data_type {
             #[expect(clippy::cast_possible_truncation, reason = "the nearest float is what a meter would send")]
             DataType::F32 => u64::from((quantity::unscaled(point, value) as f32).to_bits()),
@@ -228,6 +255,17 @@ mod tests {
             assert!(now >= before, "{now} after {before}");
             before = now;
         }
+    }
+
+    #[test]
+    fn a_surge_is_in_the_generations_to_come_and_leaves_those_before_as_they_were() {
+        let model = model("eastron-sdm120");
+        let volts = |generation| model.value("voltage", generation).unwrap().to_decimal().unwrap().to_f64();
+        let before = volts(1_000);
+        model.set_surge(true, 1_000_000_000);
+        model.set_surge(false, 1_005_500_000);
+        assert!((volts(1_000) - before).abs() < f64::EPSILON && volts(1_001) > 253.0 && volts(1_005) > 253.0);
+        assert!(volts(1_006) < 240.0);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Relay boards: coils that are written, pulses that the board ends by itself, and inputs that follow a model.
+//! Relay boards: coils that are written, pulses that the board ends by itself, and inputs that follow a model or a world.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,28 +6,29 @@ use std::sync::{Arc, Mutex, PoisonError};
 use gatehouse_drivers::modbus::point::Table;
 
 use super::answer::{Bits, Exception, ILLEGAL_ADDRESS, ILLEGAL_VALUE, Memory, Words};
+use super::boom::Boom;
 use super::model::Model;
 use crate::sim_clock::wall_us;
 
-/// Changes that are kept of one coil; the oldest go first.
+/// Changes that are kept of one switch; the oldest go first.
 const KEPT_CHANGES: usize = 256;
 
-/// The coils of a board and when they changed, shared with who checks what was delivered.
+/// The coils or the inputs of a board and when they changed, shared with who checks what was delivered.
 #[derive(Debug, Clone, Default)]
-pub struct Coils(Arc<Mutex<Changes>>);
+pub struct Switches(Arc<Mutex<Changes>>);
 
-/// By coil: when it changed, and to what.
+/// By address: when it changed, and to what.
 type Changes = BTreeMap<u16, Vec<(i64, bool)>>;
 
-impl Coils {
+impl Switches {
     fn with<T>(&self, f: impl FnOnce(&mut Changes) -> T) -> T {
         f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Sets a coil at `now_us` of wall time, for good or until `until_us`; what was planned for later is forgotten.
-    pub fn set(&self, coil: u16, on: bool, now_us: i64, until_us: Option<i64>) {
-        self.with(|coils| {
-            let changes = coils.entry(coil).or_default();
+    /// Sets a switch at `now_us` of wall time, for good or until `until_us`; what was planned for later is forgotten.
+    pub fn set(&self, address: u16, on: bool, now_us: i64, until_us: Option<i64>) {
+        self.with(|switches| {
+            let changes = switches.entry(address).or_default();
             changes.retain(|&(at, _)| at <= now_us);
             changes.push((now_us, on));
             changes.extend(until_us.map(|until| (until, !on)));
@@ -36,20 +37,30 @@ impl Coils {
         });
     }
 
-    /// The coil's state at a wall time; off before its first change.
-    pub fn state(&self, coil: u16, at_us: i64) -> bool {
-        self.with(|coils| {
-            let changes = coils.get(&coil).map_or(&[][..], Vec::as_slice);
+    /// The state at a wall time; off before its first change.
+    pub fn state(&self, address: u16, at_us: i64) -> bool {
+        self.with(|switches| {
+            let changes = switches.get(&address).map_or(&[][..], Vec::as_slice);
             changes.iter().take_while(|(at, _)| *at <= at_us).last().is_some_and(|&(_, on)| on)
         })
     }
 
-    /// Whether the coil was in this state at some time from `from_us` to `to_us`.
-    pub fn was(&self, coil: u16, on: bool, from_us: i64, to_us: i64) -> bool {
-        self.state(coil, from_us) == on
-            || self.with(|coils| {
-                coils.get(&coil).is_some_and(|c| c.iter().any(|&(at, s)| s == on && (from_us..=to_us).contains(&at)))
+    /// Whether it was in this state at some time from `from_us` to `to_us`.
+    pub fn was(&self, address: u16, on: bool, from_us: i64, to_us: i64) -> bool {
+        self.state(address, from_us) == on
+            || self.with(|switches| {
+                let changes = switches.get(&address);
+                changes.is_some_and(|c| c.iter().any(|&(at, s)| s == on && (from_us..=to_us).contains(&at)))
             })
+    }
+
+    /// When it was switched on, not before `from_us` and before `until_us`.
+    pub fn switched_on(&self, address: u16, from_us: i64, until_us: i64) -> Vec<i64> {
+        self.with(|switches| {
+            let changes = switches.get(&address).map_or(&[][..], Vec::as_slice);
+            let wanted = |(at, on): &&(i64, bool)| *on && *at >= from_us && *at < until_us;
+            changes.iter().filter(wanted).map(|(at, _)| *at).collect()
+        })
     }
 }
 
@@ -67,8 +78,10 @@ pub enum Pulses {
 /// A relay board.
 pub struct RelayBoard {
     model: Arc<Model>,
-    coils: Coils,
+    coils: Switches,
     pulses: Pulses,
+    inputs: Option<Switches>,
+    boom: Option<Boom>,
 }
 
 /// What one unit of a pulse takes, in microseconds.
@@ -76,8 +89,20 @@ const PULSE_UNIT_US: i64 = 100_000;
 
 impl RelayBoard {
     /// A board whose writable coils are `coils`; everything else follows the model.
-    pub fn new(model: Arc<Model>, coils: Coils, pulses: Pulses) -> Self {
-        RelayBoard { model, coils, pulses }
+    pub fn new(model: Arc<Model>, coils: Switches, pulses: Pulses) -> Self {
+        RelayBoard { model, coils, pulses, inputs: None, boom: None }
+    }
+
+    /// Wires its inputs: all that cannot be written shows these switches, by address.
+    pub fn with_inputs(mut self, inputs: Switches) -> Self {
+        self.inputs = Some(inputs);
+        self
+    }
+
+    /// Has it work a boom, which is looked after at each request.
+    pub fn with_boom(mut self, boom: Boom) -> Self {
+        self.boom = Some(boom);
+        self
     }
 
     fn has_coil(&self, address: u16) -> bool {
@@ -98,6 +123,12 @@ impl RelayBoard {
 }
 
 impl Memory for RelayBoard {
+    fn begin(&mut self) {
+        if let Some(boom) = &self.boom {
+            boom.advance(wall_us());
+        }
+    }
+
     fn bit(&mut self, table: Bits, address: u16) -> Result<bool, Exception> {
         let now = wall_us();
         if table == Bits::Coils && self.has_coil(address) {
@@ -106,6 +137,9 @@ impl Memory for RelayBoard {
         let table = if table == Bits::Coils { Table::Coil } else { Table::Discrete };
         let extent = self.model.extent(table).filter(|(first, last)| (*first..=*last).contains(&address));
         extent.ok_or(ILLEGAL_ADDRESS)?;
+        if let Some(inputs) = &self.inputs {
+            return Ok(inputs.state(address, now));
+        }
         Ok(self.model.bit(table, address, self.model.generation(now)).unwrap_or(false))
     }
 
@@ -148,9 +182,9 @@ mod tests {
     use super::*;
     use gatehouse_drivers::profile::Library;
 
-    fn board(profile: &str, pulses: Pulses) -> (RelayBoard, Coils) {
+    fn board(profile: &str, pulses: Pulses) -> (RelayBoard, Switches) {
         let points = Library::new().find(profile).unwrap().points.clone();
-        let coils = Coils::default();
+        let coils = Switches::default();
         (RelayBoard::new(Arc::new(Model::new(1, 1_000_000, 0, points)), coils.clone(), pulses), coils)
     }
 
@@ -162,7 +196,7 @@ mod tests {
 
     #[test]
     fn a_pulse_ends_by_itself() {
-        let coils = Coils::default();
+        let coils = Switches::default();
         coils.set(3, true, 1_000, Some(5_000));
         assert!(!coils.state(3, 999) && coils.state(3, 1_000) && coils.state(3, 4_999) && !coils.state(3, 5_000));
         assert!(coils.was(3, true, 0, 1_000) && !coils.was(3, true, 5_000, 9_000));
