@@ -106,7 +106,9 @@ fn board(gateway: &Gateway, stage: &Stage, point: &str) -> String {
     let (status, document) = gateway.call(stage, "GET", "/api/v1/devices/board", &Value::Null);
     assert_eq!(status, 200, "{document}");
     let found = document["points"].as_array().unwrap().iter().find(|one| one["name"] == point);
-    found.and_then(|point| point["value"].as_str()).unwrap_or_else(|| panic!("no {point}: {document}")).to_owned()
+    let value = found.and_then(|point| point["value"].as_str());
+    assert!(value.is_some(), "no {point}: {document}");
+    value.unwrap().to_owned()
 }
 
 /// How often the lobby's lock was switched on.
