@@ -75,14 +75,23 @@ struct ReadStep {
 enum Step {
     Read(ReadStep),
     /// Something that changes the meter; never repeated.
-    Act { function: u8, data: Box<[u8]> },
+    Act {
+        function: u8,
+        data: Box<[u8]>,
+    },
     /// The same to every meter of the line; never answered.
-    Broadcast { function: u8, data: Box<[u8]> },
+    Broadcast {
+        function: u8,
+        data: Box<[u8]>,
+    },
     ReadAddress,
     /// Reads status word 3 after a control command.
     Relay,
     /// Reads date or time of the meter before its clock is set.
-    Clock { di: u32, now: LocalTime },
+    Clock {
+        di: u32,
+        now: LocalTime,
+    },
 }
 
 /// An answer of several frames, as far as it has come.
@@ -209,7 +218,8 @@ impl Dlt645Meter {
             Edition::V1997 => (function::READ_1997, function::READ_MORE_1997),
             Edition::V2007 => (function::READ, function::READ_MORE),
         };
-        let plain = Request { address, function: read, di: None, sequence: None, data: &[], answered: true, expected: 0 };
+        let plain =
+            Request { address, function: read, di: None, sequence: None, data: &[], answered: true, expected: 0 };
         if let Some(step_read) = self.read_step(step) {
             let frame = frame_of(step);
             let numbered = frame > 0 && edition == Edition::V2007;
@@ -285,8 +295,7 @@ impl Dlt645Meter {
         let reads: Vec<ReadStep> = singles.into_iter().map(|(di, item, points)| self.read(di, points, item)).collect();
         let is_action = step.0 & ACTION != 0;
         let first = if is_action { self.actions.len() } else { self.reads.len() };
-        let ids: Vec<StepId> =
-            (first..first + reads.len()).map(|at| StepId(place(at) | step.0 & ACTION)).collect();
+        let ids: Vec<StepId> = (first..first + reads.len()).map(|at| StepId(place(at) | step.0 & ACTION)).collect();
         if is_action {
             self.actions.extend(reads.into_iter().map(Step::Read));
         } else {

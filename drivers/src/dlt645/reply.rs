@@ -67,7 +67,8 @@ impl Expect {
     pub fn of_request(frame: &Frame, edition: Edition) -> Option<Expect> {
         let function = frame.function();
         let reads = is_read(function) || is_more(function);
-        let (di, rest) = if reads { edition.split_di(frame.data()).map(|(di, rest)| (Some(di), rest))? } else { (None, &[][..]) };
+        let (di, rest) =
+            if reads { edition.split_di(frame.data()).map(|(di, rest)| (Some(di), rest))? } else { (None, &[][..]) };
         let sequence = if function == function::READ_MORE { Some(*rest.first()?) } else { None };
         (!frame.is_from_meter()).then_some(Expect { address: frame.address, edition, function, di, sequence })
     }

@@ -115,7 +115,8 @@ impl LocalTime {
             1..=12 => 31,
             _ => 0,
         };
-        let sound = (2000..2100).contains(&year) && (1..=days).contains(&day) && hour < 24 && minute < 60 && second < 60;
+        let sound =
+            (2000..2100).contains(&year) && (1..=days).contains(&day) && hour < 24 && minute < 60 && second < 60;
         sound.then_some(LocalTime { year, month, day, hour, minute, second })
     }
 
@@ -148,7 +149,8 @@ mod tests {
         let at = |year, month, day| LocalTime::new(year, month, day, 0, 0, 0);
         assert_eq!(at(2023, 2, 29), None);
         assert_eq!(at(2100, 1, 1), None);
-        let days = |to: Option<LocalTime>, from: Option<LocalTime>| to.unwrap().day_number() - from.unwrap().day_number();
+        let days =
+            |to: Option<LocalTime>, from: Option<LocalTime>| to.unwrap().day_number() - from.unwrap().day_number();
         assert_eq!(days(at(2024, 3, 1), at(2024, 2, 28)), 2);
         assert_eq!(days(at(2025, 1, 1), at(2024, 1, 1)), 366);
         assert_eq!(days(at(2027, 1, 1), at(2026, 1, 1)), 365);

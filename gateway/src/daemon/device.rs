@@ -107,6 +107,7 @@ impl DeviceRuntime {
             bus: self.bus.to_string(),
             unit: match &self.config.station {
                 Station::Modbus(modbus) => Some(modbus.unit),
+                Station::Dlt645(_) => None,
             },
             address: self.config.station.to_string(),
             state: state.to_owned(),

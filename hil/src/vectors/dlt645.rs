@@ -25,9 +25,9 @@ type Class = &'static str;
 fn run(edition: Edition, vector: &Value) -> Outcome {
     let received = bytes(vector, "hex")?;
     let got = match vector["direction"].as_str() {
-        Some("req") => Frame::find(&received, false).map_err(WireError::class).and_then(|(frame, _)| {
-            same_bytes(&frame, &received).map(|()| frame)
-        }),
+        Some("req") => Frame::find(&received, false)
+            .map_err(WireError::class)
+            .and_then(|(frame, _)| same_bytes(&frame, &received).map(|()| frame)),
         Some("rsp") => reply(edition, vector, &received)?,
         _ => return Err("`direction` is neither req nor rsp".to_owned()),
     };
@@ -55,8 +55,7 @@ fn reply(edition: Edition, vector: &Value, received: &[u8]) -> Result<Result<Fra
         Value::Null => None,
         _ => {
             let asked = bytes(vector, "request_hex")?;
-            let (request, _) =
-                Frame::find(&asked, false).map_err(|why| format!("request_hex was refused: {why}"))?;
+            let (request, _) = Frame::find(&asked, false).map_err(|why| format!("request_hex was refused: {why}"))?;
             Some(Expect::of_request(&request, edition).ok_or("request_hex is no request that is answered")?)
         }
     };
@@ -270,7 +269,11 @@ fn values(edition: Edition, di: u32, layout: &Layout, payload: &[u8]) -> Result<
     for item in layout.first..=u8::MAX {
         let value = match read(item, 0, layout.format) {
             // The row of a block ends here; a value of FF within it is no end.
-            Err(NoData::NotAvailable) if layout.is_block && usize::from(item) * usize::from(layout.item_bytes()) >= payload.len() => break,
+            Err(NoData::NotAvailable)
+                if layout.is_block && usize::from(item) * usize::from(layout.item_bytes()) >= payload.len() =>
+            {
+                break;
+            }
             Err(NoData::NotAvailable) if layout.is_block => Value::Null,
             other => other.map_err(class)?.to_string().into(),
         };

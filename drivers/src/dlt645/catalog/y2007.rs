@@ -24,7 +24,8 @@ pub(super) fn layout(di: u32) -> Option<Layout> {
         0x00 => {
             let (quantity, has_sign) = quantity(two)?;
             let format = Format::Number { bytes: 4, places: 2, signed: has_sign };
-            let layout = Layout::one(&format!("{}energy{}", quantity.name, quantity.phase), quantity.energy_unit, format);
+            let layout =
+                Layout::one(&format!("{}energy{}", quantity.name, quantity.phase), quantity.energy_unit, format);
             register(layout, one, zero)
         }
         0x01 => {

@@ -63,7 +63,8 @@ impl Dlt645Meter {
         let first = self.actions.len();
         match action {
             Action::Read(points) => {
-                let all: Vec<PointIx> = (0..self.points.len()).filter_map(|at| u16::try_from(at).ok().map(PointIx)).collect();
+                let all: Vec<PointIx> =
+                    (0..self.points.len()).filter_map(|at| u16::try_from(at).ok().map(PointIx)).collect();
                 let reads = self.plan(if points.is_empty() { &all } else { points });
                 self.actions.extend(reads.into_iter().map(Step::Read));
             }

@@ -102,7 +102,9 @@ fn an_exception_has_no_reason_or_one_byte_or_two() {
     let meter = meter(vec![point(0x0201_0100, 0)]);
     let step = steps(&meter)[0];
     for (data, code) in [(&[][..], 0), (&[2], 2), (&[0x10, 0], 0x84)] {
-        assert!(matches!(read(&meter, step, &frame(0xD1, data)).0, Decoded::Exception { code: got, .. } if got == code));
+        assert!(
+            matches!(read(&meter, step, &frame(0xD1, data)).0, Decoded::Exception { code: got, .. } if got == code)
+        );
     }
     assert_eq!(meter.denial(5), Denial::Final, "bits, not the codes of Modbus");
 }
@@ -117,7 +119,11 @@ fn an_answer_of_several_frames_is_put_together_before_it_is_read() {
     meter.follow_up(step, &mut more);
     let [second] = more[..] else { panic!("{more:?}") };
     assert_eq!(sent(&meter, second), hex("FEFEFEFE6834120000000068120533323433342D16"));
-    assert_eq!(read(&meter, second, &frame(0x92, &[0, 0xFF, 1, 0, 0, 0, 3, 0, 0, 0, 2])).0, Decoded::Skip { bytes: 27, why: Reject::EchoMismatch }, "the number of another frame");
+    assert_eq!(
+        read(&meter, second, &frame(0x92, &[0, 0xFF, 1, 0, 0, 0, 3, 0, 0, 0, 2])).0,
+        Decoded::Skip { bytes: 27, why: Reject::EchoMismatch },
+        "the number of another frame"
+    );
     // A late first frame does not disturb what is there: only taken frames count.
     read(&meter, step, &frame(0xB1, &[0, 0xFF, 1, 0, 9, 9]));
     let (_, values) = read(&meter, second, &frame(0x92, &[0, 0xFF, 1, 0, 0, 0, 3, 0, 0, 0, 1]));

@@ -5,6 +5,7 @@ mod bus;
 mod device;
 mod gate;
 mod general;
+mod meter;
 mod point;
 mod reference;
 mod report;
