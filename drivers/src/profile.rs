@@ -15,9 +15,10 @@ pub use keys::{KeyError, Rule, line_and_column, nearest};
 pub use library::{Added, Embedded, Library};
 pub use parse::{ProfileError, parse_limits};
 pub use points::{POINT_KEYS, override_point, parse_point};
+pub(crate) use points::{in_order, read_bits, read_name};
 
 use crate::modbus::point::Table;
-use crate::point::PointSpec;
+use crate::point::{PointSpec, Protocol};
 
 /// A device model.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,13 +31,15 @@ pub struct Profile {
     pub model: String,
     /// What it is: `electricity_meter_3p`, `relay_board`, ...
     pub category: String,
+    /// What it speaks.
+    pub protocol: Protocol,
     /// Factory settings.
     pub defaults: Defaults,
-    /// What the device can bear.
+    /// What a Modbus device can bear.
     pub limits: Limits,
     /// Points, in the order of the file.
     pub points: Vec<PointSpec>,
-    /// Requests that are more than a point.
+    /// Requests of a Modbus device that are more than a point.
     pub commands: Vec<Command>,
     /// Traps and hints, for people.
     pub notes: Vec<String>,
@@ -183,7 +186,7 @@ macro_rules! embed {
     };
 }
 
-static EMBEDDED: [Embedded; 21] = embed![
+static EMBEDDED: [Embedded; 25] = embed![
     "acrel-adl400",
     "acrel-adw300",
     "advantech-adam6060",
@@ -191,6 +194,10 @@ static EMBEDDED: [Embedded; 21] = embed![
     "bolid-s2000pp",
     "carlogavazzi-em340",
     "chint-dtsu666",
+    "dlt645-1997-1p",
+    "dlt645-1997-3p",
+    "dlt645-2007-1p",
+    "dlt645-2007-3p",
     "eastron-sdm120",
     "eastron-sdm230",
     "eastron-sdm630",

@@ -2,7 +2,7 @@
 
 use gatehouse_core::Kind;
 use gatehouse_drivers::modbus::point::{DataType, ModbusPoint, Order, Table, WriteWith};
-use gatehouse_drivers::point::{Place, PointSpec};
+use gatehouse_drivers::point::{Place, PointSpec, Protocol};
 use gatehouse_drivers::profile::{
     KeyError, Library, Profile, embedded, nearest, override_point, parse_limits, parse_point,
 };
@@ -11,7 +11,7 @@ use toml::de::DeTable;
 
 fn parse(text: &str) -> Result<PointSpec, Vec<KeyError>> {
     let table = DeTable::parse(text).expect("the test writes TOML");
-    parse_point(table.get_ref(), table.span(), &["interval"])
+    parse_point(Protocol::Modbus, table.get_ref(), table.span(), &["interval"])
 }
 
 fn spec(text: &str) -> PointSpec {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use gatehouse_drivers::modbus::point::{DataType, Order, Table, WriteWith};
+use gatehouse_drivers::point::Protocol;
 use gatehouse_drivers::profile::{Added, Argument, Call, Library, Profile, embedded};
 
 #[test]
@@ -17,12 +18,12 @@ fn every_embedded_profile_reads_without_a_mistake() {
 }
 
 #[test]
-fn all_21_device_models_are_there_in_alphabetical_order() {
+fn all_25_device_models_are_there_in_alphabetical_order() {
     let names: Vec<_> = embedded().iter().map(|file| file.name).collect();
-    assert_eq!(names.len(), 21);
+    assert_eq!(names.len(), 25);
     assert!(names.is_sorted());
     let points: usize = embedded().iter().map(|file| file.profile().points.len()).sum();
-    assert_eq!(points, 267);
+    assert_eq!(points, 390);
 }
 
 #[test]
@@ -31,7 +32,7 @@ fn each_profile_says_where_its_facts_come_from_and_how_sure_they_are() {
         let profile = file.profile();
         assert!(!profile.sources.is_empty(), "{}", profile.name);
         assert!(!profile.status.is_empty(), "{}", profile.name);
-        assert!(profile.defaults.unit.is_some(), "{}", profile.name);
+        assert!(profile.defaults.unit.is_some() == (profile.protocol == Protocol::Modbus), "{}", profile.name);
         assert!(profile.defaults.baud.is_some() != profile.defaults.tcp_port.is_some(), "{}", profile.name);
     }
 }
@@ -118,7 +119,7 @@ fn an_added_profile_goes_before_the_embedded_one_of_its_name() {
     assert_eq!(library.add_text("/etc/gatehouse/profiles/own-meter.toml", text), Ok(Added::New));
     assert_eq!(library.add_text("xy-md02.toml", text), Ok(Added::Replaced));
     assert_eq!(library.find("xy-md02").unwrap().vendor, "A");
-    assert_eq!(library.names().len(), 22);
+    assert_eq!(library.names().len(), 26);
     assert!(library.is_added("own-meter") && !library.is_added("vacon-10"));
     assert_eq!(library.nearest("eastron-sdm360"), Some("eastron-sdm630"));
     assert_eq!(library.nearest("something else entirely"), None);

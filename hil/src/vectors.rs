@@ -6,6 +6,7 @@
 mod alarm;
 mod checksum;
 mod device;
+mod dlt645;
 mod formats;
 mod interlock;
 mod maps;
@@ -233,13 +234,15 @@ struct Suite {
 }
 
 /// Everything that can be run.
-static SUITES: [Suite; 9] = [
+static SUITES: [Suite; 11] = [
     Suite { schema: "protocol-vectors/1", protocol: Some("modbus"), lists: &[("vectors", modbus::run)] },
     Suite {
         schema: "protocol-vectors/1",
         protocol: Some("modbus-rtu relay boards"),
         lists: &[("vectors", relay::run)],
     },
+    Suite { schema: "protocol-vectors/1", protocol: Some("dlt645-2007"), lists: &[("vectors", dlt645::run_2007)] },
+    Suite { schema: "protocol-vectors/1", protocol: Some("dlt645-1997"), lists: &[("vectors", dlt645::run_1997)] },
     Suite { schema: "crc-vectors/1", protocol: None, lists: &[("crc", checksum::run_crc), ("lrc", checksum::run_lrc)] },
     Suite {
         schema: "value-format/1",

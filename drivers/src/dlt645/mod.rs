@@ -1,5 +1,21 @@
 //! DL/T 645, the protocol of Chinese electricity meters, in its editions of 1997 and 2007.
+//!
+//! Start with [`Dlt645Meter`], the driver of one meter; then [`frame`], what is on the wire, and [`catalog`], what data identifiers mean. The private `value` turns items into
+//! values, [`words`] names the bits of status and refusal words, [`control`] makes the requests that change something.
 
+pub mod catalog;
+pub mod control;
+pub mod device;
+mod error;
+pub mod frame;
+pub(crate) mod keys;
 pub mod point;
+pub mod reply;
+mod value;
+pub mod words;
 
+pub use device::{Dlt645Meter, MeterSettings};
+pub use error::WireError;
+pub use frame::{Address, Frame, encode};
 pub use point::{Dlt645Point, Edition, Format};
+pub use reply::{Answer, Expect};

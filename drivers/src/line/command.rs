@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use gatehouse_core::driver::Action;
-use gatehouse_core::{Mono, NoData, PointIx, PointReading, Value};
+use gatehouse_core::{Driver, Mono, NoData, PointIx, PointReading, Value};
 
 use super::output::{Command, CommandResult};
 use super::poll::Steps;
@@ -68,7 +68,7 @@ impl Active {
     }
 
     /// How it ended, all its steps done; `failure` is what the last step died of.
-    pub(super) fn result(mut self, failure: Option<NoData>) -> CommandResult {
+    pub(super) fn result(mut self, failure: Option<NoData>, driver: &dyn Driver) -> CommandResult {
         if !self.command.action.acts() {
             let nothing = self.readings.iter().all(|reading| reading.value.is_err());
             if let (Some(reason), true) = (failure, nothing) {
@@ -77,16 +77,25 @@ impl Active {
             self.readings.sort_unstable_by_key(|reading| reading.point);
             return CommandResult::Read(self.readings);
         }
-        let (read_back, wanted) = match &self.command.action {
-            Action::Write(point, wanted) => (read_back(&mut self.readings, *point), Some(wanted)),
-            _ => (None, None),
+        let action = &self.command.action;
+        let read_back = match action {
+            Action::Write(point, _) => read_back(&mut self.readings, *point),
+            // What a command reads itself is only there to prove it.
+            Action::Call { .. } => self.readings.pop().map(|reading| reading.value),
+            Action::Read(_) | Action::Identify => None,
+        };
+        let proves = |value: &Value| match action {
+            Action::Write(_, wanted) => same_value(value, wanted),
+            Action::Call { .. } => driver.proves(action, value),
+            Action::Read(_) | Action::Identify => false,
         };
         match (self.write, read_back) {
-            (None, _) => CommandResult::Failed(failure.unwrap_or(NoData::Timeout)),
-            (Some(Written::Broadcast), _) => CommandResult::Sent,
-            (Some(_), Some(Ok(value))) if wanted.is_some_and(|wanted| same_value(&value, wanted)) => {
-                CommandResult::Verified(value)
+            (None, read_back) => {
+                let found = read_back.and_then(Result::err);
+                CommandResult::Failed(failure.or(found).unwrap_or(NoData::Timeout))
             }
+            (Some(Written::Broadcast), _) => CommandResult::Sent,
+            (Some(_), Some(Ok(value))) if proves(&value) => CommandResult::Verified(value),
             (Some(Written::Confirmed), read_back) => CommandResult::Acknowledged(read_back),
             (Some(Written::Doubtful(reason)), read_back) => CommandResult::Unknown(reason, read_back),
         }

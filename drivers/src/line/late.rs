@@ -6,26 +6,21 @@
 
 use gatehouse_core::{Mono, StepId, StepShape};
 
-/// What makes two requests the same, and which unit they address.
+/// What makes two requests the same, and which station they address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Fingerprint {
-    unit: u32,
+    station: u64,
     hash: u64,
 }
 
 impl Fingerprint {
-    /// Of a request's bytes. The unit's address leads the frame on shared pairs; in ASCII framing after a colon.
-    pub(super) fn of(request: &[u8]) -> Self {
-        let unit = match request {
-            [b':', high, low, ..] => u32::from(u16::from_be_bytes([*high, *low])) | 1 << 16,
-            [first, ..] => u32::from(*first),
-            [] => 0,
-        };
+    /// Of a request's bytes to a station.
+    pub(super) fn of(station: u64, request: &[u8]) -> Self {
         // FNV-1a, 64 bit.
         let hash = request.iter().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
             (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
         });
-        Fingerprint { unit, hash }
+        Fingerprint { station, hash }
     }
 }
 
@@ -120,7 +115,7 @@ impl Outstanding {
 
     /// True if a reply to another request of the same unit may still come.
     pub(super) fn expects_another(&self, request: Fingerprint) -> bool {
-        self.list.iter().any(|entry| entry.request.unit == request.unit && entry.request != request)
+        self.list.iter().any(|entry| entry.request.station == request.station && entry.request != request)
     }
 
     /// The driver may no longer know the steps of this device.
@@ -135,7 +130,7 @@ impl Outstanding {
         let mut held = None;
         for entry in &mut self.list {
             let same = entry.request == request && shape.repeatable && !entry.draining;
-            let confusable = entry.request.unit == request.unit && entry.reply_bytes == shape.reply_bytes;
+            let confusable = entry.request.station == request.station && entry.reply_bytes == shape.reply_bytes;
             if entry.until > now && confusable && !same {
                 entry.draining = true;
                 held = held.max(Some(entry.until));
@@ -166,51 +161,44 @@ mod tests {
         StepShape { request_bytes: 8, reply_bytes, repeatable, pause_after: Duration::ZERO }
     }
 
-    fn outstanding(request: &[u8]) -> Outstanding {
+    fn outstanding(station: u64, request: &[u8]) -> Outstanding {
         let mut list = Outstanding::default();
         let times = (Mono(0), Mono(100));
-        list.expect(given_up(0, (StepId(1), 0), Fingerprint::of(request), 25, times), false);
+        list.expect(given_up(0, (StepId(1), 0), Fingerprint::of(station, request), 25, times), false);
         list
     }
 
     #[test]
     fn as_many_replies_are_expected_as_requests_were_given_up() {
-        let mut list = outstanding(b"\x01A");
-        let again = given_up(0, (StepId(1), 0), Fingerprint::of(b"\x01A"), 25, (Mono(20), Mono(120)));
+        let mut list = outstanding(1, b"A");
+        let again = given_up(0, (StepId(1), 0), Fingerprint::of(1, b"A"), 25, (Mono(20), Mono(120)));
         list.expect(again, false);
         list.expect(again, true);
         assert!(!list.arrived(0), "two were given up, the third was answered");
-        assert!(list.holds(Fingerprint::of(b"\x01B"), shape(25, true), Mono(110)).is_some());
+        assert!(list.holds(Fingerprint::of(1, b"B"), shape(25, true), Mono(110)).is_some());
         assert!(list.arrived(0));
     }
 
     #[test]
     fn after_a_timeout_only_what_cannot_be_confused_goes_to_the_unit() {
-        let mut list = outstanding(b"\x01A");
-        assert_eq!(list.holds(Fingerprint::of(b"\x01A"), shape(25, true), Mono(1)), None, "the same again");
-        assert_eq!(list.holds(Fingerprint::of(b"\x02B"), shape(25, true), Mono(1)), None, "another unit");
-        assert_eq!(list.holds(Fingerprint::of(b"\x01B"), shape(27, true), Mono(1)), None, "another length");
-        assert_eq!(list.holds(Fingerprint::of(b"\x01B"), shape(25, true), Mono(1)), Some(Mono(100)));
-        assert_eq!(list.holds(Fingerprint::of(b"\x01B"), shape(25, true), Mono(100)), None, "its time is over");
+        let mut list = outstanding(1, b"A");
+        assert_eq!(list.holds(Fingerprint::of(1, b"A"), shape(25, true), Mono(1)), None, "the same again");
+        assert_eq!(list.holds(Fingerprint::of(2, b"B"), shape(25, true), Mono(1)), None, "another unit");
+        assert_eq!(list.holds(Fingerprint::of(1, b"B"), shape(27, true), Mono(1)), None, "another length");
+        assert_eq!(list.holds(Fingerprint::of(1, b"B"), shape(25, true), Mono(1)), Some(Mono(100)));
+        assert_eq!(list.holds(Fingerprint::of(1, b"B"), shape(25, true), Mono(100)), None, "its time is over");
     }
 
     #[test]
     fn a_request_that_must_not_be_repeated_waits_for_its_own_late_reply_too() {
-        let mut list = outstanding(b"\x01A");
-        assert_eq!(list.holds(Fingerprint::of(b"\x01A"), shape(25, false), Mono(1)), Some(Mono(100)));
+        let mut list = outstanding(1, b"A");
+        assert_eq!(list.holds(Fingerprint::of(1, b"A"), shape(25, false), Mono(1)), Some(Mono(100)));
     }
 
     #[test]
     fn repeating_a_request_cannot_keep_others_waiting_for_ever() {
-        let mut list = outstanding(b"\x01A");
-        assert!(list.holds(Fingerprint::of(b"\x01B"), shape(25, true), Mono(1)).is_some());
-        assert!(list.holds(Fingerprint::of(b"\x01A"), shape(25, true), Mono(1)).is_some(), "now it drains");
-    }
-
-    #[test]
-    fn ascii_units_are_told_apart() {
-        let mut list = outstanding(b":01A");
-        assert_eq!(list.holds(Fingerprint::of(b":02B"), shape(25, true), Mono(1)), None);
-        assert!(list.holds(Fingerprint::of(b":01B"), shape(25, true), Mono(1)).is_some());
+        let mut list = outstanding(1, b"A");
+        assert!(list.holds(Fingerprint::of(1, b"B"), shape(25, true), Mono(1)).is_some());
+        assert!(list.holds(Fingerprint::of(1, b"A"), shape(25, true), Mono(1)).is_some(), "now it drains");
     }
 }

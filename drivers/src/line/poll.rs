@@ -65,9 +65,10 @@ impl Steps {
         (self.repeats, self.busy) = (0, 0);
     }
 
-    /// Adds steps at the end.
+    /// Puts steps right behind the current one.
     pub(super) fn follow(&mut self, more: &[StepId]) {
-        self.list.extend_from_slice(more);
+        let after = (self.next + 1).min(self.list.len());
+        self.list.splice(after..after, more.iter().copied());
     }
 
     /// Puts `instead` in the place of the current step; false if this went on for too long.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use gatehouse_core::driver::Denial;
 use gatehouse_core::{Mono, NoData, PointReading, Reject, StepId};
 
 use super::command::Written;
@@ -12,7 +13,7 @@ use super::output::{CloseReason, Output};
 use super::settings::Medium;
 use super::stats::DeviceState;
 
-/// Pause before asking again a device that said "busy" (Modbus exceptions 5 and 6), longer each time.
+/// Pause before asking again a device that said "busy" ([`Denial::Busy`]), longer each time.
 const BUSY_PAUSE: Duration = Duration::from_millis(200);
 
 /// Most times that a busy device is asked again for one step.
@@ -20,12 +21,6 @@ const BUSY_MAX: u8 = 3;
 
 /// Least silence after bytes that were no sound reply: adapters deliver in pieces, the rest may be under way.
 const QUIET_AFTER_NOISE: Duration = Duration::from_millis(10);
-
-/// Exceptions by which a device asks for patience: acknowledge (long job), busy.
-const BUSY: [u8; 2] = [5, 6];
-
-/// Exceptions of a gateway whose device is missing: no path, no response.
-const MISSING: [u8; 2] = [0x0A, 0x0B];
 
 impl Line {
     /// Ends the transaction in flight.
@@ -75,6 +70,10 @@ impl Line {
             }
             Outcome::Again | Outcome::PortLost | Outcome::Sent => {}
         }
+    }
+
+    fn denial(&self, device: usize, code: u8) -> Denial {
+        self.devices[device].driver.denial(code)
     }
 
     /// Remembers that a reply to this request may still come.
@@ -127,6 +126,9 @@ impl Line {
             Outcome::Reply => {
                 self.polls[at].answered = true;
                 self.note_answer(flight.device, now);
+                self.spare.steps.clear();
+                self.devices[flight.device].driver.follow_up(flight.step, &mut self.spare.steps);
+                self.polls[at].steps.follow(&self.spare.steps);
                 self.polls[at].steps.advance();
                 self.go_on(at, now);
             }
@@ -158,7 +160,8 @@ impl Line {
     }
 
     fn poll_refused(&mut self, at: usize, now: Mono, flight: &Flight, code: u8) {
-        if MISSING.contains(&code) {
+        let denial = self.denial(flight.device, code);
+        if is_missing(denial) {
             self.fail_step(at, NoData::Exception(code));
             if !self.polls[at].answered {
                 self.fail_rest(at, NoData::Exception(code));
@@ -167,7 +170,7 @@ impl Line {
         }
         self.polls[at].answered = true;
         self.note_answer(flight.device, now);
-        if BUSY.contains(&code) {
+        if is_busy(denial) {
             let poll = &mut self.polls[at];
             if poll.steps.busy < BUSY_MAX && flight.shape.repeatable {
                 poll.steps.busy += 1;
@@ -284,7 +287,7 @@ impl Line {
 
     fn settle_probe(&mut self, device: usize, now: Mono, outcome: Outcome) {
         match outcome {
-            Outcome::Exception(code) if MISSING.contains(&code) => self.probe_failed(device, now),
+            Outcome::Exception(code) if is_missing(self.denial(device, code)) => self.probe_failed(device, now),
             Outcome::Reply | Outcome::Exception(_) => self.note_answer(device, now),
             Outcome::Silence | Outcome::Unproven | Outcome::Sent => self.probe_failed(device, now),
             Outcome::Again | Outcome::PortLost => {}
@@ -298,7 +301,7 @@ impl Line {
 
     fn settle_command(&mut self, id: u64, now: Mono, flight: &Flight, outcome: Outcome) {
         if let Outcome::Reply | Outcome::Exception(_) = outcome
-            && !matches!(outcome, Outcome::Exception(code) if MISSING.contains(&code))
+            && !matches!(outcome, Outcome::Exception(code) if is_missing(self.denial(flight.device, code)))
         {
             self.note_answer(flight.device, now);
         }
@@ -325,7 +328,11 @@ impl Line {
                 Written::Doubtful(reason(flight))
             }
             // "Acknowledge" is a promise; a gateway without its device's answer cannot say what that device did.
-            Outcome::Exception(code @ (5 | 0x0B)) => Written::Doubtful(NoData::Exception(code)),
+            Outcome::Exception(code)
+                if matches!(self.denial(flight.device, code), Denial::Pending | Denial::NoAnswer) =>
+            {
+                Written::Doubtful(NoData::Exception(code))
+            }
             Outcome::Exception(code) => return self.end_command(id, now, Some(NoData::Exception(code))),
             Outcome::PortLost => {
                 self.note_written(id, Written::Doubtful(NoData::BusDown));
@@ -378,10 +385,11 @@ impl Line {
 
     /// A command's read was answered by an exception; true if it is to be sent again or in other steps.
     fn command_refused(&mut self, id: u64, now: Mono, flight: &Flight, code: u8) -> bool {
-        if MISSING.contains(&code) {
+        let denial = self.denial(flight.device, code);
+        if is_missing(denial) {
             return false;
         }
-        let busy = BUSY.contains(&code);
+        let busy = is_busy(denial);
         if !busy && !self.ask_instead(flight, code) {
             return false;
         }
@@ -416,6 +424,16 @@ impl Line {
             self.end_command(id, now, failure);
         }
     }
+}
+
+/// True where a gateway's device is missing.
+fn is_missing(denial: Denial) -> bool {
+    matches!(denial, Denial::NoPath | Denial::NoAnswer)
+}
+
+/// True where a device asks for patience.
+fn is_busy(denial: Denial) -> bool {
+    matches!(denial, Denial::Busy | Denial::Pending)
 }
 
 /// Why a request without an answer gave no values.

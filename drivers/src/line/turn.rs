@@ -74,7 +74,7 @@ impl Line {
         let tag = self.tag.wrapping_add(1);
         self.request.clear();
         self.devices[device].driver.encode(step, tag, &mut self.request);
-        let request = Fingerprint::of(&self.request);
+        let request = Fingerprint::of(self.devices[device].driver.station(), &self.request);
         if let Some(until) = self.late.holds(request, shape, now) {
             self.stats.embargoed += 1;
             self.hold(task, until);
@@ -239,8 +239,10 @@ impl Line {
         if let Some(at) = self.commands.active.iter().position(|active| active.command.id == id) {
             let active = self.commands.active.remove(at);
             self.late.forget_steps(active.device);
-            self.devices[active.device].driver.end();
-            self.command_done(id, now, active.result(failure));
+            let device = active.device;
+            let result = active.result(failure, &*self.devices[device].driver);
+            self.devices[device].driver.end();
+            self.command_done(id, now, result);
         }
     }
 

@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gatehouse_core::driver::{Action, ActionError};
+use gatehouse_core::driver::{Action, ActionError, Denial};
 use gatehouse_core::{Decoded, Driver, NoData, PointIx, PointReading, Reject, StepId, StepShape};
 
 use super::decode::PointCodec;
@@ -268,6 +268,10 @@ impl Driver for ModbusDevice {
         self.groups.len()
     }
 
+    fn station(&self) -> u64 {
+        u64::from(self.unit)
+    }
+
     fn group_steps(&self, group: usize, steps: &mut Vec<StepId>) {
         self.planned_steps(group, steps);
     }
@@ -326,6 +330,17 @@ impl Driver for ModbusDevice {
             Found::Skip { bytes, why } => Decoded::Skip { bytes, why: why.reject() },
             Found::Reply { bytes, exception: Some(code), .. } => Decoded::Exception { bytes, code },
             Found::Reply { bytes, exception: None, .. } => Decoded::Reply { bytes },
+        }
+    }
+
+    fn denial(&self, code: u8) -> Denial {
+        // Modbus Application Protocol 1.1b3, chapter 7.
+        match code {
+            5 => Denial::Pending,
+            6 => Denial::Busy,
+            0x0A => Denial::NoPath,
+            0x0B => Denial::NoAnswer,
+            _ => Denial::Final,
         }
     }
 

@@ -11,7 +11,7 @@ use super::keys::{KeyError, Keys, Rule, line_and_column};
 use super::points::{TABLES, parse_point};
 use super::{Defaults, Limits, Profile};
 use crate::modbus::point::{ModbusPoint, Table};
-use crate::point::PointSpec;
+use crate::point::{PROTOCOLS, PointSpec, Protocol};
 
 /// One mistake in a profile file, with its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,6 +88,7 @@ fn read_profile(name: Name, table: &DeTable<'_>) -> Result<Profile, Vec<KeyError
         vendor: keys.required_text("vendor", "who makes the device"),
         model: keys.required_text("model", "the model as printed on the device"),
         category: keys.required_text("category", "what it is, for example \"electricity_meter_3p\""),
+        protocol: keys.choice("protocol", &PROTOCOLS).map(|found| found.value).unwrap_or_default(),
         defaults: Defaults::default(),
         limits: Limits::default(),
         points: Vec::new(),
@@ -105,8 +106,16 @@ fn read_profile(name: Name, table: &DeTable<'_>) -> Result<Profile, Vec<KeyError
             Err(errors) => keys.errors.extend(errors),
         }
     }
+    if profile.protocol != Protocol::Modbus {
+        for key in ["limits", "command"] {
+            if keys.has(key) {
+                let span = keys.span_of(key);
+                keys.error(Rule::Conflict, span, format!("`{key}` goes with Modbus"), "leave it out");
+            }
+        }
+    }
     for (table, span) in keys.tables("point") {
-        match parse_point(table, span.clone(), &[]) {
+        match parse_point(profile.protocol, table, span.clone(), &[]) {
             Ok(point) => {
                 check_point(&mut keys, &profile, &point, name_span(table, span));
                 profile.points.push(point);

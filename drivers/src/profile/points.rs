@@ -7,11 +7,12 @@ use toml::de::{DeTable, DeValue};
 
 use super::keys::{Found, KeyError, Keys, Rule, integer};
 use super::point_rules::check;
+use crate::dlt645;
 use crate::modbus::point::{DataType, ModbusPoint, Order, Table, WriteWith};
-use crate::point::{Place, PointSpec};
+use crate::point::{Place, PointSpec, Protocol};
 
 /// The keys of a point, as profiles and site files write them.
-pub const POINT_KEYS: [&str; 14] = [
+pub const POINT_KEYS: [&str; 18] = [
     "name",
     "table",
     "address",
@@ -26,6 +27,10 @@ pub const POINT_KEYS: [&str; 14] = [
     "bits",
     "write",
     "note",
+    "di",
+    "item",
+    "part",
+    "format",
 ];
 
 pub(super) const TABLES: [(&str, Table); 4] =
@@ -82,8 +87,16 @@ fn name_in<T>(names: &[(&'static str, T)], same: impl Fn(&T) -> bool) -> &'stati
 ///
 /// # Errors
 /// Every mistake of the table, in the order of its keys.
-pub fn parse_point(table: &DeTable<'_>, span: Range<usize>, extra: &[&str]) -> Result<PointSpec, Vec<KeyError>> {
-    read_point(None, table, span, extra)
+pub fn parse_point(
+    protocol: Protocol,
+    table: &DeTable<'_>,
+    span: Range<usize>,
+    extra: &[&str],
+) -> Result<PointSpec, Vec<KeyError>> {
+    match protocol {
+        Protocol::Modbus => read_point(None, table, span, extra),
+        Protocol::Dlt645(edition) => dlt645::keys::read_point(edition, None, table, span, extra),
+    }
 }
 
 /// Reads a point that changes single facts of `base`; keys that are not there stay as they are. `name` may be given.
@@ -96,7 +109,11 @@ pub fn override_point(
     span: Range<usize>,
     extra: &[&str],
 ) -> Result<PointSpec, Vec<KeyError>> {
-    read_point(Some(base), table, span, extra)
+    match &base.place {
+        // What is wired to the box itself comes from no profile, so that nothing of it can be changed.
+        Place::Modbus(_) | Place::Own { .. } => read_point(Some(base), table, span, extra),
+        Place::Dlt645(place) => dlt645::keys::read_point(place.edition, Some(base), table, span, extra),
+    }
 }
 
 fn read_point(
@@ -163,12 +180,12 @@ fn read_point(
     Ok(PointSpec { name, unit, bits, note, place: Place::Modbus(point) })
 }
 
-fn in_order(mut errors: Vec<KeyError>) -> Vec<KeyError> {
+pub(crate) fn in_order(mut errors: Vec<KeyError>) -> Vec<KeyError> {
     errors.sort_by_key(|error| error.span.start);
     errors
 }
 
-fn read_name(keys: &mut Keys<'_, '_>, base: Option<&PointSpec>) -> Option<Name> {
+pub(crate) fn read_name(keys: &mut Keys<'_, '_>, base: Option<&PointSpec>) -> Option<Name> {
     let Some(found) = keys.text("name") else {
         if base.is_none() && !keys.has("name") {
             keys.missing("name", "for example name = \"voltage_l1\"");
@@ -229,7 +246,7 @@ fn read_bit(keys: &mut Keys<'_, '_>) -> Option<(u8, u8)> {
 }
 
 /// `bits = { mains = 3, on_battery = 4 }`.
-fn read_bits(keys: &mut Keys<'_, '_>) -> Option<Vec<(String, u8)>> {
+pub(crate) fn read_bits(keys: &mut Keys<'_, '_>) -> Option<Vec<(String, u8)>> {
     let (table, _) = keys.table("bits")?;
     let mut bits: Vec<(String, u8)> = Vec::new();
     for (name, value) in table {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use gatehouse_core::{Driver, PointIx};
+use gatehouse_drivers::dlt645::{Dlt645Meter, MeterSettings};
 use gatehouse_drivers::modbus::planner::PlanError;
 use gatehouse_drivers::modbus::{Cost, ModbusDevice};
 use gatehouse_drivers::summary::StepSummary;
@@ -19,6 +20,7 @@ pub fn driver(bus: &Bus, device: &Device) -> Box<dyn Driver> {
             let planned = plan_modbus(bus, device, station).expect(PLANNED);
             Box::new(planned.with_commands(station.commands.clone()))
         }
+        Station::Dlt645(settings) => Box::new(meter(device, settings)),
         Station::Own(_) => unreachable!("{NO_BUS}"),
     }
 }
@@ -30,6 +32,7 @@ const PLANNED: &str = "a checked site file has only points that can be read";
 pub(crate) fn plan_summary(bus: &Bus, device: &Device) -> Vec<Vec<StepSummary>> {
     match &device.station {
         Station::Modbus(station) => plan_modbus(bus, device, station).expect(PLANNED).plan_summary(),
+        Station::Dlt645(settings) => meter(device, settings).plan_summary(),
         Station::Own(_) => Vec::new(),
     }
 }
@@ -38,6 +41,7 @@ pub(crate) fn plan_summary(bus: &Bus, device: &Device) -> Vec<Vec<StepSummary>> 
 pub(crate) fn plan_trouble(bus: &Bus, device: &Device) -> Option<PlanError> {
     match &device.station {
         Station::Modbus(station) => plan_modbus(bus, device, station).err(),
+        Station::Dlt645(_) => None,
         Station::Own(_) => None,
     }
 }
@@ -48,10 +52,17 @@ fn plan_modbus(bus: &Bus, device: &Device, station: &ModbusStation) -> Result<Mo
     ModbusDevice::new(bus.framing, station.unit, points, groups, station.limits.clone(), cost(bus, device))
 }
 
+fn meter(device: &Device, settings: &MeterSettings) -> Dlt645Meter {
+    let points: Vec<_> = device.points.iter().filter_map(|point| point.spec.dlt645().copied()).collect();
+    let groups: Vec<Vec<PointIx>> = device.groups.iter().map(|group| group.points.clone()).collect();
+    Dlt645Meter::new(settings.clone(), points, &groups)
+}
+
 /// What requests to a device cost: wire time, silences and turnaround, or round trips.
 pub fn cost(bus: &Bus, device: &Device) -> Cost {
     let pause = match &device.station {
         Station::Modbus(station) => Duration::from_millis(u64::from(station.limits.pause_ms)),
+        Station::Dlt645(settings) => settings.pause,
         Station::Own(_) => Duration::ZERO,
     };
     match &bus.wire {

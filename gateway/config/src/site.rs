@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gatehouse_core::{DeviceIx, Name, PointIx, Schema, SchemaPoint};
+use gatehouse_drivers::dlt645::MeterSettings;
 use gatehouse_drivers::line::settings::{DeviceSettings, LineSettings, Wire};
 use gatehouse_drivers::modbus::Framing;
 use gatehouse_drivers::point::PointSpec;
@@ -218,6 +219,8 @@ pub struct Device {
 pub enum Station {
     /// A unit of a Modbus bus.
     Modbus(ModbusStation),
+    /// A DL/T 645 meter.
+    Dlt645(MeterSettings),
     /// The box itself, which is on no bus, with what its relays can do beyond points.
     Own(Arc<[Command]>),
 }
@@ -238,6 +241,7 @@ impl fmt::Display for Station {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Station::Modbus(modbus) => modbus.unit.fmt(f),
+            Station::Dlt645(meter) => meter.address.fmt(f),
             Station::Own(_) => Ok(()),
         }
     }
@@ -350,6 +354,7 @@ impl Device {
     pub fn commands(&self) -> &[Command] {
         match &self.station {
             Station::Modbus(modbus) => &modbus.commands,
+            Station::Dlt645(_) => &[],
             Station::Own(commands) => commands,
         }
     }

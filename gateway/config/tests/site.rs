@@ -389,3 +389,34 @@ fn the_relays_are_known_while_the_rest_of_the_file_is_being_changed() {
     assert_eq!(relays.iter().map(|relay| relay.name.as_str()).collect::<Vec<_>>(), ["release", "strike"]);
     assert!(gatehouse_config::relays(Path::new("/no/such/site.toml")).is_err());
 }
+
+#[test]
+fn meters_of_both_editions_stand_beside_modbus_on_one_bus() {
+    let site = site(
+        "[site]\nid = \"block\"\n[[bus]]\nid = \"riser\"\nrtu_over_tcp = \"10.0.0.6:4001\"\nbaud = 2400\nparity = \"even\"\n\
+         [[device]]\nid = \"meter-1\"\naddress = \"001500076004\"\nprofile = \"dlt645-2007-3p\"\n\
+         points = [\"import_energy\", \"import_energy_t1\", \"voltage_l1\", \"relay_open\"]\nbilling = [\"import_energy\"]\n\
+         [[device]]\nid = \"meter-2\"\naddress = \"000000000003\"\nprotocol = \"dlt645-1997\"\npreamble = 0\n\
+         [[device.point]]\nname = \"voltage\"\ndi = \"B611\"\n\
+         [[device]]\nid = \"meter-3\"\nunit = 3\nprofile = \"eastron-sdm120\"\n",
+    );
+    let (_, meter) = site.device_by_id("meter-1").unwrap();
+    let (_, energy) = meter.point_by_name("import_energy").unwrap();
+    assert_eq!((energy.spec.unit.as_str(), energy.billing), ("kWh", true));
+    assert_eq!(energy.spec.kind(), gatehouse_core::Kind::Decimal { exponent: -2 });
+    assert_eq!(meter.point_by_name("relay_open").unwrap().1.spec.kind(), gatehouse_core::Kind::Bool);
+    let forecast = forecast::bus(&site, 0, 0).unwrap();
+    let asked = |at: usize| forecast.devices[at].requests.iter().map(|r| r.step.asked.to_string()).collect::<Vec<_>>();
+    assert_eq!(asked(0), ["0001FF00", "0201FF00", "04000503"]);
+    assert_eq!(asked(1), ["B611"]);
+    let driver = gatehouse_config::driver(&site.buses[0], site.device_by_id("meter-2").unwrap().1);
+    let (mut steps, mut bytes) = (Vec::new(), Vec::new());
+    driver.group_steps(0, &mut steps);
+    driver.encode(steps[0], 0, &mut bytes);
+    // Heyuan ASDU-LS manual, page 18.
+    assert_eq!(bytes, [0x68, 3, 0, 0, 0, 0, 0, 0x68, 1, 2, 0x44, 0xE9, 0x03, 0x16]);
+    let reply = [0x68, 3, 0, 0, 0, 0, 0, 0x68, 0x81, 4, 0x44, 0xE9, 0x33, 0x34, 0xEC, 0x16];
+    let mut readings = Vec::new();
+    assert!(matches!(driver.decode(steps[0], 0, &reply, &mut readings), gatehouse_core::Decoded::Reply { bytes: 16 }));
+    assert_eq!(readings[0].value.as_ref().unwrap().to_string(), "100");
+}

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::ids::{Name, PointIx};
 use crate::reading::PointReading;
+use crate::time::LocalTime;
 use crate::value::Value;
 
 /// One planned request of a device. Minted by its driver, meaningless to others.
@@ -40,7 +41,7 @@ pub enum Reject {
     UnexpectedFunction,
     /// A sound frame of another length than the request asks for.
     BadLength,
-    /// A write's echo with another address or value.
+    /// A write's echo with another address or value, or a reply that names another identifier than was asked for.
     EchoMismatch,
     /// A TCP reply to another transaction.
     TransactionMismatch,
@@ -79,6 +80,21 @@ pub enum Decoded {
     },
 }
 
+/// What an exception of a protocol means for the line, beside "no".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Denial {
+    /// Nothing: the same request would be refused again.
+    Final,
+    /// The device is busy: ask again later.
+    Busy,
+    /// The device took a long job on and is busy with it.
+    Pending,
+    /// A gateway on the way has no path to the device.
+    NoPath,
+    /// A gateway on the way got no answer from the device.
+    NoAnswer,
+}
+
 /// What a caller adds to a command of a device's profile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Argument {
@@ -92,6 +108,8 @@ pub enum Argument {
     On(bool),
     /// How many registers, coils or inputs to read.
     Count(u16),
+    /// A time of the site's zone: until when the device may obey, or the time to set.
+    At(LocalTime),
 }
 
 /// What someone asks of a device beside its polls.
@@ -163,6 +181,9 @@ pub trait Driver: Send {
     /// The number of poll groups: points that share an interval.
     fn groups(&self) -> usize;
 
+    /// Whom requests address, so that two devices of one line differ.
+    fn station(&self) -> u64;
+
     /// Appends the steps of a group, in the order to send them.
     fn group_steps(&self, group: usize, steps: &mut Vec<StepId>);
 
@@ -181,6 +202,9 @@ pub trait Driver: Send {
     /// that the reply cannot give (a marker, a NaN) is a reading with its reason.
     fn decode(&self, step: StepId, tag: u16, bytes: &[u8], readings: &mut Vec<PointReading>) -> Decoded;
 
+    /// What an exception with this code means for the line.
+    fn denial(&self, code: u8) -> Denial;
+
     /// Tells the driver that the device answered `step` with exception `code`.
     ///
     /// If the driver changes its plan for it (a merged read is split), it appends the steps that take the place of the
@@ -194,9 +218,16 @@ pub trait Driver: Send {
     fn begin(&mut self, action: &Action, steps: &mut Vec<StepId>) -> Result<(), ActionError>;
 
     /// Appends the step that a reply to `step` asks for: the rest of an answer that did not fit into one frame. To be
-    /// called after each [`Decoded::Reply`] within an action.
+    /// called after each [`Decoded::Reply`] to a read that was taken, before anything else is decoded; the step is to be
+    /// sent next.
     fn follow_up(&mut self, step: StepId, steps: &mut Vec<StepId>) {
         let _ = (step, steps);
+    }
+
+    /// Whether a value that an action's own read gave says that the device obeyed.
+    fn proves(&self, action: &Action, value: &Value) -> bool {
+        let _ = (action, value);
+        false
     }
 
     /// Frees the steps of the last action.

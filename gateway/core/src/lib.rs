@@ -29,5 +29,5 @@ pub use ids::{DeviceIx, InvalidName, Name, PointIx};
 pub use lane::Lane;
 pub use reading::{NoData, PointReading, Reading, Sample};
 pub use record::{Body, Event, Record, Schema, SchemaPoint};
-pub use time::{BootId, Mono, Stamp, Trust, Wall};
+pub use time::{BootId, LocalTime, Mono, Stamp, Trust, Wall};
 pub use value::{Decimal, Kind, Value};

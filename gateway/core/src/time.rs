@@ -87,3 +87,74 @@ pub struct Stamp {
     /// How far `wall` may be believed.
     pub trust: Trust,
 }
+
+/// A date and time of the site's zone, as a clock on a wall shows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LocalTime {
+    /// 2000 to 2099.
+    pub year: u16,
+    /// 1 to 12.
+    pub month: u8,
+    /// 1 to 31.
+    pub day: u8,
+    /// 0 to 23.
+    pub hour: u8,
+    /// 0 to 59.
+    pub minute: u8,
+    /// 0 to 59.
+    pub second: u8,
+}
+
+impl LocalTime {
+    /// The time with these parts; `None` where the calendar has none.
+    pub fn new(year: u16, month: u8, day: u8, hour: u8, minute: u8, second: u8) -> Option<LocalTime> {
+        let days = match month {
+            2 if year.is_multiple_of(4) => 29,
+            2 => 28,
+            4 | 6 | 9 | 11 => 30,
+            1..=12 => 31,
+            _ => 0,
+        };
+        let sound =
+            (2000..2100).contains(&year) && (1..=days).contains(&day) && hour < 24 && minute < 60 && second < 60;
+        sound.then_some(LocalTime { year, month, day, hour, minute, second })
+    }
+
+    /// Days since 2000-01-01.
+    pub fn day_number(self) -> i64 {
+        const BEFORE: [i64; 13] = [0, 0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334];
+        let year = i64::from(self.year.saturating_sub(2000));
+        let leap = i64::from(self.month > 2 && self.year.is_multiple_of(4));
+        let months = BEFORE.get(usize::from(self.month)).copied().unwrap_or(0);
+        365 * year + (year + 3) / 4 + months + leap + i64::from(self.day) - 1
+    }
+
+    /// Seconds since midnight.
+    pub fn second_of_day(self) -> i64 {
+        3600 * i64::from(self.hour) + 60 * i64::from(self.minute) + i64::from(self.second)
+    }
+
+    /// Seconds from `earlier` to this time, as both clocks show it; negative if that lies ahead.
+    pub fn seconds_since(self, earlier: LocalTime) -> i64 {
+        86_400 * (self.day_number() - earlier.day_number()) + self.second_of_day() - earlier.second_of_day()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn local_times_count_days_across_months_and_leap_years() {
+        let at = |year, month, day| LocalTime::new(year, month, day, 0, 0, 0);
+        assert_eq!(at(2023, 2, 29), None);
+        assert_eq!(at(2100, 1, 1), None);
+        let days =
+            |to: Option<LocalTime>, from: Option<LocalTime>| to.unwrap().day_number() - from.unwrap().day_number();
+        assert_eq!(days(at(2024, 3, 1), at(2024, 2, 28)), 2);
+        assert_eq!(days(at(2025, 1, 1), at(2024, 1, 1)), 366);
+        assert_eq!(days(at(2027, 1, 1), at(2026, 1, 1)), 365);
+        let before = LocalTime::new(2026, 12, 31, 23, 59, 59).unwrap();
+        assert_eq!(LocalTime::new(2027, 1, 1, 0, 0, 1).unwrap().seconds_since(before), 2);
+    }
+}

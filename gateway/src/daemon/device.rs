@@ -106,8 +106,8 @@ impl DeviceRuntime {
             title: self.config.title.clone(),
             bus: self.bus.as_ref().map(Name::to_string).unwrap_or_default(),
             unit: match &self.config.station {
-                Station::Own(_) => None,
                 Station::Modbus(modbus) => Some(modbus.unit),
+                Station::Dlt645(_) | Station::Own(_) => None,
             },
             address: self.config.station.to_string(),
             state: state.to_owned(),

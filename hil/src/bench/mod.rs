@@ -3,6 +3,7 @@
 //! One file per group of measures; each function measures and returns its rows. Nothing here fails on a slow machine:
 //! a row that misses its bar says so, and only a measure that could not be run makes the command fail.
 
+mod access;
 mod identity;
 mod outage;
 mod process;
@@ -28,7 +29,7 @@ use crate::rig::binary;
 /// Measures speed and size, and prints one table.
 #[derive(Debug, clap::Args)]
 pub struct BenchArgs {
-    /// Groups of measures to run: serial, fast-serial, tcp, tcp-slow, flat-out, outage, size, spool, wear, rules; all when none is named.
+    /// Groups of measures to run: serial, fast-serial, tcp, tcp-slow, flat-out, outage, size, spool, wear, rules, access; all when none is named.
     #[arg(value_name = "NAME")]
     names: Vec<String>,
     /// How long each steady measure lasts; the default gives steady figures.
@@ -101,7 +102,7 @@ impl Row {
 
 type Group = fn(&Bench) -> anyhow::Result<Vec<Row>>;
 
-const GROUPS: [(&str, Group); 10] = [
+const GROUPS: [(&str, Group); 11] = [
     ("serial", serial::slow_lines),
     ("fast-serial", serial::fast_line),
     ("tcp", tcp::prompt_slaves),
@@ -112,6 +113,7 @@ const GROUPS: [(&str, Group); 10] = [
     ("spool", spool::bytes_per_reading),
     ("wear", wear::bytes_per_day),
     ("rules", rules::all),
+    ("access", access::card_to_open),
 ];
 
 /// Runs the bench. The exit code is 1 when a measure could not be run, 2 for an unknown name.

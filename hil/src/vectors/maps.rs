@@ -4,7 +4,7 @@ use std::path::Path;
 
 use gatehouse_core::{Decimal, Name};
 use gatehouse_drivers::modbus::point::{DataType, ModbusPoint, Table, WriteWith};
-use gatehouse_drivers::point::{Place, PointSpec};
+use gatehouse_drivers::point::{Place, PointSpec, Protocol};
 use gatehouse_drivers::profile::{Defaults, Limits, Profile};
 use serde_json::Value;
 
@@ -51,6 +51,7 @@ fn read_map(json: &Value) -> Result<Profile, String> {
         vendor: text(json, "vendor").unwrap_or_default().to_owned(),
         model: text(json, "model").unwrap_or_default().to_owned(),
         category: text(json, "category").unwrap_or_default().to_owned(),
+        protocol: Protocol::Modbus,
         defaults: Defaults::default(),
         limits: Limits::default(),
         points: entries.iter().map(point).collect::<Result<_, _>>()?,

@@ -57,7 +57,8 @@ fn call_json(device: &str, command: &Command, call: Call) -> Map<String, Value> 
         json.insert("channel".to_owned(), channel.into());
     }
     let (name, value): (_, Value) = match call.argument {
-        Argument::None => return json,
+        // No command of a relay board has a time of day.
+        Argument::None | Argument::At(_) => return json,
         Argument::Units(units) => match unit_ms(command) {
             1000 => ("seconds", units.into()),
             unit_ms => ("ms", (u64::from(units) * u64::from(unit_ms)).into()),

@@ -7,7 +7,7 @@ mod turns;
 
 use std::time::Duration;
 
-use gatehouse_core::driver::{Action, ActionError};
+use gatehouse_core::driver::{Action, ActionError, Denial};
 use gatehouse_core::{
     Decimal, Decoded, DeviceIx, Driver, Mono, PointIx, PointReading, Reject, StepId, StepShape, Value,
 };
@@ -73,6 +73,20 @@ impl Fake {
 impl Driver for Fake {
     fn groups(&self) -> usize {
         1
+    }
+
+    fn station(&self) -> u64 {
+        self.unit.into()
+    }
+
+    fn denial(&self, code: u8) -> Denial {
+        match code {
+            5 => Denial::Pending,
+            6 => Denial::Busy,
+            0x0A => Denial::NoPath,
+            0x0B => Denial::NoAnswer,
+            _ => Denial::Final,
+        }
     }
 
     fn group_steps(&self, _group: usize, steps: &mut Vec<StepId>) {

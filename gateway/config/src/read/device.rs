@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use gatehouse_core::{Name, PointIx};
 use gatehouse_drivers::modbus::point::Table;
-use gatehouse_drivers::point::PointSpec;
+use gatehouse_drivers::point::{PROTOCOLS, PointSpec, Protocol};
 use gatehouse_drivers::profile::keys::{Found, Keys, did_you_mean};
 use gatehouse_drivers::profile::{Limits, Profile, Rule, parse_limits};
 use gatehouse_rules::report::Policy;
 use toml::de::DeTable;
 
 use super::bus::{BusEntry, Kind};
+use super::meter;
 use super::point::{self, INTERVALS, PointEntry};
 use super::report::{self, ReportDefaults, Wish};
 use super::{Context, labels, required_name};
@@ -29,7 +30,10 @@ const LAST_UNIT: i64 = 247;
 pub(super) struct DeviceEntry {
     id: Option<Found<Name>>,
     bus: Option<usize>,
-    unit: Option<Found<u8>>,
+    /// The unit or the address, as the file says it.
+    address: Option<Found<String>>,
+    /// It stands for whatever meter is on the line.
+    is_pattern: bool,
     /// The device, if nothing is wrong with it.
     pub(super) device: Option<Device>,
 }
@@ -37,7 +41,7 @@ pub(super) struct DeviceEntry {
 impl DeviceEntry {
     /// The device that the box's own contacts are.
     pub(super) fn own(id: Found<Name>, device: Option<Device>) -> Self {
-        DeviceEntry { id: Some(id), bus: None, unit: None, device }
+        DeviceEntry { id: Some(id), bus: None, address: None, is_pattern: false, device }
     }
 
     /// True for a device that is certainly on another bus than this.
@@ -62,28 +66,31 @@ pub(super) fn read(
     let kind = bus.and_then(|bus| buses.get(bus)).and_then(|entry| entry.kind);
     let profile = profile(context, &mut keys);
     let known = profile.as_ref().ok().cloned().flatten();
-    let unit = unit(context, &mut keys, kind, known.as_deref());
+    let protocol = protocol(&mut keys, known.as_deref());
+    let station = match protocol {
+        Protocol::Modbus => modbus(context, &mut keys, kind, known.as_deref()),
+        Protocol::Dlt645(edition) => meter::read(&mut keys, kind, edition),
+    };
     let interval = duration(&mut keys, "interval", INTERVALS).map_or(INTERVAL, |found| found.value);
     let degraded = duration(&mut keys, "interval_degraded", INTERVALS).map(|found| found.value);
     let timeout = duration(&mut keys, "timeout", Duration::from_millis(5)..=Duration::from_secs(60));
-    let limits = limits(&mut keys, known.as_deref());
+    let limits = match &station {
+        Some(Found { value: Station::Modbus(modbus), .. }) => modbus.limits.clone(),
+        Some(Found { value: Station::Dlt645(_) | Station::Own(_), .. }) | None => Limits::default(),
+    };
     let wish = report::wish(context, &mut keys);
-    let entries = points(context, &mut keys, &profile);
+    let entries = points(context, &mut keys, &profile, protocol);
     let billing = billing(context, &mut keys, &entries);
     context.end(keys);
     let points = entries.into_iter().flatten();
     let usual = Usual { interval, degraded, wish, billing: &billing, defaults };
     let points: Vec<PointConfig> = points.filter_map(|entry| usual.finish(context, entry, &limits)).collect();
     let groups = groups(&points);
-    let device = id.as_ref().zip(bus).zip(unit.as_ref()).map(|((id, bus), unit)| Device {
+    let device = id.as_ref().zip(bus).zip(station.as_ref()).map(|((id, bus), station)| Device {
         id: id.value.clone(),
         title,
         bus: Some(bus),
-        station: Station::Modbus(ModbusStation {
-            unit: unit.value,
-            limits: limits.clone(),
-            commands: known.as_ref().map(|profile| profile.commands.clone().into()).unwrap_or_default(),
-        }),
+        station: station.value.clone(),
         profile: known.as_ref().map(|profile| profile.name.clone()),
         category: known.as_ref().map(|profile| profile.category.clone()).unwrap_or_default(),
         labels,
@@ -94,7 +101,36 @@ pub(super) fn read(
     if let Some((device, bus)) = device.as_ref().zip(bus.and_then(|bus| buses.get(bus)?.bus.as_ref())) {
         check_plan(context, (bus, device), &limits, &span);
     }
-    DeviceEntry { id, bus, unit, device }
+    let is_pattern =
+        matches!(&station, Some(Found { value: Station::Dlt645(meter), .. }) if meter.address.is_wildcard());
+    let address = station.map(|station| Found { value: station.value.to_string(), span: station.span });
+    DeviceEntry { id, bus, address, is_pattern, device }
+}
+
+/// What the device speaks: as its profile says, or as the device says itself.
+fn protocol(keys: &mut Keys<'_, '_>, profile: Option<&Profile>) -> Protocol {
+    let own = keys.choice("protocol", &PROTOCOLS);
+    if let (Some(own), Some(profile)) = (&own, profile)
+        && own.value != profile.protocol
+    {
+        let message = format!("the profile {} is of {}", profile.name, profile.protocol.as_str());
+        keys.error(Rule::Conflict, own.span.clone(), message, "leave `protocol` out, or take another profile");
+    }
+    profile.map(|profile| profile.protocol).or(own.map(|own| own.value)).unwrap_or_default()
+}
+
+/// The unit, limits and commands of a Modbus device.
+fn modbus(
+    context: &mut Context<'_>,
+    keys: &mut Keys<'_, '_>,
+    kind: Option<Kind>,
+    profile: Option<&Profile>,
+) -> Option<Found<Station>> {
+    let unit = unit(context, keys, kind, profile);
+    let limits = limits(keys, profile);
+    let commands = profile.map(|profile| profile.commands.clone().into()).unwrap_or_default();
+    let Found { value: unit, span } = unit?;
+    Some(Found { value: Station::Modbus(ModbusStation { unit, limits, commands }), span })
 }
 
 /// Notes what keeps the requests from being planned, where nothing else was wrong with the points.
@@ -198,6 +234,7 @@ fn points(
     context: &mut Context<'_>,
     keys: &mut Keys<'_, '_>,
     profile: &Result<Option<Arc<Profile>>, ()>,
+    protocol: Protocol,
 ) -> Option<Vec<PointEntry>> {
     let known = profile.as_ref().ok().and_then(|profile| profile.as_deref());
     let mut sound = profile.is_ok();
@@ -212,7 +249,8 @@ fn points(
     let mut own: Vec<Name> = Vec::new();
     for (table, span) in keys.tables("point") {
         let name_span = table.get("name").map_or(span.clone(), |name| name.span());
-        let (name, entry) = if profile.is_ok() { point::read(context, table, span, known) } else { (None, None) };
+        let (name, entry) =
+            if profile.is_ok() { point::read(context, table, span, known, protocol) } else { (None, None) };
         sound &= entry.is_some();
         if let Some(name) = name {
             if own.contains(&name) {
@@ -229,7 +267,11 @@ fn points(
         }
     }
     if entries.is_empty() && sound {
-        let help = "name a profile (`gatehouse profiles` lists them) or add [[device.point]] with name, table, address and type";
+        let needs = match protocol {
+            Protocol::Modbus => "name, table, address and type",
+            Protocol::Dlt645(_) => "name and di",
+        };
+        let help = format!("name a profile (`gatehouse profiles` lists them) or add [[device.point]] with {needs}");
         keys.error(Rule::MissingKey, span, "the device has no point", help);
     }
     if entries.len() > usize::from(u16::MAX) {
@@ -379,15 +421,19 @@ pub(super) fn check_together(context: &mut Context<'_>, devices: &[DeviceEntry],
             let help = "an id is a device's identity for ever: give this one another";
             context.sink.error(code::DUPLICATE, id.span.clone(), message, help);
         }
-        let (Some(bus), Some(unit)) = (entry.bus, &entry.unit) else { continue };
+        let (Some(bus), Some(address)) = (entry.bus, &entry.address) else { continue };
         let same = |other: &&DeviceEntry| {
-            other.bus == Some(bus) && other.unit.as_ref().is_some_and(|other| other.value == unit.value)
+            other.bus == Some(bus) && other.address.as_ref().is_some_and(|other| other.value == address.value)
         };
+        if entry.is_pattern || before.iter().any(|other| other.bus == Some(bus) && other.is_pattern) {
+            meter::check_alone(context, before.iter().any(|other| other.bus == Some(bus)), address.span.clone());
+        }
         let Some(other) = before.iter().find(same) else { continue };
         let other = other.id.as_ref().map_or("another device", |id| id.value.as_str());
-        let message = format!("unit {} on this bus is `{other}` already", unit.value);
+        let what = if address.value.len() > 3 { "address" } else { "unit" };
+        let message = format!("{what} {} on this bus is `{other}` already", address.value);
         let help = "two devices with one address answer at once and garble each other: set another on one of them";
-        context.sink.error(code::DUPLICATE_UNIT, unit.span.clone(), message, help);
+        context.sink.error(code::DUPLICATE_UNIT, address.span.clone(), message, help);
     }
     for (at, entry) in buses.iter().enumerate() {
         let Some(id) = &entry.id else { continue };

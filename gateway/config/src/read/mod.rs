@@ -10,6 +10,7 @@ mod gate;
 mod general;
 mod limit;
 mod mains;
+mod meter;
 mod point;
 mod reader;
 mod reference;

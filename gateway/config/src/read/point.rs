@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use gatehouse_core::{Kind, Name};
 use gatehouse_drivers::modbus::point::DataType;
-use gatehouse_drivers::point::PointSpec;
+use gatehouse_drivers::point::{PointSpec, Protocol};
 use gatehouse_drivers::profile::keys::{Keys, did_you_mean};
 use gatehouse_drivers::profile::{POINT_KEYS, Profile, override_point, parse_point};
 use toml::de::DeTable;
@@ -48,6 +48,7 @@ pub(super) fn read(
     table: &DeTable<'_>,
     span: Range<usize>,
     profile: Option<&Profile>,
+    protocol: Protocol,
 ) -> (Option<Name>, Option<PointEntry>) {
     let mut keys = Keys::new(table, span.clone());
     let title = keys.text("title").map(|found| found.value.to_owned()).unwrap_or_default();
@@ -65,7 +66,7 @@ pub(super) fn read(
             unknown(context, profile, name.unwrap_or_default(), keys.span_of("name"));
             return (None, None);
         }
-        None => parse_point(table, span.clone(), &SITE_KEYS),
+        None => parse_point(protocol, table, span.clone(), &SITE_KEYS),
     };
     let name = name.and_then(|name| Name::new(name).ok());
     match spec {
@@ -83,7 +84,7 @@ pub(super) fn read(
 /// True for a table that names a point but does not say where it is read: meant for a profile's point.
 fn is_misspelt(table: &DeTable<'_>) -> bool {
     let known = |key: &str| POINT_KEYS.contains(&key) || SITE_KEYS.contains(&key);
-    let place = ["table", "address", "type"].iter().any(|key| table.contains_key(*key));
+    let place = ["table", "address", "type", "di"].iter().any(|key| table.contains_key(*key));
     table.contains_key("name") && !place && table.iter().all(|(key, _)| known(key.get_ref().as_ref()))
 }
 
@@ -93,10 +94,11 @@ fn unknown(context: &mut Context<'_>, profile: Option<&Profile>, name: &str, spa
     let names: Vec<&str> = profile.points.iter().map(|point| point.name.as_str()).collect();
     let message = format!("the profile {} has no point `{name}`", profile.name);
     let help = did_you_mean(name, &names);
-    let help = format!(
-        "{help}{}a point of its own needs table, address and type",
-        if help.ends_with('?') { " " } else { "; " }
-    );
+    let needs = match profile.protocol {
+        Protocol::Modbus => "table, address and type",
+        Protocol::Dlt645(_) => "di",
+    };
+    let help = format!("{help}{}a point of its own needs {needs}", if help.ends_with('?') { " " } else { "; " });
     context.sink.error(code::UNKNOWN_POINT, span, message, help);
 }
 

@@ -4,9 +4,9 @@ use std::ops::Range;
 use std::time::Duration;
 
 use gatehouse_core::{Kind, Name};
-use gatehouse_drivers::summary::StepSummary;
 use gatehouse_drivers::profile::Rule;
 use gatehouse_drivers::profile::keys::{Found, Keys, did_you_mean};
+use gatehouse_drivers::summary::StepSummary;
 use gatehouse_rules::PointRef;
 use gatehouse_rules::access::wiegand::Format;
 use gatehouse_rules::engine::{CardPoint, CardSource, ReaderSpec};
@@ -123,7 +123,10 @@ fn read_together(devices: Devices<'_>, buses: &[Bus], one: PointRef, other: Poin
         && placed.is_some_and(|(bus, device)| {
             let has = |step: &StepSummary, at: PointRef| step.points.contains(&at.point);
             crate::driver::plan_trouble(bus, device).is_none()
-                && crate::driver::plan_summary(bus, device).iter().flatten().any(|step| has(step, one) && has(step, other))
+                && crate::driver::plan_summary(bus, device)
+                    .iter()
+                    .flatten()
+                    .any(|step| has(step, one) && has(step, other))
         })
 }
 

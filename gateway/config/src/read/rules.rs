@@ -7,7 +7,7 @@ use std::sync::Arc;
 use gatehouse_core::Name;
 use gatehouse_drivers::profile::keys::{Found, Keys, did_you_mean};
 use gatehouse_rules::alarm::{AlarmSpec, builtin};
-use gatehouse_rules::engine::{AccessSetup, Engine, BoxLimits, Mains, ReaderSpec, RuleSpec, Setup};
+use gatehouse_rules::engine::{AccessSetup, BoxLimits, Engine, Mains, ReaderSpec, RuleSpec, Setup};
 use gatehouse_rules::gate::GateSpec;
 use gatehouse_rules::mode::ModeSettings;
 use gatehouse_rules::schedule::{Calendar, Proof, RoundSpec, Weekly};

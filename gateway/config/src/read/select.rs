@@ -48,7 +48,9 @@ pub(super) fn devices(
     let matches = |device: &CatalogDevice| {
         profile.as_ref().is_none_or(|name| device.profile.as_ref().is_some_and(|of| *of == **name))
             && category.as_ref().is_none_or(|name| device.category == **name)
-            && bus.as_ref().is_none_or(|name| device.bus.and_then(|bus| catalog.buses.get(bus)).is_some_and(|of| *of == **name))
+            && bus
+                .as_ref()
+                .is_none_or(|name| device.bus.and_then(|bus| catalog.buses.get(bus)).is_some_and(|of| *of == **name))
             && devices.as_ref().is_none_or(|ids| ids.iter().any(|id| device.id == **id))
             && labels.iter().all(|(key, value)| device.labels.get(key) == Some(value))
     };

@@ -115,7 +115,9 @@ impl Box {
             match effect {
                 Effect::Keep { key, value: Some(value) } => drop(self.kept.insert(key.into(), value.into())),
                 Effect::Keep { key, value: None } => drop(self.kept.remove(&*key)),
-                Effect::Event { event, .. } => self.events.push((event.kind, serde_json::from_str(&event.json).unwrap())),
+                Effect::Event { event, .. } => {
+                    self.events.push((event.kind, serde_json::from_str(&event.json).unwrap()))
+                }
                 Effect::Act(act) => self.acts.push(act),
             }
         }
@@ -183,8 +185,7 @@ impl Box {
             r#"{{"v":1,"id":"{id}","target":"access","action":"{action}","args":{args},"issuer":"guard","issued_at":"{issued}","expires_at":"{expires}"}}"#
         );
         let request = Request::parse(text.as_bytes()).unwrap();
-        let reception =
-            self.tell(|engine, now| engine.handle_request(now, Source::Socket { uid: 0 }, false, request));
+        let reception = self.tell(|engine, now| engine.handle_request(now, Source::Socket { uid: 0 }, false, request));
         match (reception, self.outputs.pop()) {
             (Reception::Ended(outcome), _) => outcome,
             (Reception::Pending, Some(Output::Answer(answer))) => answer.outcome,
@@ -245,7 +246,9 @@ fn the_core_is_asked_and_its_answer_opens_or_the_deadline_decides() {
         facts: BTreeMap::new(),
     };
     let hear = |site: &mut Box, request: RequestId, answer: Answer| {
-        site.tell(|engine, now| engine.handle_access(now, |access, now| access.handle_answer(now, request, &answer, true)))
+        site.tell(|engine, now| {
+            engine.handle_access(now, |access, now| access.handle_answer(now, request, &answer, true))
+        })
     };
     hear(&mut site, request, answer(true));
     assert_eq!(site.acts.len(), 1, "{:?}", site.acts);
@@ -257,7 +260,10 @@ fn the_core_is_asked_and_its_answer_opens_or_the_deadline_decides() {
     site.now.mono = site.now.mono.max(due) + std::time::Duration::from_secs(1);
     site.tell(|engine, now| engine.handle_timeout(now));
     let view = site.engine.gates().list(site.now.mono);
-    assert!(!site.acts.is_empty() || format!("{view:?}").contains("Opening"), "the offline policy lets it in: {view:?}");
+    assert!(
+        !site.acts.is_empty() || format!("{view:?}").contains("Opening"),
+        "the offline policy lets it in: {view:?}"
+    );
 
     // There is no link to ask by: the box does not wait for the deadline.
     let Some(Admission::Asked(request)) = site.show("drive", card(8)) else { panic!("the core is not asked") };

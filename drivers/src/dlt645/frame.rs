@@ -1,0 +1,277 @@
+//! Frames: start, address, control byte, length, data, checksum, end (DL/T 645-2007, 5.2).
+
+use std::fmt;
+
+use super::error::WireError;
+
+/// Byte that begins a frame, twice.
+pub const START: u8 = 0x68;
+/// Byte that ends a frame.
+pub const END: u8 = 0x16;
+/// Byte before a frame that wakes the receiver; any number of them may be there.
+pub const PREAMBLE: u8 = 0xFE;
+/// Added to each byte of data on the wire.
+pub(super) const MASK: u8 = 0x33;
+/// Most bytes of data in a reply (5.2.5).
+pub const MAX_DATA: u8 = 200;
+/// Bytes around the data.
+pub const AROUND: usize = 12;
+
+/// Bit of the control byte: the frame comes from the meter.
+pub(super) const FROM_METER: u8 = 0x80;
+/// Bit of the control byte: the meter refuses.
+pub(super) const EXCEPTION: u8 = 0x40;
+/// Bit of the control byte: the data did not fit, more can be asked for.
+pub(super) const MORE: u8 = 0x20;
+const FUNCTION: u8 = 0x1F;
+
+/// Functions of the edition of 2007 (chapter 7).
+pub mod function {
+    /// Broadcast time; never answered. The same in both editions.
+    pub const SET_TIME: u8 = 0x08;
+    /// Read.
+    pub const READ: u8 = 0x11;
+    /// Read what did not fit.
+    pub const READ_MORE: u8 = 0x12;
+    /// Read the address.
+    pub const READ_ADDRESS: u8 = 0x13;
+    /// Write.
+    pub const WRITE: u8 = 0x14;
+    /// Freeze.
+    pub const FREEZE: u8 = 0x16;
+    /// Change the line speed.
+    pub const SET_SPEED: u8 = 0x17;
+    /// Trip, permit closing, close.
+    pub const CONTROL: u8 = 0x1C;
+    /// Read, edition of 1997.
+    pub const READ_1997: u8 = 0x01;
+    /// Read what did not fit, edition of 1997.
+    pub const READ_MORE_1997: u8 = 0x02;
+}
+
+/// An address, least significant byte first, as on the wire. Bytes AA stand for any.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Address([u8; 6]);
+
+/// Why a text is no address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("an address is the 12 digits on the meter's plate; leading pairs AA stand for any")]
+pub struct InvalidAddress;
+
+impl Address {
+    /// Every meter of the line; never answered.
+    pub const BROADCAST: Address = Address([0x99; 6]);
+    /// Whatever meter there is: only with one on the line.
+    pub const ANY: Address = Address([0xAA; 6]);
+
+    /// Reads 12 digits, the most significant first. Leading pairs may be `AA`, which stand for any digits.
+    ///
+    /// # Errors
+    /// [`InvalidAddress`] for anything else, and for the broadcast address.
+    pub fn parse(text: &str) -> Result<Self, InvalidAddress> {
+        let pairs = text.as_bytes();
+        if pairs.len() != 12 || !text.is_ascii() {
+            return Err(InvalidAddress);
+        }
+        let mut bytes = [0; 6];
+        let mut digits_began = false;
+        for (place, pair) in bytes.iter_mut().rev().zip(pairs.chunks_exact(2)) {
+            *place = match *pair {
+                [b'A' | b'a', b'A' | b'a'] if !digits_began => 0xAA,
+                [high @ b'0'..=b'9', low @ b'0'..=b'9'] => (high - b'0') << 4 | (low - b'0'),
+                _ => return Err(InvalidAddress),
+            };
+            digits_began = *place != 0xAA;
+        }
+        let address = Address(bytes);
+        if address == Address::BROADCAST { Err(InvalidAddress) } else { Ok(address) }
+    }
+
+    /// An address as it is on the wire.
+    pub const fn from_wire(bytes: [u8; 6]) -> Self {
+        Address(bytes)
+    }
+
+    /// The bytes on the wire.
+    pub const fn wire(self) -> [u8; 6] {
+        self.0
+    }
+
+    /// True when some digits stand for any.
+    pub fn is_wildcard(self) -> bool {
+        self.0.contains(&0xAA)
+    }
+
+    /// True if a meter at `other` is meant.
+    pub fn covers(self, other: Address) -> bool {
+        self.0.iter().zip(other.0).all(|(&own, other)| own == 0xAA || own == other)
+    }
+}
+
+impl fmt::Display for Address {
+    /// Writes the digits, the most significant first.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().rev().try_for_each(|byte| write!(f, "{byte:02X}"))
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A sound frame, its data without the mask.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Frame {
+    /// Whose it is.
+    pub address: Address,
+    /// Direction, refusal, more to come, and function.
+    pub control: u8,
+    data: [u8; MAX_DATA as usize],
+    len: usize,
+}
+
+impl Frame {
+    /// The data, as they were before 33H was added.
+    pub fn data(&self) -> &[u8] {
+        &self.data[..self.len]
+    }
+
+    /// True if it comes from a meter.
+    pub fn is_from_meter(&self) -> bool {
+        self.control & FROM_METER != 0
+    }
+
+    /// True if the meter refuses.
+    pub fn is_exception(&self) -> bool {
+        self.control & EXCEPTION != 0
+    }
+
+    /// True if more can be asked for.
+    pub fn has_more(&self) -> bool {
+        self.control & MORE != 0
+    }
+
+    /// The function.
+    pub fn function(&self) -> u8 {
+        self.control & FUNCTION
+    }
+
+    /// Reads the frame that begins at the first byte, which is a start byte; also its length on the wire.
+    ///
+    /// # Errors
+    /// [`WireError`] says what is wrong with it, or how much is missing.
+    pub fn read(bytes: &[u8]) -> Result<(Frame, usize), WireError> {
+        if let Some(&got) = bytes.get(7)
+            && got != START
+        {
+            return Err(WireError::BadStart { got });
+        }
+        let Some(&[_, a0, a1, a2, a3, a4, a5, _, control, length]) = bytes.first_chunk::<10>() else {
+            return Err(WireError::Truncated { missing: AROUND.saturating_sub(bytes.len()) });
+        };
+        if length > MAX_DATA {
+            return Err(WireError::BadLength { got: length, most: MAX_DATA });
+        }
+        let len = usize::from(length);
+        let Some(whole) = bytes.get(..AROUND + len) else {
+            return Err(WireError::Truncated { missing: AROUND + len - bytes.len() });
+        };
+        let (body, tail) = whole.split_at(AROUND - 2 + len);
+        let expected = checksum(body);
+        match *tail {
+            [got, _] if got != expected => return Err(WireError::BadChecksum { got, expected }),
+            [_, got] if got != END => return Err(WireError::BadEnd { got }),
+            _ => {}
+        }
+        let mut frame =
+            Frame { address: Address([a0, a1, a2, a3, a4, a5]), control, data: [0; MAX_DATA as usize], len };
+        for (place, &masked) in frame.data.iter_mut().zip(&body[AROUND - 2..]) {
+            *place = masked.wrapping_sub(MASK);
+        }
+        Ok((frame, whole.len()))
+    }
+
+    /// Finds the first sound frame of a direction, and where it ends. Noise and frames of the other direction (the own
+    /// echo) are passed over.
+    ///
+    /// # Errors
+    /// What is wrong with the first thing that looks like a frame.
+    pub fn find(bytes: &[u8], from_meter: bool) -> Result<(Frame, usize), WireError> {
+        let mut trouble = WireError::NoFrame;
+        let mut at = 0;
+        while let Some(next) = bytes.get(at..).and_then(|rest| rest.iter().position(|&byte| byte == START)) {
+            at += next;
+            match Frame::read(&bytes[at..]) {
+                Ok((frame, len)) if frame.is_from_meter() == from_meter => return Ok((frame, at + len)),
+                Ok((_, len)) => {
+                    trouble = WireError::WrongDirection;
+                    at += len;
+                }
+                Err(why) => {
+                    let vague = matches!(trouble, WireError::NoFrame | WireError::BadStart { .. });
+                    if vague && !(trouble != WireError::NoFrame && matches!(why, WireError::BadStart { .. })) {
+                        trouble = why;
+                    }
+                    at += 1;
+                }
+            }
+        }
+        Err(trouble)
+    }
+}
+
+/// Appends a frame with `preamble` bytes FE before it; `data` as they are before 33H is added, at most 200 bytes.
+pub fn encode(preamble: u8, address: Address, control: u8, data: &[&[u8]], bytes: &mut Vec<u8>) {
+    bytes.extend(std::iter::repeat_n(PREAMBLE, usize::from(preamble)));
+    let start = bytes.len();
+    bytes.push(START);
+    bytes.extend_from_slice(&address.0);
+    let length = data.iter().map(|part| part.len()).sum::<usize>().min(usize::from(MAX_DATA));
+    bytes.extend_from_slice(&[START, control, u8::try_from(length).unwrap_or(MAX_DATA)]);
+    bytes.extend(data.iter().copied().flatten().take(length).map(|byte| byte.wrapping_add(MASK)));
+    let sum = checksum(&bytes[start..]);
+    bytes.extend_from_slice(&[sum, END]);
+}
+
+/// The sum of the bytes as sent, from the first start byte on.
+fn checksum(bytes: &[u8]) -> u8 {
+    bytes.iter().fold(0, |sum: u8, &byte| sum.wrapping_add(byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_printed_as_on_the_plate_and_sent_backwards() {
+        let address = Address::parse("000000001234").unwrap();
+        assert_eq!(address.wire(), [0x34, 0x12, 0, 0, 0, 0]);
+        assert_eq!(address.to_string(), "000000001234");
+    }
+
+    #[test]
+    fn leading_pairs_of_an_address_may_stand_for_any() {
+        let short = Address::parse("AAAAAAAA1234").unwrap();
+        assert!(short.is_wildcard() && short.covers(Address::parse("000000001234").unwrap()));
+        assert!(!short.covers(Address::parse("000000001235").unwrap()));
+        for wrong in ["1234", "1234AAAAAAAA", "00000000123G", "999999999999", "0000000012345", "０００"] {
+            assert_eq!(Address::parse(wrong), Err(InvalidAddress), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn no_bytes_make_the_reader_panic() {
+        let mut rng = fastrand::Rng::with_seed(7);
+        for _ in 0..20_000 {
+            let mut bytes: Vec<u8> = (0..rng.usize(..40)).map(|_| rng.u8(..)).collect();
+            for at in [0, 7] {
+                if let Some(byte) = bytes.get_mut(at) {
+                    *byte = START;
+                }
+            }
+            let _ = (Frame::find(&bytes, true), Frame::find(&bytes, false));
+        }
+    }
+}
