@@ -255,6 +255,8 @@ impl Dlt645Meter {
     /// Takes the data of a sound reply.
     fn take(&self, step: StepId, payload: &[u8], more: bool, readings: &mut Vec<PointReading>) {
         let mut answer = self.answer.borrow_mut();
+        // What an earlier frame left open counts no more if that frame was not taken.
+        answer.more = false;
         let Some(read) = self.read_step(step) else {
             return self.take_action(step, payload, &mut answer, readings);
         };

@@ -134,6 +134,17 @@ fn an_answer_of_several_frames_is_put_together_before_it_is_read() {
 }
 
 #[test]
+fn a_frame_that_was_not_taken_opens_nothing() {
+    let mut meter = meter(vec![point(ENERGY, 0), point(0x0201_0100, 0)]);
+    let steps = steps(&meter);
+    read(&meter, steps[0], &frame(0xB1, &[0, 0xFF, 1, 0, 1, 0, 0, 0]));
+    assert_eq!(read(&meter, steps[1], &frame(0x91, &[0, 1, 1, 2, 1, 0x23])).1, ["230.1"]);
+    let mut more = Vec::new();
+    meter.follow_up(steps[1], &mut more);
+    assert_eq!(more, []);
+}
+
+#[test]
 fn an_answer_without_end_ends() {
     let mut meter = meter(vec![point(ENERGY, 0)]);
     let mut step = steps(&meter)[0];
