@@ -82,7 +82,7 @@ fn seconds(text: &str) -> anyhow::Result<u64> {
         Some(seconds) => Ok(seconds),
         None => {
             let message = format!("--for {text:?} is no time of a minute or more: write 90m, 4h or 48h");
-            Err(Failure::error(exit::USAGE, message).into())
+            Err(Failure::error(exit::USAGE, message))
         }
     }
 }

@@ -116,7 +116,7 @@ impl Box {
                 Effect::Keep { key, value: Some(value) } => drop(self.kept.insert(key.into(), value.into())),
                 Effect::Keep { key, value: None } => drop(self.kept.remove(&*key)),
                 Effect::Event { event, .. } => {
-                    self.events.push((event.kind, serde_json::from_str(&event.json).unwrap()))
+                    self.events.push((event.kind, serde_json::from_str(&event.json).unwrap()));
                 }
                 Effect::Act(act) => self.acts.push(act),
             }
