@@ -122,7 +122,7 @@ impl RelayBoard {
 impl Memory for RelayBoard {
     fn begin(&mut self) {
         if let Some(boom) = &self.boom {
-            boom.advance(wall_us());
+            boom.ask(wall_us());
         }
     }
 
