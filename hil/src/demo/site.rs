@@ -53,7 +53,7 @@ const PLAN: [Plan; 18] = [
     ("meter-main", "Main intake", M, LineA, 1, "eastron-sdm630", "5s"),
     ("meter-lift", "Lifts", M, LineA, 2, "chint-dtsu666", "5s"),
     ("meter-garage", "Garage lighting", M, LineA, 3, "acrel-adl400", "5s"),
-    ("meter-pump", "Water pumps", M, LineA, 4, "peacefair-pzem016", "2s"),
+    ("meter-pump", "Water pumps", M, LineA, 4, "peacefair-pzem016", "1s"),
     ("climate-switchroom", "Switch room", M, LineA, 5, "xy-md02", "2s"),
     ("barrier-entry", "Garage entry", Barrier, LineA, 7, "juying-dam0808", "250ms"),
     ("meter-101", "Flat 101", M, LineB, 1, "eastron-sdm120", "2s"),
@@ -235,9 +235,8 @@ impl Device {
     }
 }
 
-/// What holds for every bus: a dead device is found soon, and found again soon.
-const BUS: &str =
-    "timeout = \"400ms\"\nlost_after_polls = 2\nlost_after = \"1s\"\nbackoff_min = \"1s\"\nbackoff_max = \"4s\"";
+/// What holds for every bus: a dead device is found again soon.
+const BUS: &str = "timeout = \"400ms\"\nbackoff_min = \"1s\"\nbackoff_max = \"4s\"";
 
 /// The RS-485 lines and their speeds.
 const LINES: [(&str, Place, u32); 2] = [("line-a", LineA, 9600), ("line-b", LineB, 19_200)];

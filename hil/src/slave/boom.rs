@@ -50,6 +50,8 @@ struct Motion {
     height_us: i64,
     going: Going,
     occupied: Option<i64>,
+    /// How often the board was asked since then.
+    asked: u32,
     came_down_on_a_car: u64,
 }
 
@@ -58,8 +60,16 @@ impl Boom {
     pub fn new(coils: Switches, inputs: Switches, now_us: i64) -> Self {
         inputs.set(input::CLOSE_LIMIT, true, now_us, None);
         let going = Going::Nowhere;
-        let motion =
-            Motion { coils, inputs, at_us: now_us, height_us: 0, going, occupied: None, came_down_on_a_car: 0 };
+        let motion = Motion {
+            coils,
+            inputs,
+            at_us: now_us,
+            height_us: 0,
+            going,
+            occupied: None,
+            asked: 0,
+            came_down_on_a_car: 0,
+        };
         Boom(Arc::new(Mutex::new(motion)))
     }
 
@@ -93,8 +103,22 @@ impl Boom {
         self.with(|motion| {
             motion.advance(now_us);
             motion.occupied = occupied.then_some(now_us);
+            motion.asked = 0;
             motion.inputs.set(input::LOOP, occupied, now_us, None);
         });
+    }
+
+    /// The board is asked: it shows what is so now.
+    pub fn ask(&self, now_us: i64) {
+        self.with(|motion| {
+            motion.advance(now_us);
+            motion.asked = motion.asked.saturating_add(1);
+        });
+    }
+
+    /// How often the board was asked since a car came under it, or left.
+    pub fn asked(&self) -> u32 {
+        self.with(|motion| motion.asked)
     }
 
     /// How often it moved down on a car that stood there long enough to be seen. It must be never.

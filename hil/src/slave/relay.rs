@@ -125,7 +125,7 @@ impl RelayBoard {
 impl Memory for RelayBoard {
     fn begin(&mut self) {
         if let Some(boom) = &self.boom {
-            boom.advance(wall_us());
+            boom.ask(wall_us());
         }
     }
 
