@@ -43,6 +43,18 @@ pub enum Axis {
     Counted,
 }
 
+impl Axis {
+    /// True when a block may have so many items: phases are one or three, with the total one more, and twice that where
+    /// frozen active and reactive powers lie in one record.
+    pub fn takes(self, items: usize) -> bool {
+        match self {
+            Axis::Phases => matches!(items, 1 | 3),
+            Axis::TotalAndPhases => matches!(items, 1 | 2 | 4 | 8),
+            Axis::One | Axis::Tariffs | Axis::Settlements | Axis::Counted => true,
+        }
+    }
+}
+
 impl Layout {
     /// A single value.
     fn one(base: &str, unit: &'static str, format: Format) -> Layout {

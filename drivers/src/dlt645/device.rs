@@ -9,7 +9,7 @@ use std::time::Duration;
 use gatehouse_core::driver::{Action, ActionError, Denial};
 use gatehouse_core::{Decoded, Driver, LocalTime, NoData, PointIx, PointReading, Reject, StepId, StepShape, Value};
 
-use super::catalog;
+use super::catalog::{self, Axis};
 use super::control::Access;
 use super::frame::{self, AROUND, Address, function};
 use super::point::{Dlt645Point, Edition};
@@ -64,8 +64,8 @@ struct ReadStep {
     points: Box<[PointIx]>,
     /// The item of the points' block that the data begin with.
     first: u8,
-    /// The identifier asks for several items.
-    is_block: bool,
+    /// What the items differ in that the identifier asks for; `None`: it asks for one.
+    block: Option<Axis>,
     /// Bytes that the data will have, about.
     expected: usize,
 }
@@ -172,14 +172,23 @@ impl Dlt645Meter {
         planned.into_iter().map(|(di, points)| self.read(di, points, 0)).collect()
     }
 
+    /// Whether asking twice does no harm. Further frames of 1997 have no number: a repeated one would be taken for the one
+    /// after it.
+    fn is_repeatable(&self, step: StepId) -> bool {
+        let unnumbered = frame_of(step) > 0 && self.settings.edition == Edition::V1997;
+        let acts = matches!(self.action(step), Some(Step::Act { .. } | Step::Broadcast { .. }));
+        !unnumbered && !acts
+    }
+
     fn read(&self, di: u32, mut points: Vec<PointIx>, first: u8) -> ReadStep {
         points.sort_unstable();
-        let is_block = catalog::layout(self.settings.edition, di).is_some_and(|layout| layout.is_block);
+        let block =
+            catalog::layout(self.settings.edition, di).filter(|layout| layout.is_block).map(|layout| layout.axis);
         let specs = || points.iter().filter_map(|point| self.points.get(usize::from(point.0)));
         let size = specs().map(|spec| usize::from(spec.item_bytes)).max().unwrap_or(0);
         let items = specs().map(|spec| usize::from(spec.item) + 1).max().unwrap_or(1);
-        let expected = if is_block { size * items.max(BLOCK_ITEMS) } else { size };
-        ReadStep { di, points: points.into(), first, is_block, expected }
+        let expected = if block.is_some() { size * items.max(BLOCK_ITEMS) } else { size };
+        ReadStep { di, points: points.into(), first, block, expected }
     }
 
     /// The requests of each group, as they are planned now.
@@ -247,7 +256,7 @@ impl Dlt645Meter {
     fn read_values(&self, read: &ReadStep, data: &[u8], readings: &mut Vec<PointReading>) {
         for &point in &read.points {
             let spec = self.points.get(usize::from(point.0));
-            let value = spec.map_or(Err(NoData::BadReply), |spec| spec.decode(data, read.first, read.is_block));
+            let value = spec.map_or(Err(NoData::BadReply), |spec| spec.decode(data, read.first, read.block));
             readings.push(PointReading { point, value });
         }
     }
@@ -281,7 +290,9 @@ impl Dlt645Meter {
 
     /// Reads of single items in place of a block that the meter does not have.
     fn split(&mut self, step: StepId, code: u8, instead: &mut Vec<StepId>) {
-        let Some(read) = self.read_step(step).filter(|read| read.is_block && code & ERROR_NO_DATA != 0).cloned() else {
+        // A refused further frame says nothing of the block, and from 80H on codes are of control commands.
+        let refuses = |code: u8| frame_of(step) == 0 && code < 0x80 && code & ERROR_NO_DATA != 0;
+        let Some(read) = self.read_step(step).filter(|read| read.block.is_some() && refuses(code)).cloned() else {
             return;
         };
         let edition = self.settings.edition;
@@ -336,7 +347,7 @@ impl Driver for Dlt645Meter {
         StepShape {
             request_bytes: usize::from(self.settings.preamble) + AROUND + head + request.data.len(),
             reply_bytes: if request.answered { reply_bytes } else { 0 },
-            repeatable: !matches!(self.action(step), Some(Step::Act { .. } | Step::Broadcast { .. })),
+            repeatable: self.is_repeatable(step),
             pause_after: if request.answered { pause } else { pause.max(BROADCAST_PAUSE) },
         }
     }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use gatehouse_core::{Decimal, NoData, Value};
 
+use super::catalog::Axis;
 use super::point::{Dlt645Point, Edition, Format};
 
 /// The separator that some meters of 1997 put behind each item of a block. It is no packed decimal.
@@ -13,12 +14,13 @@ impl Format {
     /// The value of the bytes, which are as many as the format takes.
     ///
     /// # Errors
-    /// [`NoData`] says why they hold no value: all FF is "not available".
+    /// [`NoData`] says why they hold no value: all FF is "not available", also in a word of several bytes, of which no
+    /// meter defines every bit.
     pub fn decode(self, bytes: &[u8]) -> Result<Value, NoData> {
         if bytes.len() != usize::from(self.bytes()) {
             return Err(NoData::BadReply);
         }
-        if !matches!(self, Format::Word { .. }) && bytes.iter().all(|&byte| byte == 0xFF) {
+        if self != (Format::Word { bytes: 1 }) && bytes.iter().all(|&byte| byte == 0xFF) {
             return Err(NoData::NotAvailable);
         }
         match self {
@@ -34,23 +36,35 @@ impl Format {
 }
 
 impl Dlt645Point {
-    /// The value in the data of a reply, behind the identifier; `first` is the block's item that the data begin with.
+    /// The value in the data of a reply, behind the identifier; `first` is the block's item that the data begin with,
+    /// `block` what its items differ in, `None` where the identifier asks for one item.
     ///
     /// # Errors
     /// [`NoData`]: data of a wrong length are a `BadReply`, items that the meter does not have `NotAvailable`.
-    pub fn decode(&self, data: &[u8], first: u8, is_block: bool) -> Result<Value, NoData> {
+    pub fn decode(&self, data: &[u8], first: u8, block: Option<Axis>) -> Result<Value, NoData> {
         let size = usize::from(self.item_bytes).max(1);
         let separable = self.edition == Edition::V1997 && !matches!(self.format, Format::Word { .. });
-        let stride = if is_block { stride(data, size, separable).ok_or(NoData::BadReply)? } else { size };
-        if !is_block && data.len() != size {
-            return Err(NoData::BadReply);
-        }
+        let stride = match block {
+            Some(axis) => {
+                let stride = stride(data, size, separable).ok_or(NoData::BadReply)?;
+                // Three currents of two bytes are as long as two of three: only the number of items tells.
+                if !axis.takes(data.len().div_ceil(stride)) {
+                    return Err(NoData::BadReply);
+                }
+                stride
+            }
+            None if data.len() != size => return Err(NoData::BadReply),
+            None => size,
+        };
         let start = usize::from(self.item.saturating_sub(first)) * stride;
         let Some(item) = data.get(start..start + size) else { return Err(NoData::NotAvailable) };
         let from = usize::from(self.offset);
         let bytes = item.get(from..from + usize::from(self.format.bytes())).ok_or(NoData::BadReply)?;
         match self.bit {
-            Some(bit) => Ok(Value::Bool(word(bytes).checked_shr(bit.into()).unwrap_or(0) & 1 == 1)),
+            Some(bit) => match self.format.decode(bytes)? {
+                Value::Decimal(flags) => Ok(Value::Bool(flags.mantissa.checked_shr(bit.into()).unwrap_or(0) & 1 == 1)),
+                Value::Bool(_) | Value::F32(_) | Value::F64(_) | Value::Text(_) => Err(NoData::BadReply),
+            },
             None => self.format.decode(bytes),
         }
     }
@@ -179,7 +193,7 @@ mod tests {
         assert_eq!(said(ENERGY, &[0xFF; 4]), Err(NoData::NotAvailable));
         assert_eq!(said(ENERGY, &[0xFF, 0xFF, 0xFF, 0]), Err(NoData::NotBcd));
         assert_eq!(said(Format::Number { bytes: 3, places: 3, signed: true }, &[0xFF; 3]), Err(NoData::NotAvailable));
-        assert_eq!(said(Format::Word { bytes: 2 }, &[0xFF; 2]), Ok("65535".into()), "flags can all be set");
+        assert_eq!(said(Format::Word { bytes: 2 }, &[0xFF; 2]), Err(NoData::NotAvailable), "no meter sets all flags");
         assert_eq!(said(ENERGY, &[0; 3]), Err(NoData::BadReply));
     }
 

@@ -160,7 +160,8 @@ impl Task {
     async fn apply(&mut self, message: &Message) -> bool {
         let whole = match self.assembler.handle_part(&message.payload) {
             Ok(Some(whole)) => whole,
-            Ok(None) => return true,
+            // The last part may come again for an image that could not be written.
+            Ok(None) => return self.keep_image().await,
             Err(why) => {
                 self.hub.refuse_message(Inbound::Credentials, &why.to_string());
                 return true;
@@ -189,7 +190,7 @@ impl Task {
                 tracing::info!(version, "credentials are in force");
                 durable == Durable::WithEffects || kept
             }
-            None => true,
+            None => kept,
         }
     }
 

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use gatehouse_config::{Bus, Device, Site};
 use gatehouse_core::driver::Action;
-use gatehouse_core::{DeviceIx, Mono, PointReading};
+use gatehouse_core::{DeviceIx, Mono, PointIx, PointReading};
 use gatehouse_drivers::line::{Command, CommandResult, Output};
+use gatehouse_rules::{Engine, PointRef};
 use tokio::sync::oneshot;
 
 use super::bus::{self, BusHandle, Sink};
@@ -70,11 +71,26 @@ pub async fn identify(site: &Site, device: &str) -> anyhow::Result<doc::Identify
 pub async fn write(site: &Site, device: &str, point: &str, value: &str) -> anyhow::Result<doc::WriteAnswer> {
     let (bus, device) = find(site, device)?;
     let (ix, action) = write_action(device, point, value).map_err(|r| Failure::error(exit::USAGE, r.message))?;
+    check_reserved(site, device, ix)?;
     let session = Session::open(bus, device).await?;
     // A read first shows the line whether its adapter echoes, without which a write's reply proves nothing.
     session.ask(Action::Read(vec![ix])).await?;
     let (_, result) = session.ask(action).await?;
     Ok(write_answer(device, point, result))
+}
+
+/// Refuses to write what a gate works, whoever asks: its interlocks are in the daemon.
+fn check_reserved(site: &Site, device: &Device, point: PointIx) -> anyhow::Result<()> {
+    let place = site.device_by_id(&device.id).map(|(place, _)| place);
+    let engine = Engine::new(&site.rules, 0).ok();
+    let (Some(place), Some(engine)) = (place, engine) else { return Ok(()) };
+    match engine.reserved(PointRef { device: place, point }) {
+        None => Ok(()),
+        Some(owner) => {
+            let text = format!("the point belongs to {owner}: start the daemon and ask that with `gatehouse command`");
+            Err(Failure::error(exit::USAGE, text))
+        }
+    }
 }
 
 /// An open port with a line that serves one device.

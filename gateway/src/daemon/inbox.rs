@@ -61,6 +61,9 @@ impl Daemon {
     }
 
     fn on_answer(&self, message: &Message) {
+        if message.retained {
+            return self.hub.refuse_message(Inbound::Answer, "it was retained: an answer counts once");
+        }
         let (request, answer) = match answer(&message.payload) {
             Ok(read) => read,
             Err(why) => return self.hub.refuse_message(Inbound::Answer, &why),

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use gatehouse_config::{Site, SiteDiff};
 use gatehouse_core::Mono;
+use gatehouse_rules::Access;
 use serde_json::json;
 
 use super::credentials::Intake;
@@ -44,9 +45,14 @@ impl Daemon {
             let text = format!("{tables} cannot change while the daemon runs: restart it, or undo that part");
             return Err(Refusal::new(409, "configuration", text));
         }
-        if self.intake.as_ref().is_some_and(Intake::is_busy) {
+        let unwritten = self.hub.look(|engine| engine.access().is_some_and(Access::wants_image));
+        if unwritten || self.intake.as_ref().is_some_and(Intake::is_busy) {
             let text = "credentials of the core are being taken in: try again in a moment";
             return Err(Refusal::new(409, "busy", text));
+        }
+        // Credentials that are in force are not given up for keys that cannot be read.
+        if let (Some(_), Err(why)) = (&self.intake, super::credentials::machine(&new)) {
+            return Err(Refusal::new(422, "configuration", why));
         }
         if let (true, Some(uplink)) = (diff.is_empty(), &self.uplink) {
             // Files that the site file only names may have changed.
@@ -57,7 +63,8 @@ impl Daemon {
         self.change_own(diff.box_io);
         self.set_routes();
         // Relays that begin anew are off: what works them says again what they are to be.
-        let decides_anew = before.rules != self.site.rules || diff.box_io;
+        let keyless = self.site.access.is_some() && self.intake.is_none();
+        let decides_anew = before.rules != self.site.rules || diff.box_io || keyless;
         if decides_anew {
             self.change_rules();
         }
@@ -186,6 +193,7 @@ impl Daemon {
                 self.uplink = None;
                 self.link_up = false;
                 self.hub.set_uplink(None);
+                self.hub.decide(|engine, now| engine.handle_link(now, false));
                 let now = self.hub.clock.mono();
                 self.hub.store.borrow_mut().handle_link(now, false);
             }

@@ -46,7 +46,8 @@ pub(super) fn engine(site: &Site, store: &Store, run: u32) -> Prepared {
         trouble = open(&mut engine, &site.store.dir, key).err().unwrap_or_default();
     }
     if !trouble.is_empty() {
-        tracing::error!(why = trouble, "credentials cannot be used; gates decide by their offline policies");
+        let then = if key.is_some() { "gates decide by their offline policies" } else { "readers refuse everybody" };
+        tracing::error!(why = trouble, then, "credentials cannot be used");
     }
     Prepared { engine, key, trouble }
 }

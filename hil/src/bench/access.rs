@@ -16,9 +16,9 @@ use crate::slave::answer::{Bits, Exception, ILLEGAL_ADDRESS, Memory, Words};
 use crate::slave::tcp::{TcpSlave, TcpSlaves};
 
 /// Doors, each with a reader and a board of its own.
-const DOORS: u16 = 10;
-/// From one card at a door to the next, at least; a grant lasts a second.
-const BETWEEN: Duration = Duration::from_millis(1_500);
+const DOORS: u16 = 30;
+/// From one card at a door to the next, at least: within a grant a further card gives no further pulse.
+const BETWEEN: Duration = Duration::from_millis(4_000);
 /// How long the gateway may take until it has read every door.
 const START: Duration = Duration::from_secs(20);
 /// The bar.
@@ -137,8 +137,8 @@ fn describe(file: &mut SiteFile, at: usize, address: SocketAddr) {
     file.device(&format!("board-{at}"), &bus, 1, "100ms", &points);
     file.tables(&format!(
         "[[gate]]\nid = \"door-{at}\"\nkind = \"door\"\nopen = {{ point = \"board-{at}/open\", pulse = \"200ms\" }}\n\
-         policy = {{ grant = \"1s\" }}\naccess = {{ offline = \"allow_all_in\" }}\n\
-         [[reader]]\nname = \"reader-{at}\"\ngate = \"door-{at}\"\nframe = \"board-{at}/card\"\ncount = \"board-{at}/count\"\nbits = 26"
+         policy = {{ grant = \"1s\", grant_slack = \"0s\" }}\naccess = {{ offline = \"allow_all_in\" }}\n\
+         [[reader]]\nname = \"reader-{at}\"\ngate = \"door-{at}\"\nnumber = \"board-{at}/card\"\ncount = \"board-{at}/count\"\nformat = \"H10301-26\""
     ));
 }
 

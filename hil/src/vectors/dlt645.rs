@@ -253,7 +253,9 @@ fn values(edition: Edition, di: u32, layout: &Layout, payload: &[u8]) -> Result<
         format,
         bit: None,
     };
-    let read = |item: u8, offset: u8, format: Format| point(item, offset, format).decode(payload, 0, layout.is_block);
+    let read = |item: u8, offset: u8, format: Format| {
+        point(item, offset, format).decode(payload, 0, layout.is_block.then_some(layout.axis))
+    };
     let single = read(layout.first, 0, layout.format).map_err(class);
     match layout.format {
         Format::Date => {

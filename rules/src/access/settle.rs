@@ -132,7 +132,9 @@ impl Access {
         let entry = claim.ids.iter().find_map(|id| roll.find(id.credential))?;
         let second = now.wall.0.div_euclid(1_000_000);
         let over = |until: u32| now.trust == Trust::Unset || i64::from(until) > second;
-        let counts = !entry.revoked && !entry.who.is_empty() && entry.until.is_none_or(over);
+        let begun = |from: u32| now.trust == Trust::Unset || i64::from(from) <= second;
+        let valid = entry.from.is_none_or(begun) && entry.until.is_none_or(over);
+        let counts = !entry.revoked && !entry.who.is_empty() && valid;
         counts.then(|| (entry.who.to_owned(), entry.class))
     }
 

@@ -259,7 +259,7 @@ impl Engine {
     pub fn handle_sample(&mut self, now: Stamp, device: DeviceIx, at: Mono, readings: &[PointReading]) {
         // Gates first: a fire releases before anything else is looked at.
         self.gates.handle_readings(now, device, readings);
-        for presentation in self.readers.handle_readings(device, readings) {
+        for presentation in self.readers.handle_readings(device, at, readings) {
             self.present(now, presentation);
         }
         for reading in readings {

@@ -4,13 +4,17 @@
 //! gap in its readings, is a card that was presented before, at a time that nobody knows: it opens nothing.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use gatehouse_core::{DeviceIx, Name, PointReading, Value};
+use gatehouse_core::{DeviceIx, Mono, Name, PointReading, Value};
 
 use crate::access::Proof;
 use crate::access::wiegand::{Bits, Card, Format};
 use crate::catalog::PointRef;
 use crate::words::Direction;
+
+/// Longer without a look at a reader is a gap: whoever presented something in it has gone.
+const GAP: Duration = Duration::from_secs(10);
 
 /// A reader or a camera.
 #[derive(Debug, Clone, PartialEq)]
@@ -105,8 +109,8 @@ struct Shown {
 #[derive(Debug)]
 struct Reader {
     spec: ReaderSpec,
-    /// What its device showed last; `None` after a start and after a gap.
-    shown: Option<Shown>,
+    /// What its device showed last, and when; `None` after a start and after a gap.
+    shown: Option<(Mono, Shown)>,
 }
 
 /// Somebody presents something at a reader.
@@ -146,13 +150,18 @@ impl Readers {
     }
 
     /// A device was read: who presents something now.
-    pub(super) fn handle_readings(&mut self, device: DeviceIx, readings: &[PointReading]) -> Vec<Presentation> {
+    pub(super) fn handle_readings(
+        &mut self,
+        device: DeviceIx,
+        at: Mono,
+        readings: &[PointReading],
+    ) -> Vec<Presentation> {
         let Some(own) = self.by_device.get(&device) else { return Vec::new() };
         let mut presented = Vec::new();
         for ix in own {
             let Some(reader) = self.readers.get_mut(*ix) else { continue };
-            let (proof, missed) = reader.handle_readings(readings);
-            self.missed += missed;
+            let (proof, missed) = reader.handle_readings(at, readings);
+            self.missed = self.missed.saturating_add(missed);
             presented.extend(proof.map(|proof| reader.presentation(proof)));
         }
         presented
@@ -180,7 +189,7 @@ impl Reader {
     }
 
     /// A card that was not there before, and how many were there in between.
-    fn handle_readings(&mut self, readings: &[PointReading]) -> (Option<Proof>, u64) {
+    fn handle_readings(&mut self, at: Mono, readings: &[PointReading]) -> (Option<Proof>, u64) {
         let Some(source) = &self.spec.card else { return (None, 0) };
         let find = |at: PointRef| readings.iter().find(|reading| reading.point == at.point);
         // A sample of the device's other points says nothing of cards.
@@ -193,8 +202,9 @@ impl Reader {
             .zip(all(source.card.facility()))
             .zip(all(source.count))
             .map(|((card, facility), count)| Shown { card, facility, count });
-        let before = std::mem::replace(&mut self.shown, shown);
-        let (Some(before), Some(shown)) = (before, shown) else { return (None, 0) };
+        let before = std::mem::replace(&mut self.shown, shown.map(|shown| (at, shown)));
+        let recent = before.filter(|(seen, _)| at.since(*seen) <= GAP);
+        let (Some((_, before)), Some(shown)) = (recent, shown) else { return (None, 0) };
         let more = match (before.count, shown.count) {
             // A device that counts from the beginning again was restarted.
             (Some(before), Some(now)) => now.saturating_sub(before),
@@ -241,13 +251,17 @@ mod tests {
     }
 
     fn sample(readers: &mut Readers, values: &[Option<i128>]) -> Vec<String> {
+        sample_at(readers, 5_000, values)
+    }
+
+    fn sample_at(readers: &mut Readers, at_ms: u64, values: &[Option<i128>]) -> Vec<String> {
         let reading = |(point, value): (u16, &Option<i128>)| PointReading {
             point: PointIx(point),
             value: value.map(|number| Value::Decimal(Decimal::whole(number))).ok_or(NoData::Timeout),
         };
         let readings: Vec<_> = (0..).zip(values).map(reading).collect();
         readers
-            .handle_readings(DEVICE, &readings)
+            .handle_readings(DEVICE, Mono::from_millis(at_ms), &readings)
             .into_iter()
             .map(|presented| match presented.proof {
                 Proof::Card { bits, .. } => format!("{}:{}", bits.count(), bits.value()),
@@ -278,6 +292,15 @@ mod tests {
         assert_eq!(sample(&mut readers, &[Some(5), Some(0)]), [""; 0], "the device was restarted");
         assert_eq!(sample(&mut readers, &[Some(5), None]), [""; 0], "half a sample is none");
         assert_eq!(sample(&mut readers, &[Some(6), Some(2)]), [""; 0]);
+    }
+
+    #[test]
+    fn a_card_that_was_shown_while_nobody_looked_for_long_opens_nothing() {
+        let mut readers = frame(Some(COUNT));
+        sample_at(&mut readers, 1_000, &[Some(1), Some(1)]);
+        assert_eq!(sample_at(&mut readers, 11_000, &[Some(2), Some(2)]), ["26:2"]);
+        assert_eq!(sample_at(&mut readers, 21_001, &[Some(3), Some(3)]), [""; 0]);
+        assert_eq!(sample_at(&mut readers, 22_000, &[Some(4), Some(4)]), ["26:4"]);
     }
 
     #[test]

@@ -128,6 +128,7 @@ impl Dlt645Meter {
     ) {
         let value = match self.action(step) {
             Some(Step::Relay) => match *payload {
+                [0xFF, 0xFF] => Err(NoData::NotAvailable),
                 [low, high] => Ok(Value::Text(Relay::of(u16::from_le_bytes([low, high])).as_str().into())),
                 _ => Err(NoData::BadReply),
             },
