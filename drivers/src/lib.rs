@@ -6,6 +6,7 @@
 pub mod dlt645;
 pub mod line;
 pub mod modbus;
+pub mod osdp;
 pub mod point;
 pub mod profile;
 pub mod summary;

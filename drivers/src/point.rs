@@ -4,6 +4,7 @@ use gatehouse_core::{Kind, Name};
 
 use crate::dlt645::{Dlt645Point, Edition};
 use crate::modbus::point::ModbusPoint;
+use crate::osdp::OsdpPoint;
 
 /// One point of a device.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,6 +28,8 @@ pub enum Place {
     Modbus(ModbusPoint),
     /// Under a data identifier of a DL/T 645 meter.
     Dlt645(Dlt645Point),
+    /// What an OSDP reader shows.
+    Osdp(OsdpPoint),
     /// Wired to the box itself: no protocol is spoken.
     Own {
         /// What its values are made of.
@@ -44,13 +47,16 @@ pub enum Protocol {
     Modbus,
     /// DL/T 645, in one of its editions.
     Dlt645(Edition),
+    /// OSDP, the protocol of card readers.
+    Osdp,
 }
 
 /// The names of the protocols in profiles and site files.
-pub const PROTOCOLS: [(&str, Protocol); 3] = [
+pub const PROTOCOLS: [(&str, Protocol); 4] = [
     ("modbus", Protocol::Modbus),
     ("dlt645-2007", Protocol::Dlt645(Edition::V2007)),
     ("dlt645-1997", Protocol::Dlt645(Edition::V1997)),
+    ("osdp", Protocol::Osdp),
 ];
 
 impl Protocol {
@@ -66,6 +72,7 @@ impl PointSpec {
         match &self.place {
             Place::Modbus(point) => point.kind(),
             Place::Dlt645(point) => point.kind(),
+            Place::Osdp(point) => point.kind(),
             Place::Own { kind, .. } => *kind,
         }
     }
@@ -75,23 +82,37 @@ impl PointSpec {
         match &self.place {
             Place::Modbus(point) => point.write.is_some(),
             Place::Dlt645(_) => false,
+            Place::Osdp(point) => point.is_writable(),
             Place::Own { writable, .. } => *writable,
         }
+    }
+
+    /// True if it shows who was at a reader, or what was typed there: it is not recorded.
+    pub fn is_personal(&self) -> bool {
+        self.osdp().is_some_and(OsdpPoint::is_personal)
     }
 
     /// The registers or coils of a point of a Modbus device.
     pub fn modbus(&self) -> Option<&ModbusPoint> {
         match &self.place {
             Place::Modbus(point) => Some(point),
-            Place::Dlt645(_) | Place::Own { .. } => None,
+            Place::Dlt645(_) | Place::Osdp(_) | Place::Own { .. } => None,
         }
     }
 
     /// Where a point of a DL/T 645 meter lies.
     pub fn dlt645(&self) -> Option<&Dlt645Point> {
         match &self.place {
-            Place::Modbus(_) | Place::Own { .. } => None,
+            Place::Modbus(_) | Place::Osdp(_) | Place::Own { .. } => None,
             Place::Dlt645(point) => Some(point),
+        }
+    }
+
+    /// What of an OSDP reader the point is.
+    pub fn osdp(&self) -> Option<OsdpPoint> {
+        match &self.place {
+            Place::Modbus(_) | Place::Dlt645(_) | Place::Own { .. } => None,
+            Place::Osdp(point) => Some(*point),
         }
     }
 }

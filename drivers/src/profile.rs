@@ -186,7 +186,7 @@ macro_rules! embed {
     };
 }
 
-static EMBEDDED: [Embedded; 25] = embed![
+static EMBEDDED: [Embedded; 26] = embed![
     "acrel-adl400",
     "acrel-adw300",
     "advantech-adam6060",
@@ -205,6 +205,7 @@ static EMBEDDED: [Embedded; 25] = embed![
     "janitza-umg96rm",
     "juying-dam0808",
     "lot-turnstile",
+    "osdp-reader",
     "peacefair-pzem016",
     "schneider-iem3000",
     "schneider-pm5000",

@@ -11,6 +11,7 @@ mod formats;
 mod interlock;
 mod maps;
 mod modbus;
+mod osdp;
 mod relay;
 mod timeline;
 mod wiegand;
@@ -234,7 +235,7 @@ struct Suite {
 }
 
 /// Everything that can be run.
-static SUITES: [Suite; 11] = [
+static SUITES: [Suite; 13] = [
     Suite { schema: "protocol-vectors/1", protocol: Some("modbus"), lists: &[("vectors", modbus::run)] },
     Suite {
         schema: "protocol-vectors/1",
@@ -243,6 +244,8 @@ static SUITES: [Suite; 11] = [
     },
     Suite { schema: "protocol-vectors/1", protocol: Some("dlt645-2007"), lists: &[("vectors", dlt645::run_2007)] },
     Suite { schema: "protocol-vectors/1", protocol: Some("dlt645-1997"), lists: &[("vectors", dlt645::run_1997)] },
+    Suite { schema: "protocol-vectors/1", protocol: Some("osdp-2.2"), lists: &[("vectors", osdp::run_frame)] },
+    Suite { schema: "osdp-session/1", protocol: None, lists: &[("sessions", osdp::run_session)] },
     Suite { schema: "crc-vectors/1", protocol: None, lists: &[("crc", checksum::run_crc), ("lrc", checksum::run_lrc)] },
     Suite {
         schema: "value-format/1",

@@ -41,12 +41,17 @@ pub(super) struct Device {
 /// Every so many probes of a device whose speed is known get the ceiling: it may have become slow.
 const PATIENT_PROBE: u32 = 4;
 
+/// First and longest pause between probes of a device with a conversation.
+const SESSION_PROBES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
+
 /// Replies later than this after the ceiling are beyond any embargo.
 const LATE_WINDOW_MAX: Duration = Duration::from_secs(5);
 
 impl Device {
     pub(super) fn new(device: LineDevice, line: &LineSettings) -> Self {
         let ceiling = device.settings.timeout_ceiling.unwrap_or(line.timeout_ceiling);
+        // Half-duplex: a request sent again while the reply begins would garble it.
+        let floor = if device.driver.is_session() { ceiling } else { line.timeout_floor.min(ceiling) };
         Device {
             ix: device.ix,
             driver: device.driver,
@@ -57,7 +62,7 @@ impl Device {
             silent: 0,
             backoff: Backoff::default(),
             late_window: line.late_window,
-            floor: line.timeout_floor.min(ceiling),
+            floor,
             ceiling,
         }
     }
@@ -82,6 +87,12 @@ impl Device {
             return self.ceiling;
         }
         self.turnaround.timeout(0, self.floor, self.ceiling)
+    }
+
+    /// First and longest pause between probes: people wait at a device with a conversation.
+    pub(super) fn backoff_limits(&self, line: &LineSettings) -> (Duration, Duration) {
+        let (min, max) = (line.backoff_min, line.backoff_max);
+        if self.driver.is_session() { (min.min(SESSION_PROBES.0), max.min(SESSION_PROBES.1)) } else { (min, max) }
     }
 
     /// Most time that a reply may take to begin.

@@ -27,6 +27,7 @@ impl Line {
     pub(super) fn settle(&mut self, now: Mono, outcome: Outcome) {
         let Some(flight) = self.flight.take() else { return };
         self.count_end(&flight, outcome);
+        self.tell_driver(&flight, now, outcome);
         self.note_outstanding(&flight, outcome);
         self.rest(now, &flight, outcome);
         match flight.task {
@@ -45,6 +46,16 @@ impl Line {
                 Medium::Tcp | Medium::Serial(_) => {}
             }
         }
+    }
+
+    /// Tells a driver that leads a conversation how its request ended.
+    fn tell_driver(&mut self, flight: &Flight, now: Mono, outcome: Outcome) {
+        let answered = match outcome {
+            Outcome::Reply | Outcome::Exception(_) => true,
+            Outcome::Silence | Outcome::Unproven | Outcome::PortLost => false,
+            Outcome::Again | Outcome::Sent => return,
+        };
+        self.devices[flight.device].driver.settled(flight.step, now, answered);
     }
 
     fn count_end(&mut self, flight: &Flight, outcome: Outcome) {
@@ -78,7 +89,8 @@ impl Line {
 
     /// Remembers that a reply to this request may still come.
     fn note_outstanding(&mut self, flight: &Flight, outcome: Outcome) {
-        if self.wire().is_none() || flight.shape.reply_bytes == 0 {
+        let numbered = self.devices[flight.device].driver.is_session();
+        if self.wire().is_none() || flight.shape.reply_bytes == 0 || numbered {
             return;
         }
         let expected = match outcome {
@@ -281,7 +293,7 @@ impl Line {
         device.status.state = DeviceState::Offline;
         device.status.losses += 1;
         let ix = device.ix;
-        device.backoff.lost(now, (self.settings.backoff_min, self.settings.backoff_max), &mut self.rng);
+        device.backoff.lost(now, device.backoff_limits(&self.settings), &mut self.rng);
         self.output(Output::DeviceState { device: ix, at: now, online: false, reason: Some(failure) });
     }
 
@@ -295,7 +307,7 @@ impl Line {
     }
 
     pub(super) fn probe_failed(&mut self, device: usize, now: Mono) {
-        let limits = (self.settings.backoff_min, self.settings.backoff_max);
+        let limits = self.devices[device].backoff_limits(&self.settings);
         self.devices[device].backoff.failed(now, limits, &mut self.rng);
     }
 
@@ -332,6 +344,11 @@ impl Line {
                 if matches!(self.denial(flight.device, code), Denial::Pending | Denial::NoAnswer) =>
             {
                 Written::Doubtful(NoData::Exception(code))
+            }
+            Outcome::Exception(code)
+                if flight.shape.repeatable && is_busy(self.denial(flight.device, code)) && self.patient(id, now) =>
+            {
+                return;
             }
             Outcome::Exception(code) => return self.end_command(id, now, Some(NoData::Exception(code))),
             Outcome::PortLost => {
@@ -394,16 +411,21 @@ impl Line {
             return false;
         }
         let instead = std::mem::take(&mut self.spare.steps);
-        let again = self.commands.find(id).is_some_and(|active| {
-            if !busy {
-                return active.steps.replace(&instead);
-            }
+        let again = match busy {
+            true => self.patient(id, now),
+            false => self.commands.find(id).is_some_and(|active| active.steps.replace(&instead)),
+        };
+        self.spare.steps = instead;
+        again
+    }
+
+    /// Has the command's current step sent again after a pause that a busy device asks for, if it was not asked too often.
+    fn patient(&mut self, id: u64, now: Mono) -> bool {
+        self.commands.find(id).is_some_and(|active| {
             active.steps.busy += 1;
             active.not_before = now + BUSY_PAUSE * u32::from(active.steps.busy);
             active.steps.busy <= BUSY_MAX
-        });
-        self.spare.steps = instead;
-        again
+        })
     }
 
     /// Has the command's current step sent again, if its repeats are not used up.

@@ -70,12 +70,14 @@ impl Line {
     /// Puts the task's current step in flight; false if it has none or must wait.
     fn send(&mut self, task: Task, now: Mono) -> bool {
         let Some((device, step)) = self.step_of(task, now) else { return false };
+        self.devices[device].driver.prepare(step, now);
         let shape = self.devices[device].driver.shape(step);
         let tag = self.tag.wrapping_add(1);
         self.request.clear();
         self.devices[device].driver.encode(step, tag, &mut self.request);
         let request = Fingerprint::of(self.devices[device].driver.station(), &self.request);
-        if let Some(until) = self.late.holds(request, shape, now) {
+        let numbered = self.devices[device].driver.is_session();
+        if let Some(until) = self.late.holds(request, shape, now).filter(|_| !numbered) {
             self.stats.embargoed += 1;
             self.hold(task, until);
             return false;

@@ -9,10 +9,11 @@ use super::keys::{Found, KeyError, Keys, Rule, integer};
 use super::point_rules::check;
 use crate::dlt645;
 use crate::modbus::point::{DataType, ModbusPoint, Order, Table, WriteWith};
+use crate::osdp;
 use crate::point::{Place, PointSpec, Protocol};
 
 /// The keys of a point, as profiles and site files write them.
-pub const POINT_KEYS: [&str; 18] = [
+pub const POINT_KEYS: [&str; 20] = [
     "name",
     "table",
     "address",
@@ -27,6 +28,8 @@ pub const POINT_KEYS: [&str; 18] = [
     "bits",
     "write",
     "note",
+    "shows",
+    "number",
     "di",
     "item",
     "part",
@@ -96,6 +99,7 @@ pub fn parse_point(
     match protocol {
         Protocol::Modbus => read_point(None, table, span, extra),
         Protocol::Dlt645(edition) => dlt645::keys::read_point(edition, None, table, span, extra),
+        Protocol::Osdp => osdp::keys::read_point(None, table, span, extra),
     }
 }
 
@@ -113,6 +117,7 @@ pub fn override_point(
         // What is wired to the box itself comes from no profile, so that nothing of it can be changed.
         Place::Modbus(_) | Place::Own { .. } => read_point(Some(base), table, span, extra),
         Place::Dlt645(place) => dlt645::keys::read_point(place.edition, Some(base), table, span, extra),
+        Place::Osdp(_) => osdp::keys::read_point(Some(base), table, span, extra),
     }
 }
 

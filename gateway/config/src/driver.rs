@@ -6,21 +6,23 @@ use gatehouse_core::{Driver, PointIx};
 use gatehouse_drivers::dlt645::{Dlt645Meter, MeterSettings};
 use gatehouse_drivers::modbus::planner::PlanError;
 use gatehouse_drivers::modbus::{Cost, ModbusDevice};
+use gatehouse_drivers::osdp::{OsdpReader, Secrets};
 use gatehouse_drivers::summary::StepSummary;
 
-use crate::site::{Bus, Device, ModbusStation, Station};
+use crate::site::{Bus, Device, ModbusStation, OsdpStation, Station};
 
-/// The driver of a device on its bus, with its requests planned.
+/// The driver of a device on its bus, with its requests planned; `secrets` are an OSDP reader's.
 ///
 /// # Panics
 /// When the device's points and limits were changed after its site file was checked.
-pub fn driver(bus: &Bus, device: &Device) -> Box<dyn Driver> {
+pub fn driver(bus: &Bus, device: &Device, secrets: Secrets) -> Box<dyn Driver> {
     match &device.station {
         Station::Modbus(station) => {
             let planned = plan_modbus(bus, device, station).expect(PLANNED);
             Box::new(planned.with_commands(station.commands.clone()))
         }
         Station::Dlt645(settings) => Box::new(meter(device, settings)),
+        Station::Osdp(station) => Box::new(reader(device, station, secrets)),
         Station::Own(_) => unreachable!("{NO_BUS}"),
     }
 }
@@ -33,6 +35,7 @@ pub(crate) fn plan_summary(bus: &Bus, device: &Device) -> Vec<Vec<StepSummary>> 
     match &device.station {
         Station::Modbus(station) => plan_modbus(bus, device, station).expect(PLANNED).plan_summary(),
         Station::Dlt645(settings) => meter(device, settings).plan_summary(),
+        Station::Osdp(station) => reader(device, station, Secrets::default()).plan_summary(),
         Station::Own(_) => Vec::new(),
     }
 }
@@ -41,7 +44,7 @@ pub(crate) fn plan_summary(bus: &Bus, device: &Device) -> Vec<Vec<StepSummary>> 
 pub(crate) fn plan_trouble(bus: &Bus, device: &Device) -> Option<PlanError> {
     match &device.station {
         Station::Modbus(station) => plan_modbus(bus, device, station).err(),
-        Station::Dlt645(_) => None,
+        Station::Dlt645(_) | Station::Osdp(_) => None,
         Station::Own(_) => None,
     }
 }
@@ -58,12 +61,18 @@ fn meter(device: &Device, settings: &MeterSettings) -> Dlt645Meter {
     Dlt645Meter::new(settings.clone(), points, &groups)
 }
 
+fn reader(device: &Device, station: &OsdpStation, secrets: Secrets) -> OsdpReader {
+    let points: Vec<_> = device.points.iter().filter_map(|point| point.spec.osdp()).collect();
+    let groups: Vec<Vec<PointIx>> = device.groups.iter().map(|group| group.points.clone()).collect();
+    OsdpReader::with_secrets(station.settings.clone(), points, &groups, secrets)
+}
+
 /// What requests to a device cost: wire time, silences and turnaround, or round trips.
 pub fn cost(bus: &Bus, device: &Device) -> Cost {
     let pause = match &device.station {
         Station::Modbus(station) => Duration::from_millis(u64::from(station.limits.pause_ms)),
         Station::Dlt645(settings) => settings.pause,
-        Station::Own(_) => Duration::ZERO,
+        Station::Osdp(_) | Station::Own(_) => Duration::ZERO,
     };
     match &bus.wire {
         Some(wire) => Cost::serial(wire, bus.turnaround, pause),

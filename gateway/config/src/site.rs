@@ -11,6 +11,7 @@ use gatehouse_core::{DeviceIx, Name, PointIx, Schema, SchemaPoint};
 use gatehouse_drivers::dlt645::MeterSettings;
 use gatehouse_drivers::line::settings::{DeviceSettings, LineSettings, Wire};
 use gatehouse_drivers::modbus::Framing;
+use gatehouse_drivers::osdp::ReaderSettings;
 use gatehouse_drivers::point::PointSpec;
 use gatehouse_drivers::profile::{Command, Limits};
 use gatehouse_rules::report::Policy;
@@ -109,6 +110,8 @@ pub struct Bus {
     pub line: LineSettings,
     /// The wire that the frames travel on: the port's, or the one behind a serial server; `None` for Modbus TCP.
     pub wire: Option<Wire>,
+    /// How long a person may wait at an OSDP reader of this bus because of its other devices; `None`: there are none.
+    pub reader_latency: Option<Duration>,
     /// Expected time from a request's end to its reply's start: for plans and predictions only.
     pub turnaround: Duration,
 }
@@ -221,6 +224,8 @@ pub enum Station {
     Modbus(ModbusStation),
     /// A DL/T 645 meter.
     Dlt645(MeterSettings),
+    /// An OSDP reader.
+    Osdp(OsdpStation),
     /// The box itself, which is on no bus, with what its relays can do beyond points.
     Own(Arc<[Command]>),
 }
@@ -236,12 +241,26 @@ pub struct ModbusStation {
     pub commands: Arc<[Command]>,
 }
 
+/// An OSDP reader, and where its keys are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OsdpStation {
+    /// How it is addressed.
+    pub settings: ReaderSettings,
+    /// The file with its key: 16 bytes, or 32 hexadecimal digits. `None`: it is spoken to in the clear.
+    pub key: Option<PathBuf>,
+    /// The file with the key that it had before.
+    pub key_before: Option<PathBuf>,
+    /// True while a reader that has only the key that everybody knows may be given its own.
+    pub commissioning: bool,
+}
+
 impl fmt::Display for Station {
     /// Writes the address as the site file says it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Station::Modbus(modbus) => modbus.unit.fmt(f),
             Station::Dlt645(meter) => meter.address.fmt(f),
+            Station::Osdp(reader) => reader.settings.address.fmt(f),
             Station::Own(_) => Ok(()),
         }
     }
@@ -354,7 +373,7 @@ impl Device {
     pub fn commands(&self) -> &[Command] {
         match &self.station {
             Station::Modbus(modbus) => &modbus.commands,
-            Station::Dlt645(_) => &[],
+            Station::Dlt645(_) | Station::Osdp(_) => &[],
             Station::Own(commands) => commands,
         }
     }

@@ -409,7 +409,7 @@ fn meters_of_both_editions_stand_beside_modbus_on_one_bus() {
     let asked = |at: usize| forecast.devices[at].requests.iter().map(|r| r.step.asked.to_string()).collect::<Vec<_>>();
     assert_eq!(asked(0), ["0001FF00", "0201FF00", "04000503"]);
     assert_eq!(asked(1), ["B611"]);
-    let driver = gatehouse_config::driver(&site.buses[0], site.device_by_id("meter-2").unwrap().1);
+    let driver = gatehouse_config::driver(&site.buses[0], site.device_by_id("meter-2").unwrap().1, Default::default());
     let (mut steps, mut bytes) = (Vec::new(), Vec::new());
     driver.group_steps(0, &mut steps);
     driver.encode(steps[0], 0, &mut bytes);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::ids::{Name, PointIx};
 use crate::reading::PointReading;
-use crate::time::LocalTime;
+use crate::time::{LocalTime, Mono};
 use crate::value::Value;
 
 /// One planned request of a device. Minted by its driver, meaningless to others.
@@ -228,6 +228,25 @@ pub trait Driver: Send {
     fn proves(&self, action: &Action, value: &Value) -> bool {
         let _ = (action, value);
         false
+    }
+
+    /// True for a protocol with a conversation: each request has a number that its reply repeats, and is sent again, byte for
+    /// byte, until it is answered, which the device takes for the same request. The line then calls
+    /// [`Driver::prepare`] and [`Driver::settled`] around each request, fears no late reply, and gives each request the
+    /// device's whole time.
+    fn is_session(&self) -> bool {
+        false
+    }
+
+    /// Decides what is sent for `step` at `now`; called right before `shape` and `encode`.
+    fn prepare(&mut self, step: StepId, now: Mono) {
+        let _ = (step, now);
+    }
+
+    /// The request that was prepared last is over: a reply or an exception that `decode` gave was taken, or nothing was.
+    /// Called before `follow_up` and `refused`.
+    fn settled(&mut self, step: StepId, now: Mono, answered: bool) {
+        let _ = (step, now, answered);
     }
 
     /// Frees the steps of the last action.

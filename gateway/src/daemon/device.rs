@@ -32,7 +32,8 @@ impl DeviceRuntime {
     pub fn new((place, config): (DeviceIx, Arc<Device>), bus: Option<Name>) -> Self {
         let schema = config.schema();
         let policies: Vec<_> = config.points.iter().map(|p| p.report).collect();
-        let plain = config.points.iter().all(|p| !p.billing && p.report == gatehouse_rules::report::Policy::Always);
+        let always = gatehouse_rules::report::Policy::Always;
+        let plain = config.points.iter().all(|p| !p.billing && p.report == always && !p.spec.is_personal());
         let latest = config.points.iter().map(|_| None).collect();
         DeviceRuntime {
             config,
@@ -79,6 +80,10 @@ impl DeviceRuntime {
             return true;
         }
         for reading in readings {
+            // Who was at a reader is told by the passages; what was typed there is told to nobody.
+            if self.config.points.get(usize::from(reading.point.0)).is_some_and(|p| p.spec.is_personal()) {
+                continue;
+            }
             let is_bill = self.config.points.get(usize::from(reading.point.0)).is_some_and(|p| p.billing);
             if is_bill {
                 billing.push(reading.clone());
@@ -107,7 +112,7 @@ impl DeviceRuntime {
             bus: self.bus.as_ref().map(Name::to_string).unwrap_or_default(),
             unit: match &self.config.station {
                 Station::Modbus(modbus) => Some(modbus.unit),
-                Station::Dlt645(_) | Station::Own(_) => None,
+                Station::Dlt645(_) | Station::Osdp(_) | Station::Own(_) => None,
             },
             address: self.config.station.to_string(),
             state: state.to_owned(),
@@ -150,9 +155,11 @@ impl DeviceRuntime {
 /// The document of one point with this reading.
 pub fn point_doc(device: &Device, ix: PointIx, reading: Option<&Reading>, now: Mono) -> Option<doc::Point> {
     let point = device.points.get(usize::from(ix.0))?;
-    let value = reading.and_then(|r| r.value.as_ref().ok());
+    let personal = point.spec.is_personal();
+    let value = reading.and_then(|r| r.value.as_ref().ok()).filter(|_| !personal);
     let missing = match reading.map(|r| &r.value) {
         None => Some("never_read".to_owned()),
+        Some(Ok(_)) if personal => Some("personal".to_owned()),
         Some(Ok(_)) => None,
         Some(Err(reason)) => Some(reason.to_string()),
     };

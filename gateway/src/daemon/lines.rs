@@ -6,6 +6,8 @@ use gatehouse_config::{Bus, Device};
 use gatehouse_core::{DeviceIx, Mono};
 use gatehouse_drivers::line::{DeviceSettings, Line, LineDevice};
 
+use super::reader_keys;
+
 /// Due times of different lines fall on this grid, so that one wake of the processor serves several of them: waking costs
 /// more than asking.
 const GRID: Duration = Duration::from_millis(200);
@@ -24,7 +26,7 @@ pub fn line<'a>(
     let devices = devices.map(|(ix, device)| LineDevice {
         ix,
         settings: device.line_settings(),
-        driver: gatehouse_config::driver(bus, device),
+        driver: gatehouse_config::driver(bus, device, reader_keys::secrets(device)),
     });
     Line::new(settings, devices.collect(), seed, started + on_grid(now.since(started)))
 }
@@ -47,7 +49,7 @@ pub fn quiet_line(bus: &Bus, device: &Device, seed: u64, now: Mono) -> Line {
     let mut quiet = device.clone();
     quiet.groups.clear();
     let settings = DeviceSettings { intervals: Vec::new(), ..device.line_settings() };
-    let driver = gatehouse_config::driver(bus, &quiet);
+    let driver = gatehouse_config::driver(bus, &quiet, reader_keys::secrets(device));
     Line::new(bus.line.clone(), vec![LineDevice { ix: DeviceIx(0), settings, driver }], seed, now)
 }
 

@@ -50,6 +50,13 @@ pub enum CardPoint {
         /// The format by name; `None`: whichever formats have that many bits.
         format: Option<String>,
     },
+    /// The bits as text, their number first: `26:2F764DD`. Any number of bits may come.
+    Text {
+        /// The point.
+        at: PointRef,
+        /// The format by name; `None`: whichever formats have that many bits.
+        format: Option<String>,
+    },
     /// The card's number, and its facility code in a point of its own.
     Number {
         /// The point of the number.
@@ -64,13 +71,13 @@ pub enum CardPoint {
 impl CardPoint {
     fn at(&self) -> PointRef {
         match self {
-            CardPoint::Frame { at, .. } | CardPoint::Number { at, .. } => *at,
+            CardPoint::Frame { at, .. } | CardPoint::Text { at, .. } | CardPoint::Number { at, .. } => *at,
         }
     }
 
     fn facility(&self) -> Option<PointRef> {
         match self {
-            CardPoint::Frame { .. } => None,
+            CardPoint::Frame { .. } | CardPoint::Text { .. } => None,
             CardPoint::Number { facility, .. } => *facility,
         }
     }
@@ -80,6 +87,10 @@ impl CardPoint {
         match self {
             CardPoint::Frame { bits, format, .. } => {
                 let bits = Bits::of_number(shown.card, (*bits).max(significant(shown.card))).ok()?;
+                Some(Proof::Card { bits, format: format.clone() })
+            }
+            CardPoint::Text { format, .. } => {
+                let bits = Bits::of_number(shown.card, shown.bits?).ok()?;
                 Some(Proof::Card { bits, format: format.clone() })
             }
             CardPoint::Number { format, .. } => {
@@ -102,6 +113,8 @@ fn significant(number: u128) -> u8 {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Shown {
     card: u128,
+    /// How many bits the card has, where its point tells it.
+    bits: Option<u8>,
     facility: Option<u128>,
     count: Option<u128>,
 }
@@ -198,10 +211,15 @@ impl Reader {
         }
         let number = |at: PointRef| find(at).and_then(|reading| whole(reading.value.as_ref().ok()?));
         let all = |at: Option<PointRef>| at.map_or(Some(None), |at| number(at).map(Some));
-        let shown = number(source.card.at())
+        let card = find(source.card.at()).and_then(|reading| match (&source.card, reading.value.as_ref().ok()?) {
+            (CardPoint::Text { .. }, Value::Text(text)) => Some(counted_bits(text)),
+            (CardPoint::Frame { .. } | CardPoint::Number { .. }, value) => whole(value).map(|card| (card, None)),
+            (CardPoint::Text { .. }, _) => None,
+        });
+        let shown = card
             .zip(all(source.card.facility()))
             .zip(all(source.count))
-            .map(|((card, facility), count)| Shown { card, facility, count });
+            .map(|(((card, bits), facility), count)| Shown { card, bits, facility, count });
         let before = std::mem::replace(&mut self.shown, shown.map(|shown| (at, shown)));
         let recent = before.filter(|(seen, _)| at.since(*seen) <= GAP);
         let (Some((_, before)), Some(shown)) = (recent, shown) else { return (None, 0) };
@@ -211,11 +229,23 @@ impl Reader {
             (None, None) => u128::from(shown.card != 0 && before != shown),
             (Some(_), None) | (None, Some(_)) => 0,
         };
-        if more == 0 || shown.card == 0 {
-            return (None, 0);
+        if more == 0 || (shown.card == 0 && shown.bits.is_none()) {
+            // What is no card of bits was there all the same, where it was counted.
+            let unread = if before.count.is_some() && shown.card == 0 { more } else { 0 };
+            return (None, u64::try_from(unread).unwrap_or(u64::MAX));
         }
         (source.card.proof(&shown), u64::try_from(more - 1).unwrap_or(u64::MAX))
     }
+}
+
+/// The bits of `26:2F764DD` and how many they are; no bits where it is anything else, or has more than 128.
+fn counted_bits(text: &str) -> (u128, Option<u8>) {
+    let parts = text.split_once(':').and_then(|(count, digits)| {
+        let count = count.parse::<u8>().ok().filter(|count| (1..=128).contains(count))?;
+        let card = u128::from_str_radix(digits, 16).ok().filter(|_| !digits.starts_with('+'))?;
+        Some((card, count))
+    });
+    parts.filter(|(card, count)| significant(*card) <= *count).map_or((0, None), |(card, count)| (card, Some(count)))
 }
 
 /// A whole number of 0 or more.
@@ -311,6 +341,32 @@ mod tests {
         assert_eq!(sample(&mut readers, &[Some(5)]), ["26:5"]);
         assert_eq!(sample(&mut readers, &[Some(5)]), [""; 0]);
         assert_eq!(sample(&mut readers, &[Some(6)]), ["26:6"]);
+    }
+
+    #[test]
+    fn a_card_as_text_has_the_bits_that_it_says() {
+        let mut readers = readers(CardPoint::Text { at: CARD, format: None }, Some(COUNT));
+        let mut show = |text: &str, count: i128| {
+            let readings = [
+                PointReading { point: PointIx(0), value: Ok(Value::Text(text.into())) },
+                PointReading { point: PointIx(1), value: Ok(Value::Decimal(Decimal::whole(count))) },
+            ];
+            let presented = readers.handle_readings(DEVICE, Mono::from_millis(5_000), &readings);
+            presented
+                .into_iter()
+                .map(|presented| match presented.proof {
+                    Proof::Card { bits, .. } => format!("{}:{:X}", bits.count(), bits.value()),
+                    other => panic!("not a card: {other:?}"),
+                })
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(show("", 0), [""; 0]);
+        assert_eq!(show("26:2F764DD", 1), ["26:2F764DD"]);
+        assert_eq!(show("26:2F764DD", 1), [""; 0]);
+        assert_eq!(show("34:0", 2), ["34:0"]);
+        assert_eq!(show("200:FF", 3), [""; 0], "more bits than any format has");
+        assert_eq!(show("4:FF", 4), [""; 0], "more bits than it says");
+        assert_eq!(show("26:1", 5), ["26:1"]);
     }
 
     #[test]

@@ -68,6 +68,8 @@ pub(super) fn read(context: &mut Context<'_>, table: &DeTable<'_>, span: Range<u
     let usual = if kind == Some(Kind::Tcp) { TURNAROUND_TCP } else { TURNAROUND_SERIAL };
     let turnaround = duration(&mut keys, "turnaround", Duration::ZERO..=10 * SECOND);
     let turnaround = turnaround.map_or(usual, |found| found.value);
+    let latencies = Duration::from_millis(50)..=10 * SECOND;
+    let reader_latency = duration(&mut keys, "reader_latency", latencies).map(|found| found.value);
     context.end(keys);
     let port = address.map(|address| match address {
         Address::Serial(source) => characters.port(source),
@@ -80,6 +82,7 @@ pub(super) fn read(context: &mut Context<'_>, table: &DeTable<'_>, span: Range<u
         framing: framing.unwrap_or(Framing::Rtu),
         line,
         wire,
+        reader_latency,
         turnaround,
     });
     BusEntry { id, kind, port_span, bus }

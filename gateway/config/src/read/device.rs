@@ -14,6 +14,7 @@ use toml::de::DeTable;
 
 use super::bus::{BusEntry, Kind};
 use super::meter;
+use super::osdp;
 use super::point::{self, INTERVALS, PointEntry};
 use super::report::{self, ReportDefaults, Wish};
 use super::{Context, labels, required_name};
@@ -28,8 +29,8 @@ const LAST_UNIT: i64 = 247;
 /// A `[[device]]`, as far as it could be read.
 #[derive(Debug)]
 pub(super) struct DeviceEntry {
-    id: Option<Found<Name>>,
-    bus: Option<usize>,
+    pub(super) id: Option<Found<Name>>,
+    pub(super) bus: Option<usize>,
     /// The unit or the address, as the file says it.
     address: Option<Found<String>>,
     /// It stands for whatever meter is on the line.
@@ -70,13 +71,16 @@ pub(super) fn read(
     let station = match protocol {
         Protocol::Modbus => modbus(context, &mut keys, kind, known.as_deref()),
         Protocol::Dlt645(edition) => meter::read(&mut keys, kind, edition),
+        Protocol::Osdp => osdp::read(context, &mut keys, kind),
     };
-    let interval = duration(&mut keys, "interval", INTERVALS).map_or(INTERVAL, |found| found.value);
+    let usual = if protocol == Protocol::Osdp { osdp::INTERVAL } else { INTERVAL };
+    let interval = duration(&mut keys, "interval", INTERVALS).map_or(usual, |found| found.value);
     let degraded = duration(&mut keys, "interval_degraded", INTERVALS).map(|found| found.value);
     let timeout = duration(&mut keys, "timeout", Duration::from_millis(5)..=Duration::from_secs(60));
+    let timeout = timeout.map(|found| found.value).or((protocol == Protocol::Osdp).then_some(osdp::TIMEOUT));
     let limits = match &station {
         Some(Found { value: Station::Modbus(modbus), .. }) => modbus.limits.clone(),
-        Some(Found { value: Station::Dlt645(_) | Station::Own(_), .. }) | None => Limits::default(),
+        Some(Found { value: Station::Dlt645(_) | Station::Osdp(_) | Station::Own(_), .. }) | None => Limits::default(),
     };
     let wish = report::wish(context, &mut keys);
     let entries = points(context, &mut keys, &profile, protocol);
@@ -96,14 +100,22 @@ pub(super) fn read(
         labels,
         points,
         groups,
-        timeout: timeout.map(|found| found.value),
+        timeout,
     });
+    if let Some(device) = &device {
+        osdp::check_intervals(context, device, &span);
+    }
     if let Some((device, bus)) = device.as_ref().zip(bus.and_then(|bus| buses.get(bus)?.bus.as_ref())) {
         check_plan(context, (bus, device), &limits, &span);
     }
     let is_pattern =
         matches!(&station, Some(Found { value: Station::Dlt645(meter), .. }) if meter.address.is_wildcard());
-    let address = station.map(|station| Found { value: station.value.to_string(), span: station.span });
+    // Numbers of readers and units are told apart by their protocols.
+    let number = |station: &Station| match station {
+        Station::Osdp(reader) => format!("{} of a reader", reader.settings.address),
+        Station::Modbus(_) | Station::Dlt645(_) | Station::Own(_) => station.to_string(),
+    };
+    let address = station.map(|station| Found { value: number(&station.value), span: station.span });
     DeviceEntry { id, bus, address, is_pattern, device }
 }
 
@@ -270,6 +282,7 @@ fn points(
         let needs = match protocol {
             Protocol::Modbus => "name, table, address and type",
             Protocol::Dlt645(_) => "name and di",
+            Protocol::Osdp => "name and shows",
         };
         let help = format!("name a profile (`gatehouse profiles` lists them) or add [[device.point]] with {needs}");
         keys.error(Rule::MissingKey, span, "the device has no point", help);

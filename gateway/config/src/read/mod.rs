@@ -11,6 +11,7 @@ mod general;
 mod limit;
 mod mains;
 mod meter;
+mod osdp;
 mod point;
 mod reader;
 mod reference;
@@ -199,6 +200,7 @@ pub(crate) fn site(context: &mut Context<'_>, root: &DeTable<'_>, others: &mut V
         settings
     });
     device::check_together(context, &devices, &buses);
+    osdp::check_latency(context, &devices, &buses);
     report::check_used(context, &defaults, &devices);
     unknown_tables(context, keys, root);
     let devices: Option<Vec<Arc<Device>>> = devices.into_iter().map(|entry| entry.device.map(Arc::new)).collect();

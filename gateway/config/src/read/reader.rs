@@ -3,7 +3,8 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use gatehouse_core::{Kind, Name};
+use gatehouse_core::{Kind, Name, PointIx};
+use gatehouse_drivers::osdp::OsdpPoint;
 use gatehouse_drivers::profile::Rule;
 use gatehouse_drivers::profile::keys::{Found, Keys, did_you_mean};
 use gatehouse_drivers::summary::StepSummary;
@@ -71,6 +72,9 @@ fn card(
     (devices, buses): (Devices<'_>, &[Bus]),
     formats: &[Format],
 ) -> Option<CardSource> {
+    if keys.has("device") {
+        return osdp(context, keys, (devices, buses), formats);
+    }
     let told = Told {
         frame: number_at(context, keys, devices, "frame"),
         number: number_at(context, keys, devices, "number"),
@@ -113,6 +117,40 @@ fn card(
         context.sink.warn(code::SLOW_SENSOR, first.span, message, "give the points an interval of \"200ms\"");
     }
     Some(CardSource { card, count: count.map(|found| found.value.0) })
+}
+
+/// The cards of an OSDP reader: its points are found by what they show.
+fn osdp(
+    context: &mut Context<'_>,
+    keys: &mut Keys<'_, '_>,
+    (devices, buses): (Devices<'_>, &[Bus]),
+    formats: &[Format],
+) -> Option<CardSource> {
+    for key in ["frame", "number", "facility", "count", "bits"] {
+        if keys.raw(key).is_some() {
+            let message = format!("`{key}` names a point of a device that only has registers");
+            let help = "leave it out: an OSDP reader tells its cards bit by bit, and counts them";
+            keys.error(Rule::Conflict, keys.span_of(key), message, help);
+        }
+    }
+    let format = format_at(keys, formats).map(|format| format.value.name().to_owned());
+    let Found { value: id, span } = keys.text("device")?;
+    let (device, config) = devices.device(context, id, &span)?;
+    let point = |shows: OsdpPoint| {
+        let at = config.points.iter().position(|point| point.spec.osdp() == Some(shows))?;
+        Some(PointRef { device, point: PointIx(u16::try_from(at).ok()?) })
+    };
+    let (Some(at), Some(count)) = (point(OsdpPoint::Card), point(OsdpPoint::Cards)) else {
+        let message = format!("`{}` shows no cards", config.id);
+        let help = "name an OSDP reader with the points `card` and `cards`: profile = \"osdp-reader\" has them";
+        keys.error(Rule::Conflict, span, message, help);
+        return None;
+    };
+    if !read_together(devices, buses, at, count) {
+        let message = "the points `card` and `cards` have different intervals: a card could be taken for another";
+        keys.error(Rule::Conflict, span, message, "leave `interval` out of both");
+    }
+    Some(CardSource { card: CardPoint::Text { at, format }, count: Some(count) })
 }
 
 /// True when one request reads both points: between two, another card may come.
