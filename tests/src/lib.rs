@@ -11,6 +11,7 @@ mod core;
 mod gateway;
 mod ledger;
 mod process;
+mod reader;
 mod slave;
 mod stage;
 
@@ -19,5 +20,6 @@ pub use core::Core;
 pub use gateway::{Gateway, gatehouse};
 pub use ledger::{Ledger, Record};
 pub use process::{Process, SECONDS, eventually};
+pub use reader::Reader;
 pub use slave::{PTY_BAUD, Pty, Slave};
 pub use stage::Stage;

@@ -1,0 +1,140 @@
+//! Card readers that nobody here wrote: libosdp at the other end of the wires.
+
+// Helpers of tests may unwrap as tests do: a panic is the report.
+#![allow(clippy::unwrap_used)]
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use gatehouse_tests::{Broker, Core, Gateway, PTY_BAUD, Reader, Security, Slave, Stage, Subscriber};
+use serde_json::{Value, json};
+
+const SOON: Duration = Duration::from_secs(30);
+const KEY: &str = "00112233445566778899AABBCCDDEEFF";
+/// H10301-26 with facility code 123 and number 45678.
+const FACILITY: u8 = 123;
+const NUMBER: u16 = 45_678;
+
+/// A door whose lock is coil 0 of a pymodbus board, with an OSDP reader.
+fn site(stage: &Stage, broker: &Broker<'_>, slave: &Slave, (reader, core): (&Reader, &Core)) -> PathBuf {
+    let key = stage.write("reader.key", KEY);
+    let text = format!(
+        "[[bus]]\nid = \"tcp\"\ntcp = \"127.0.0.1:{tcp}\"\n\
+         [[bus]]\nid = \"door\"\nserial = \"{port}\"\nbaud = {PTY_BAUD}\n\
+         [[device]]\nid = \"board\"\nbus = \"tcp\"\nunit = 2\ninterval = \"100ms\"\n\
+         [[device.point]]\nname = \"pulses\"\ntable = \"holding\"\naddress = 7\ntype = \"u16\"\n\
+         [[device.point]]\nname = \"lobby\"\ntable = \"coil\"\naddress = 0\ntype = \"bool\"\nwrite = \"single-coil\"\n\
+         [[device]]\nid = \"pad\"\nbus = \"door\"\nprofile = \"osdp-reader\"\naddress = 5\nkey = {{ file = \"{key}\" }}\n\
+         [[gate]]\nid = \"lobby\"\nkind = \"door\"\nopen = {{ point = \"board/lobby\", pulse = \"500ms\" }}\n\
+         policy = {{ grant = \"1s\" }}\n\
+         [[reader]]\nname = \"lobby-card\"\ngate = \"lobby\"\ndevice = \"pad\"\n{access}",
+        tcp = slave.port(),
+        port = reader.port.display(),
+        key = key.display(),
+        access = core.table(stage),
+    );
+    stage.site(&broker.url(), "", &text)
+}
+
+/// What a device showed last at a point; `-` and the reason where it showed nothing.
+fn shown(gateway: &Gateway, stage: &Stage, device: &str, point: &str) -> String {
+    let (status, document) = gateway.call(stage, "GET", &format!("/api/v1/devices/{device}"), &Value::Null);
+    assert_eq!(status, 200, "{document}");
+    let found = document["points"].as_array().unwrap().iter().find(|one| one["name"] == point).unwrap();
+    found["value"].as_str().map_or_else(|| format!("- {}", found["missing"].as_str().unwrap()), str::to_owned)
+}
+
+fn shows(gateway: &Gateway, stage: &Stage, (device, point): (&str, &str), wanted: &str) {
+    let what = format!("{device}/{point} is {wanted}");
+    gateway.until(&what, SOON, |_| (shown(gateway, stage, device, point) == wanted).then_some(()));
+}
+
+fn reasons(receiver: &mut Subscriber, count: usize) -> Vec<String> {
+    receiver.until("the passage records", SOON, |ledger| {
+        let passages = ledger.records("passages").filter(|record| record.json["event"] == "passage");
+        let reasons: Vec<_> =
+            passages.map(|record| record.json["data"]["reason"].as_str().unwrap_or("-").to_owned()).collect();
+        (reasons.len() >= count).then_some(reasons)
+    })
+}
+
+/// The bits of a card, parities included.
+fn card(number: u16) -> String {
+    let body = u32::from(FACILITY) << 16 | u32::from(number);
+    let (high, low) = (body >> 12, body & 0xFFF);
+    let bits = (high.count_ones() % 2) << 25 | body << 1 | (low.count_ones() + 1) % 2;
+    format!("card {bits:026b}")
+}
+
+#[test]
+fn a_secure_reader_opens_the_door_and_what_it_kept_while_it_was_away_does_not() {
+    if !Reader::can_be_had() {
+        return;
+    }
+    let stage = Stage::new();
+    let core = Core::new(&stage);
+    let broker = Broker::start(&stage, Security::Open);
+    let mut receiver = broker.subscribe();
+    let slave = Slave::tcp(&stage, &[2]);
+    let reader = Reader::start(&stage, "pad", 5, Some(KEY));
+    let path = site(&stage, &broker, &slave, (&reader, &core));
+    let gateway = Gateway::start(&stage, &path);
+    shows(&gateway, &stage, ("pad", "connected"), "true");
+    shows(&gateway, &stage, ("pad", "secure"), "true");
+    let of = format!("card/H10301-26/{FACILITY}/{NUMBER}");
+    let put = json!({ "put": { "of": of, "kind": "card", "who": "p-1", "class": "resident", "gates": ["lobby"] } });
+    core.publish(&broker, 1, &json!({ "entries": [put] }));
+    receiver.until("the word on credentials", SOON, |ledger| {
+        ledger.records("audit").any(|record| record.json["event"] == "credentials").then_some(())
+    });
+
+    reader.happens(&card(NUMBER));
+    assert_eq!(reasons(&mut receiver, 1), ["granted"]);
+    shows(&gateway, &stage, ("board", "pulses"), "1");
+    reader.happens(&card(NUMBER + 1));
+    assert_eq!(reasons(&mut receiver, 2)[1], "unknown_credential");
+
+    reader.happens("keys 1234");
+    shows(&gateway, &stage, ("pad", "key_count"), "1");
+    shows(&gateway, &stage, ("pad", "keys"), "- personal");
+    reader.happens("tamper 1");
+    shows(&gateway, &stage, ("pad", "tamper"), "true");
+    let told = gateway.ask(&["write", "pad", "light", "2"]);
+    assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
+    reader.until("a green light", |command| command.to_string().contains("led").then_some(()));
+
+    // Off the wires; a card is shown to it there, and it keeps the card.
+    reader.happens("pull");
+    reader.happens(&card(NUMBER));
+    gateway.until("the reader is lost", SOON, |status| {
+        let devices = status["devices"].as_array()?;
+        devices.iter().any(|device| device["id"] == "pad" && device["state"] == "offline").then_some(())
+    });
+    reader.happens("plug");
+    shows(&gateway, &stage, ("pad", "connected"), "true");
+    reader.happens(&card(NUMBER));
+    assert_eq!(reasons(&mut receiver, 3), ["granted", "unknown_credential", "granted"]);
+    shows(&gateway, &stage, ("board", "pulses"), "2");
+}
+
+#[test]
+fn a_reader_with_another_key_opens_nothing() {
+    if !Reader::can_be_had() {
+        return;
+    }
+    let stage = Stage::new();
+    let core = Core::new(&stage);
+    let broker = Broker::start(&stage, Security::Open);
+    let slave = Slave::tcp(&stage, &[2]);
+    let reader = Reader::start(&stage, "pad", 5, Some("FFEEDDCCBBAA99887766554433221100"));
+    let path = site(&stage, &broker, &slave, (&reader, &core));
+    let gateway = Gateway::start(&stage, &path);
+    shows(&gateway, &stage, ("pad", "connected"), "true");
+    assert_eq!(shown(&gateway, &stage, "pad", "secure"), "false");
+    reader.happens(&card(NUMBER));
+    shows(&gateway, &stage, ("pad", "dropped"), "1");
+    assert_eq!(shown(&gateway, &stage, "pad", "cards"), "- not_available");
+    let told = gateway.ask(&["write", "pad", "light", "2"]);
+    assert!(!told.status.success(), "nothing is told to a reader that is not believed");
+    assert_eq!(shown(&gateway, &stage, "board", "pulses"), "0");
+}
