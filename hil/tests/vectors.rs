@@ -457,7 +457,7 @@ fn the_exit_code_says_whether_all_passed_any_failed_or_none_could_run() {
 
     let (code, out, err) = command(&[committed().to_str().unwrap(), committed_rules().to_str().unwrap()]);
     assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
-    assert!(out.ends_with("390 passed, 0 failed, in 12 files\n"), "{out}");
+    assert!(out.ends_with("465 passed, 0 failed, in 14 files\n"), "{out}");
 
     let failing = folder(&[("a.json", r#"{"schema": "new/1", "cases": [{}, {}]}"#)]);
     let (code, out, _) = command(&[failing.path().to_str().unwrap(), "--json"]);

@@ -62,7 +62,7 @@ fn reasons(receiver: &mut Subscriber, count: usize) -> Vec<String> {
 fn card(number: u16) -> String {
     let body = u32::from(FACILITY) << 16 | u32::from(number);
     let (high, low) = (body >> 12, body & 0xFFF);
-    let bits = (high.count_ones() % 2) << 25 | body << 1 | (low.count_ones() + 1) % 2;
+    let bits = (high.count_ones() % 2) << 25 | body << 1 | ((low.count_ones() + 1) % 2);
     format!("card {bits:026b}")
 }
 

@@ -69,7 +69,7 @@ impl Random {
     }
 
     /// The next number.
-    pub fn next(&mut self) -> [u8; 8] {
+    pub fn draw(&mut self) -> [u8; 8] {
         let block = encrypted(&self.cipher, self.counter.to_be_bytes());
         self.counter = self.counter.wrapping_add(1);
         let [a, b, c, d, e, f, g, h, ..] = block;
@@ -311,9 +311,9 @@ mod tests {
     #[test]
     fn random_numbers_differ_and_follow_from_the_seed() {
         let (mut one, mut same, mut other) = (Random::new([1; 16]), Random::new([1; 16]), Random::new([2; 16]));
-        let first = one.next();
-        assert_eq!(first, same.next());
-        assert_ne!(first, one.next());
-        assert_ne!(first, other.next());
+        let first = one.draw();
+        assert_eq!(first, same.draw());
+        assert_ne!(first, one.draw());
+        assert_ne!(first, other.draw());
     }
 }

@@ -237,7 +237,7 @@ impl Session {
             Stage::Id => Command::Id,
             Stage::Capabilities => Command::Capabilities,
             Stage::Challenge(_) => {
-                self.challenge = self.random.next();
+                self.challenge = self.random.draw();
                 Command::Challenge(self.challenge)
             }
             Stage::Cryptogram(_) => match &self.handshake {
