@@ -130,7 +130,7 @@ impl Effector {
                 self.events.push_back((lane, at, event));
             }
             Effect::Act(act) if act.urgent => {
-                self.supersede(act.device);
+                self.supersede(&act);
                 return Some(act);
             }
             Effect::Act(act) => self.fresh.push(Held::Act(act)),
@@ -138,12 +138,12 @@ impl Effector {
         None
     }
 
-    /// What has not gone out yet to a device that is told something urgent never goes out: a CLOSE that waits for the
+    /// What has not gone out yet to a gate that is told something urgent never goes out: a CLOSE that waits for the
     /// disk must not follow the STOP that overtook it.
-    fn supersede(&mut self, device: DeviceIx) {
+    fn supersede(&mut self, urgent: &Act) {
         let superseded = &mut self.superseded;
         let mut stays = |held: &Held| match held {
-            Held::Act(act) if act.device == device => {
+            Held::Act(act) if act.gives_way_to(urgent) => {
                 superseded.push(act.id);
                 false
             }
@@ -313,7 +313,7 @@ mod tests {
     #[test]
     fn a_device_without_a_bus_refuses_by_name() {
         let action = gatehouse_core::driver::Action::Identify;
-        let act = Act { id: ActId(7), device: DeviceIx(3), action, expires: Mono(1), urgent: false };
+        let act = Act { id: ActId(7), device: DeviceIx(3), action, expires: Mono(1), urgent: false, gate: None };
         let (id, result) = Effector::default().send(act, 1).unwrap_err();
         let ActResult::Refused(why) = result else { panic!("it was refused") };
         assert_eq!((id, &*why.reason), (ActId(7), "no_bus"));

@@ -32,7 +32,7 @@ pub use entrance::Admission;
 pub use evidence::FrameSource;
 pub use health::{BOX, BoxHealth, BoxLimits, MAINS, Mains};
 pub use latest::Latest;
-pub use readers::{CardPoint, CardSource, ReaderSpec};
+pub use readers::{CardPoint, CardSource, READER_GAP, ReaderSpec};
 pub use rules::{RuleInstance, RuleSpec};
 
 use crate::access::{self, Access, GateAccess, GuessLimits, PublicKey, ZoneSpec};
@@ -258,7 +258,7 @@ impl Engine {
     /// A poll of a device came to its end.
     pub fn handle_sample(&mut self, now: Stamp, device: DeviceIx, at: Mono, readings: &[PointReading]) {
         // Gates first: a fire releases before anything else is looked at.
-        self.gates.handle_readings(now, device, readings);
+        self.gates.handle_readings(now, device, at, readings);
         for presentation in self.readers.handle_readings(device, at, readings) {
             self.present(now, presentation);
         }
@@ -288,7 +288,9 @@ impl Engine {
     /// A device answers, or no longer; `why` is what its last poll died of.
     pub fn handle_device_state(&mut self, now: Stamp, device: DeviceIx, online: bool, why: &str) {
         self.latest.set_online(device, online);
-        if !online {
+        if online {
+            self.gates.handle_returned(now, device);
+        } else {
             self.readers.handle_lost(device);
         }
         let bus = self.catalog.device(device).and_then(|config| config.bus);

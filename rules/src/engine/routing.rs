@@ -67,7 +67,14 @@ impl Engine {
             What::Act { action, args } => self.call(device, action, args)?,
         };
         let id = self.acts.begin(dispatch.request.id.clone());
-        self.effects.push(Effect::Act(Act { id, device, action, expires: dispatch.expires, urgent: false }));
+        self.effects.push(Effect::Act(Act {
+            id,
+            device,
+            action,
+            expires: dispatch.expires,
+            urgent: false,
+            gate: None,
+        }));
         Ok(Some(Step::Sent))
     }
 

@@ -128,10 +128,12 @@ impl Bench {
         bench
     }
 
-    /// A site whose sensors were read.
+    /// A site whose sensors were read, and whose doors were locked for it.
     pub(super) fn awake(specs: Vec<GateSpec>) -> Self {
         let mut bench = Bench::new(specs);
         bench.poll();
+        bench.work();
+        bench.sent.clear();
         bench.events.clear();
         bench.conditions.clear();
         bench
@@ -187,7 +189,7 @@ impl Bench {
             value: Ok(Value::Bool(*on)),
         };
         let readings: Vec<_> = self.values.iter().map(read).collect();
-        self.gates.handle_readings(self.now, BOARD, &readings);
+        self.gates.handle_readings(self.now, BOARD, self.now.mono, &readings);
         self.drain();
     }
 

@@ -209,7 +209,7 @@ pub(crate) fn site(context: &mut Context<'_>, root: &DeTable<'_>, others: &mut V
     let (files, mut wrong) = rules::RuleFiles::read(context, &general.rules, (&catalog, &devices));
     let gates: Vec<_> =
         gate_tables.into_iter().filter_map(|at| gate::read(context, at, reference::Devices(&devices))).collect();
-    gate::check_together(context, &gates);
+    gate::check_together(context, &gates, reference::Devices(&devices));
     box_io::check_pulses(context, &gates, (&devices, box_io.as_ref()));
     let of = (reference::Devices(&devices), buses.as_slice());
     let entrance = entrance(context, (gates, access, reader_tables), of, uplink.as_ref());

@@ -125,6 +125,8 @@ impl Shell {
         let mut shell = Shell::new(setup);
         shell.set_link(true);
         shell.wake();
+        // Doors are locked after a start.
+        shell.work();
         shell
     }
 
