@@ -18,6 +18,7 @@ pub mod instant;
 pub mod mode;
 pub mod report;
 pub mod schedule;
+pub mod supply;
 pub mod ticket;
 pub mod words;
 

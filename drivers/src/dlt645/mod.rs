@@ -14,6 +14,7 @@ pub mod reply;
 mod value;
 pub mod words;
 
+pub use control::Access;
 pub use device::{Dlt645Meter, MeterSettings};
 pub use error::WireError;
 pub use frame::{Address, Frame, encode};

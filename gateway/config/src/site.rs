@@ -8,12 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gatehouse_core::{DeviceIx, Name, PointIx, Schema, SchemaPoint};
-use gatehouse_drivers::dlt645::MeterSettings;
+use gatehouse_drivers::dlt645::{Edition, MeterSettings};
 use gatehouse_drivers::line::settings::{DeviceSettings, LineSettings, Wire};
 use gatehouse_drivers::modbus::Framing;
 use gatehouse_drivers::point::PointSpec;
 use gatehouse_drivers::profile::{Command, Limits};
 use gatehouse_rules::report::Policy;
+use gatehouse_rules::supply::SupplySpec;
 
 use crate::box_io::BoxIoSettings;
 
@@ -234,6 +235,22 @@ pub struct ModbusStation {
     pub limits: Limits,
     /// What the profile can do beyond points.
     pub commands: Arc<[Command]>,
+}
+
+impl Station {
+    /// How the supply behind the device is cut and given back; `None`: it cuts none.
+    pub fn supply(&self) -> Option<SupplySpec> {
+        let name = |text| Name::new(text).ok();
+        match self {
+            Station::Dlt645(meter) if meter.edition == Edition::V2007 => Some(SupplySpec {
+                cut: name("trip")?,
+                permit: name("permit_close"),
+                connect: name("close")?,
+                deadline: true,
+            }),
+            Station::Modbus(_) | Station::Dlt645(_) | Station::Own(_) => None,
+        }
+    }
 }
 
 impl fmt::Display for Station {

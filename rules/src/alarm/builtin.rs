@@ -137,6 +137,8 @@ pub const BUILTIN: &[Builtin] = &{
             ("Nobody can be let in by a credential", "Gates follow their offline policy; have the core send a full snapshot, and see the box's log.")),
         row("contact_lost", P1, Passing, Some("box"), (0, 10),
             ("A contact or relay of the box cannot be used", "Check the site file's [box] and the box's terminals; what hangs on it is not seen or not worked.")),
+        row("supply_unconfirmed", P1, Plain, Some("supply"), (0, 0),
+            ("Nobody knows whether a supply is on", "Look at the meter's relay or valve: the box told it to switch and saw no proof; it does not ask twice.")),
         row("rule_failed", P3, Passing, None, (0, 60),
             ("A rule cannot be evaluated", "Correct the rule; see its message.")),
         row("gate_forced", P1, Latched, Some("security"), (0, 0),

@@ -43,6 +43,7 @@ use crate::effect::{ActId, ActResult, Effect, Effects};
 use crate::gate::{GateSpec, Gates, SiteError};
 use crate::mode::{Backlog, ModeSettings, Modes};
 use crate::schedule::{Calendar, RoundSpec, Rounds};
+use crate::supply::{self, Outlook, Supplies, SupplySetup};
 use crate::ticket::{TicketRules, Tickets, Update, UpdateResult};
 use crate::words::{AlarmId, Condition, Mode};
 use acts::Acts;
@@ -76,6 +77,8 @@ pub struct Setup {
     pub access: Option<AccessSetup>,
     /// What becomes of faults.
     pub tickets: TicketRules,
+    /// Supplies that can be cut and given back.
+    pub supply: SupplySetup,
     /// Inspection rounds.
     pub rounds: Vec<RoundSpec>,
     /// The site's work days and holidays.
@@ -142,6 +145,7 @@ pub struct Engine {
     readers: Readers,
     access: Option<Access>,
     tickets: Tickets,
+    supplies: Supplies,
     rounds: Rounds,
     zone: TimeZone,
     calendar: Calendar,
@@ -186,6 +190,7 @@ impl Engine {
             readers: Readers::new(&setup.readers),
             access: None,
             tickets: Tickets::new(setup.tickets.clone(), acts::first(run, 2)),
+            supplies: Supplies::new(setup.supply.clone(), &setup.catalog, setup.zone.clone(), acts::first(run, 3)),
             rounds,
             zone: setup.zone.clone(),
             calendar: setup.calendar.clone(),
@@ -208,8 +213,19 @@ impl Engine {
     }
 
     /// The prefixes of all that the engine keeps, for the shell to read at the start.
-    pub const KEPT: [&'static str; 10] =
-        ["mode", "alarm", "command", "gate/", "passage/", "request-next", "ticket", "round/", "access/", "apb/"];
+    pub const KEPT: [&'static str; 11] = [
+        "mode",
+        "alarm",
+        "command",
+        "gate/",
+        "passage/",
+        "request-next",
+        "ticket",
+        "round/",
+        "access/",
+        "apb/",
+        "supply",
+    ];
 
     /// Takes back what was kept under a key; all of it before anything is handled.
     pub fn restore(&mut self, key: &str, value: &[u8]) {
@@ -220,6 +236,7 @@ impl Engine {
             Some("command") => self.commands.restore(key, value).is_ok(),
             Some("gate" | "passage" | "request") => self.gates.restore(key, value),
             Some("ticket") => self.tickets.restore(key, value),
+            Some("supply") => self.supplies.restore(key, value),
             Some("round") => self.rounds.restore(key, value).is_ok(),
             // Without its keys what was kept of credentials waits for the next start.
             Some("access" | "apb") => self.access.as_mut().is_none_or(|access| access.restore(key, value).is_ok()),
@@ -369,9 +386,10 @@ impl Engine {
 
     /// An act came to its end.
     pub fn handle_act_result(&mut self, now: Stamp, id: ActId, result: ActResult) {
+        let of_supply = self.supplies.handle_act_result(now, id, &result);
         if let Some(command) = self.acts.end(id) {
             self.command_ended(now, &command, result.into());
-        } else if !self.gates.handle_act_result(now, id, &result) {
+        } else if !of_supply && !self.gates.handle_act_result(now, id, &result) {
             self.tickets.handle_act_result(now, id, &result);
         }
         self.settle(now);
@@ -403,6 +421,7 @@ impl Engine {
         if due(self.rounds.poll_timeout()) {
             self.rounds.handle_timeout(now);
         }
+        // What is due of supplies is looked at whenever something happened.
         self.rules.handle_timeout(now.mono);
         self.settle(now);
     }
@@ -418,6 +437,7 @@ impl Engine {
             self.access.as_ref().and_then(Access::poll_timeout),
             self.tickets.poll_timeout(),
             self.rounds.poll_timeout(),
+            self.supplies.poll_timeout(),
         ];
         machines.into_iter().flatten().min()
     }
@@ -457,6 +477,16 @@ impl Engine {
         &self.tickets
     }
 
+    /// Commands, and how far each has come.
+    pub fn commands(&self) -> &Commands {
+        &self.commands
+    }
+
+    /// Supplies that are to be given back.
+    pub fn supplies(&self) -> &Supplies {
+        &self.supplies
+    }
+
     /// The site's work days and holidays, and its zone.
     pub fn calendar(&self) -> (&Calendar, &TimeZone) {
         (&self.calendar, &self.zone)
@@ -494,6 +524,7 @@ impl Engine {
         // What one says may make another speak; a circle would be a mistake of ours, and ends at the bound.
         for _ in 0..ROUNDS {
             let commanded = self.route(now);
+            self.reconnect(now);
             let answered = self.gate_steps(now);
             let admitted = self.admit(now);
             let found = self.conditions(now);
@@ -513,10 +544,25 @@ impl Engine {
         self.gather();
     }
 
-    /// Tells the alarms what gates and rounds have found.
+    /// Gives supplies back whose wish can be fulfilled now.
+    fn reconnect(&mut self, now: Stamp) {
+        let (latest, commands) = (&self.latest, &self.commands);
+        let outlook = Outlook {
+            online: &|device| latest.is_online(device) == Some(true),
+            authorised: &|request, source| commands.is_authorised(request, source),
+        };
+        self.supplies.handle_timeout(now, &outlook);
+    }
+
+    /// Tells the alarms what gates, rounds and supplies have found.
     fn conditions(&mut self, now: Stamp) -> bool {
         let mut any = false;
-        while let Some(condition) = self.gates.poll_condition().or_else(|| self.rounds.poll_condition()) {
+        while let Some(condition) = self
+            .gates
+            .poll_condition()
+            .or_else(|| self.rounds.poll_condition())
+            .or_else(|| self.supplies.poll_condition())
+        {
             any = true;
             self.alarms.handle_condition(now, &condition);
         }
@@ -571,6 +617,9 @@ impl Engine {
         while let Some(effect) = self.rounds.poll_effect() {
             self.effects.push(effect);
         }
+        while let Some(effect) = self.supplies.poll_effect() {
+            self.effects.push(effect);
+        }
         while let Some(effect) = self.commands.poll_effect() {
             self.effects.push(effect);
         }
@@ -591,6 +640,13 @@ fn specs(setup: &Setup) -> Vec<AlarmSpec> {
 /// Everything that alarms watch.
 fn sources(setup: &Setup) -> Vec<AlarmSource> {
     let mut sources = health::sources(&setup.catalog, setup.mains.as_ref());
+    let supplied = setup.supply.devices.keys().filter_map(|ix| Some((*ix, setup.catalog.device(*ix)?)));
+    sources.extend(supplied.map(|(ix, device)| AlarmSource {
+        id: health::id(supply::UNCONFIRMED, &device.id),
+        device: Some(ix),
+        parents: Vec::new(),
+        data_parents: Vec::new(),
+    }));
     for spec in &setup.rules {
         for rule in &spec.instances {
             let devices: BTreeSet<DeviceIx> = rule.when.inputs().points.iter().map(|point| point.device).collect();

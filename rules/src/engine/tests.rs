@@ -11,4 +11,5 @@ mod shell;
 mod site;
 mod stories;
 mod storms;
+mod supply;
 mod weather;

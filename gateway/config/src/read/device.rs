@@ -69,7 +69,7 @@ pub(super) fn read(
     let protocol = protocol(&mut keys, known.as_deref());
     let station = match protocol {
         Protocol::Modbus => modbus(context, &mut keys, kind, known.as_deref()),
-        Protocol::Dlt645(edition) => meter::read(&mut keys, kind, edition),
+        Protocol::Dlt645(edition) => meter::read(context, &mut keys, kind, edition),
     };
     let interval = duration(&mut keys, "interval", INTERVALS).map_or(INTERVAL, |found| found.value);
     let degraded = duration(&mut keys, "interval_degraded", INTERVALS).map(|found| found.value);

@@ -19,6 +19,7 @@ mod round;
 mod rules;
 mod secret;
 mod select;
+mod supply;
 mod ticket;
 mod uplink;
 
@@ -39,9 +40,9 @@ use crate::sink::Sink;
 use crate::site::{AccessSecrets, Bus, Device, Site};
 
 /// The tables that a site file may have.
-const TABLES: [&str; 16] = [
+const TABLES: [&str; 17] = [
     "site", "data", "http", "api", "clock", "report", "uplink", "mode", "commands", "mains", "bus", "device", "gate",
-    "reader", "access", "box",
+    "reader", "access", "supply", "box",
 ];
 
 /// What every reader needs.
@@ -180,6 +181,7 @@ pub(crate) fn site(context: &mut Context<'_>, root: &DeTable<'_>, others: &mut V
     let commands = section(&mut keys, "commands");
     let commands = commands::read(context, commands, id);
     let mains = section(&mut keys, "mains");
+    let supply = section(&mut keys, "supply");
     let own = section(&mut keys, "box");
     if keys.has("box") {
         // A site may be no more than the box and what is wired to it.
@@ -214,9 +216,10 @@ pub(crate) fn site(context: &mut Context<'_>, root: &DeTable<'_>, others: &mut V
     let of = (reference::Devices(&devices), buses.as_slice());
     let entrance = entrance(context, (gates, access, reader_tables), of, uplink.as_ref());
     let mains = mains.and_then(|at| mains::read(context, at, &catalog, reference::Devices(&devices)));
+    let supply = supply::read(context, supply, &catalog, reference::Devices(&devices));
     let sound = !context.sink.has_errors() && !wrong.iter().any(|problem| problem.severity == Severity::Error);
     let of = (catalog, general.timezone.as_str());
-    let rules = rules::setup(context, of, (mode, commands?, mains), entrance.parts, (files, sound));
+    let rules = rules::setup(context, of, (mode, commands?, mains, supply), entrance.parts, (files, sound));
     others.append(&mut wrong);
     if context.sink.has_errors() {
         return None;
@@ -317,9 +320,10 @@ fn unknown_tables(context: &mut Context<'_>, mut keys: Keys<'_, '_>, root: &DeTa
             context.sink.error(code::WRONG_TYPE, value.span(), message, format!("write [[{list}]]"));
         }
     }
-    for table in
-        ["site", "data", "http", "api", "clock", "report", "uplink", "mode", "commands", "mains", "access", "box"]
-    {
+    for table in [
+        "site", "data", "http", "api", "clock", "report", "uplink", "mode", "commands", "mains", "access", "supply",
+        "box",
+    ] {
         let Some(value) = root.get(table) else { continue };
         if value.get_ref().as_array().is_some() {
             keys.errors.retain(|error| error.span != value.span());

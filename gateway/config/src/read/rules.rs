@@ -11,6 +11,7 @@ use gatehouse_rules::engine::{AccessSetup, BoxLimits, Engine, Mains, ReaderSpec,
 use gatehouse_rules::gate::GateSpec;
 use gatehouse_rules::mode::ModeSettings;
 use gatehouse_rules::schedule::{Calendar, Proof, RoundSpec, Weekly};
+use gatehouse_rules::supply::SupplySetup;
 use gatehouse_rules::ticket::{TicketKind, TicketRules};
 use gatehouse_rules::{Catalog, CatalogDevice, CatalogPoint, command};
 use jiff::tz::TimeZone;
@@ -178,7 +179,7 @@ fn text_of(path: &std::path::Path) -> Result<String, String> {
 pub(super) fn setup(
     context: &mut Context<'_>,
     (catalog, timezone): (Catalog, &str),
-    (mode, commands, mains): (ModeSettings, command::Settings, Option<Mains>),
+    (mode, commands, mains, supply): (ModeSettings, command::Settings, Option<Mains>, SupplySetup),
     entrance: EntranceParts,
     (files, sound): (RuleFiles, bool),
 ) -> Setup {
@@ -199,6 +200,7 @@ pub(super) fn setup(
         readers: entrance.readers,
         access: entrance.access,
         tickets,
+        supply,
         rounds: files.rounds,
         calendar,
         zone,

@@ -180,6 +180,7 @@ fn setup() -> anyhow::Result<Setup> {
         readers: Vec::new(),
         access: None,
         tickets,
+        supply: Default::default(),
         rounds: Vec::new(),
         calendar,
         zone,
