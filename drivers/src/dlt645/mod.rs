@@ -6,7 +6,9 @@
 pub mod catalog;
 pub mod control;
 pub mod device;
+pub(crate) mod dissect;
 mod error;
+pub(crate) mod explain;
 pub mod frame;
 pub(crate) mod keys;
 pub mod point;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use gatehouse_core::{Driver, PointIx};
+use gatehouse_drivers::dissect::Language;
 use gatehouse_drivers::dlt645::{Dlt645Meter, MeterSettings};
 use gatehouse_drivers::modbus::planner::PlanError;
 use gatehouse_drivers::modbus::{Cost, ModbusDevice};
@@ -22,6 +23,15 @@ pub fn driver(bus: &Bus, device: &Device) -> Box<dyn Driver> {
         }
         Station::Dlt645(settings) => Box::new(meter(device, settings)),
         Station::Own(_) => unreachable!("{NO_BUS}"),
+    }
+}
+
+/// How frames to and from a device are read; `None` for the box itself.
+pub fn language(bus: &Bus, device: &Device) -> Option<Language> {
+    match &device.station {
+        Station::Modbus(_) => Some(Language::Modbus(bus.framing)),
+        Station::Dlt645(settings) => Some(Language::Dlt645(settings.edition)),
+        Station::Own(_) => None,
     }
 }
 

@@ -19,7 +19,7 @@ pub mod units;
 pub use box_io::BoxIoSettings;
 pub use degraded::{Degraded, Escalation, IntervalChange};
 pub use diff::SiteDiff;
-pub use driver::{cost, driver};
+pub use driver::{cost, driver, language};
 pub use gatehouse_drivers::modbus::Framing;
 pub use load::{Loaded, add_folder, check, load, relays};
 pub use problem::{Problem, Problems, Severity, render};

@@ -64,6 +64,13 @@ pub enum Request {
         /// Who asks, for the audit trail.
         issuer: String,
     },
+    /// [`doc::Frames`].
+    Frames {
+        /// Bus id.
+        bus: String,
+        /// After the frame with this number.
+        since: u64,
+    },
     /// [`doc::Spool`].
     Spool,
     /// Loads the site file anew.

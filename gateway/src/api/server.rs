@@ -10,7 +10,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::connect_info::{ConnectInfo, Connected};
-use axum::extract::{Path as UrlPath, State};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path as UrlPath, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -95,6 +96,7 @@ pub async fn serve_api(listener: UnixListener, desk: Desk, operators: Vec<u32>) 
         .route("/api/v1/devices/{device}/read", post(read))
         .route("/api/v1/devices/{device}/identify", post(identify))
         .route("/api/v1/devices/{device}/write", post(write))
+        .route("/api/v1/buses/{bus}/frames", get(frames))
         .route("/api/v1/alarms", get(|State(api): State<Api>| decided(api, Part::Alarms)))
         .route("/api/v1/tickets", get(|State(api): State<Api>| decided(api, Part::Tickets)))
         .route("/api/v1/gates", get(|State(api): State<Api>| decided(api, Part::Gates)))
@@ -146,6 +148,26 @@ pub async fn serve_http(addr: SocketAddr, desk: Desk, trouble: Arc<Mutex<Option<
 
 async fn device(State(api): State<Api>, UrlPath(device): UrlPath<String>) -> Response {
     answer(&api.desk, Request::Devices(Some(device))).await
+}
+
+/// Query of the frames of a bus.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Since {
+    /// The number of the last frame that is known already.
+    #[serde(default)]
+    since: u64,
+}
+
+async fn frames(
+    State(api): State<Api>,
+    UrlPath(bus): UrlPath<String>,
+    query: Result<Query<Since>, QueryRejection>,
+) -> Response {
+    match query {
+        Ok(Query(Since { since })) => answer(&api.desk, Request::Frames { bus, since }).await,
+        Err(why) => refuse(&Refusal::new(400, "bad_query", format!("since takes a number: {why}"))),
+    }
 }
 
 /// Body of a read request.

@@ -5,8 +5,10 @@ mod check;
 mod command;
 mod decided;
 mod degraded;
+mod explain;
 mod generate;
 mod identify;
+mod monitor;
 mod outputs_off;
 mod plan;
 mod profiles;
@@ -71,6 +73,10 @@ enum Command {
     Read(read::Args),
     /// Asks a device for its vendor, product and revision.
     Identify(identify::Args),
+    /// Follows a value from the bytes on the wire to its unit: the request, the reply, each step between.
+    Explain(explain::Args),
+    /// Shows the frames of a bus as they come, field by field, without disturbing it.
+    Monitor(monitor::Args),
     /// Writes a point and reads it back: through the running daemon, or directly when none runs.
     Write(write::Args),
     /// Has a gate, an alarm, a ticket or a device act: through the running daemon, with an honest outcome.
@@ -123,6 +129,8 @@ pub fn main() -> ExitCode {
         Command::Profiles(args) => profiles::run(args, &mut out),
         Command::Read(args) => read::run(&args, &mut out),
         Command::Identify(args) => identify::run(&args, &mut out),
+        Command::Explain(args) => explain::run(&args, &mut out),
+        Command::Monitor(args) => monitor::run(&args, &mut out),
         Command::Write(args) => write::run(&args, &mut out),
         Command::Act(args) => command::run(&args, &mut out),
         Command::Alarms(args) => decided::run(&decided::ALARMS, &args, &mut out),

@@ -32,6 +32,7 @@ pub mod run;
 pub mod setup;
 pub mod systemd;
 pub mod timer;
+mod wire;
 
 use std::path::Path;
 

@@ -33,6 +33,7 @@ impl Daemon {
             Request::Spool => document(&self.spool()),
             Request::Health => document(&self.health()),
             Request::Metrics => Ok(Answer::Text(metrics::text(self))),
+            Request::Frames { bus, since } => self.frames(&bus, since).and_then(|frames| document(&frames)),
             Request::Devices(None) => document(&self.devices()),
             Request::Devices(Some(id)) => self.device(&id).and_then(|d| document(&d)),
             Request::Reload { issuer } => {
