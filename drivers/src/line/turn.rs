@@ -21,15 +21,18 @@ impl Line {
             return false;
         }
         self.attend(now);
-        if self.port != Port::Open || now < self.free_at {
+        if self.port != Port::Open || self.tuning.is_changing() || now < self.free_at {
             return false;
         }
         self.late.expire(now);
         self.admit_commands(now);
-        // Each round sends, holds a task back to a later time, or ends a poll without steps.
+        // Each round sends, holds a task back to a later time, ends a poll without steps, or wants other characters.
         while let Some(task) = self.next_task(now) {
             if self.send(task, now) {
                 return true;
+            }
+            if self.tuning.is_changing() {
+                return false;
             }
         }
         false
@@ -38,16 +41,18 @@ impl Line {
     /// The task that goes next, if one may go now.
     fn next_task(&self, now: Mono) -> Option<Task> {
         let rested = |device: usize| self.devices[device].ready_at <= now;
+        let stays = self.stays_tuned(now);
         let command = self.commands.active.iter().find(|active| active.ready_at() <= now && rested(active.device));
         let polls = self.polls.iter().enumerate().filter(|(_, poll)| {
-            poll.ready_at() <= now && rested(poll.device) && !self.devices[poll.device].is_offline()
+            let ready = poll.ready_at().max(self.tuned_at(poll, stays)) <= now;
+            ready && rested(poll.device) && !self.devices[poll.device].is_offline()
         });
         let poll = polls.map(|(at, poll)| (poll.waits_since(), at)).min();
         // Commands go first, but however many there are, the readings go on.
         if let Some(active) = command.filter(|_| poll.is_none() || self.commands_run < COMMANDS_RUN) {
             return Some(Task::Command(active.command.id));
         }
-        match (poll, self.next_probe(now)) {
+        match (poll, self.next_probe(now, stays)) {
             (Some((since, at)), Some((probe_at, device))) => {
                 Some(if probe_at <= since { Task::Probe(device) } else { Task::Poll(at) })
             }
@@ -57,12 +62,13 @@ impl Line {
     }
 
     /// The lost device to probe, if that is affordable now.
-    fn next_probe(&self, now: Mono) -> Option<(Mono, usize)> {
+    fn next_probe(&self, now: Mono, stays: bool) -> Option<(Mono, usize)> {
         let due = self
             .devices
             .iter()
             .enumerate()
-            .filter(|(_, device)| device.is_offline() && device.backoff.probe_at.max(device.ready_at) <= now);
+            .filter(|(_, device)| device.is_offline() && device.backoff.probe_at.max(device.ready_at) <= now)
+            .filter(|(at, _)| self.probe_tuned_at(*at, stays) <= now);
         let (probe_at, device) = due.map(|(at, device)| (device.backoff.probe_at, at)).min()?;
         (self.budget.free_at() <= now).then_some((probe_at, device))
     }
@@ -78,6 +84,9 @@ impl Line {
         if let Some(until) = self.late.holds(request, shape, now) {
             self.stats.embargoed += 1;
             self.hold(task, until);
+            return false;
+        }
+        if !self.tune(device, now) {
             return false;
         }
         self.tag = tag;
@@ -117,6 +126,7 @@ impl Line {
             self.rx.clear();
         }
         self.count_request(task, device, now);
+        self.charge_switch(task, now);
         true
     }
 
@@ -303,15 +313,21 @@ impl Line {
             let commands = (self.commands.len() > 0).then_some((gap_at, Wake::Command));
             return polls.chain(commands).min_by_key(|wake| wake.0);
         }
+        if let Some(until) = self.tuning.changes_until() {
+            return Some((until, Wake::Settings));
+        }
+        let stays = self.stays_tuned(now);
         let at_turn = |at: Mono, device: usize| at.max(self.devices[device].ready_at).max(self.free_at);
         let polls = self.polls.iter().map(|poll| {
             let offline = self.devices[poll.device].is_offline();
-            let send = at_turn(poll.ready_at(), poll.device);
+            let send = at_turn(poll.ready_at().max(self.tuned_at(poll, stays)), poll.device);
             if offline { (poll.cadence.turn(), Wake::Report) } else { (send, Wake::Poll) }
         });
         let lost = self.devices.iter().enumerate().filter(|(_, device)| device.is_offline());
-        let probes =
-            lost.map(|(at, device)| (at_turn(device.backoff.probe_at.max(self.budget.free_at()), at), Wake::Probe));
+        let probes = lost.map(|(at, device)| {
+            let due = device.backoff.probe_at.max(self.budget.free_at()).max(self.probe_tuned_at(at, stays));
+            (at_turn(due, at), Wake::Probe)
+        });
         let active = self.commands.active.iter().map(|active| {
             let send = at_turn(active.ready_at(), active.device);
             (if active.begun { send } else { send.min(active.command.expires) }, Wake::Command)

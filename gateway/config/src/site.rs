@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use gatehouse_core::{DeviceIx, Name, PointIx, Schema, SchemaPoint};
 use gatehouse_drivers::dlt645::MeterSettings;
-use gatehouse_drivers::line::settings::{DeviceSettings, LineSettings, Wire};
+use gatehouse_drivers::line::settings::{Characters, DeviceSettings, LineSettings, Parity, Wire};
 use gatehouse_drivers::modbus::Framing;
 use gatehouse_drivers::point::PointSpec;
 use gatehouse_drivers::profile::{Command, Limits};
@@ -154,18 +154,6 @@ pub enum SerialSource {
     },
 }
 
-/// The parity bit of a serial character.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Parity {
-    /// None.
-    #[default]
-    None,
-    /// Even.
-    Even,
-    /// Odd.
-    Odd,
-}
-
 impl fmt::Display for PortKind {
     /// Writes where the port is, as a site file says it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -212,6 +200,8 @@ pub struct Device {
     pub groups: Vec<Group>,
     /// Most time allowed for a reply to begin, where it differs from the bus.
     pub timeout: Option<Duration>,
+    /// Speed and shape of its characters, where they differ from the bus.
+    pub characters: Option<Characters>,
 }
 
 /// How a device is addressed, and what its protocol must know of it.
@@ -286,6 +276,13 @@ impl Group {
     /// Time from one poll to the next, while the site is cut off or while it is not.
     pub fn interval_when(&self, cut_off: bool) -> Duration {
         self.interval_degraded.filter(|_| cut_off).unwrap_or(self.interval)
+    }
+}
+
+impl Bus {
+    /// The wire as a device sees it, its own characters taken into account.
+    pub fn wire_of(&self, device: &Device) -> Option<Wire> {
+        self.wire.map(|wire| device.characters.map_or(wire, |characters| wire.with(characters)))
     }
 }
 
@@ -371,6 +368,7 @@ impl Device {
 
     /// The device as the line sees it.
     pub fn line_settings(&self) -> DeviceSettings {
-        DeviceSettings { intervals: self.intervals(false), timeout_ceiling: self.timeout }
+        let Device { timeout, characters, .. } = *self;
+        DeviceSettings { intervals: self.intervals(false), timeout_ceiling: timeout, characters }
     }
 }

@@ -217,7 +217,7 @@ impl Bench {
         let now = gatehouse_core::Mono::from_millis(1000);
         let device = LineDevice {
             ix: gatehouse_core::DeviceIx(0),
-            settings: DeviceSettings { intervals: vec![], timeout_ceiling: None },
+            settings: DeviceSettings { intervals: vec![], timeout_ceiling: None, characters: None },
             driver: Box::new(Dlt645Meter::new(settings(), vec![], &[])),
         };
         let mut line = Line::new(LineSettings::new(Medium::RtuOverTcp), vec![device], 1, now);

@@ -3,6 +3,7 @@
 mod commands;
 mod losses;
 mod replies;
+mod tuning;
 mod turns;
 
 use std::time::Duration;
@@ -182,7 +183,7 @@ impl Rig {
         let intervals = vec![Duration::from_millis(interval_ms)];
         let device = |(ix, fake): (u32, &Fake)| LineDevice {
             ix: DeviceIx(ix),
-            settings: DeviceSettings { intervals: intervals.clone(), timeout_ceiling: None },
+            settings: DeviceSettings { intervals: intervals.clone(), timeout_ceiling: None, characters: None },
             driver: Box::new(fake.clone()),
         };
         let serial = matches!(settings.medium, Medium::Serial(_));

@@ -127,6 +127,7 @@ fn device(
         groups: groups(&points),
         points,
         timeout: None,
+        characters: None,
     }
 }
 

@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use gatehouse_drivers::dlt645::{Address, Edition, MeterSettings};
+use gatehouse_drivers::modbus::Framing;
 use gatehouse_drivers::profile::Rule;
 use gatehouse_drivers::profile::keys::{Found, Keys};
 
@@ -19,7 +20,16 @@ const PAUSE: Duration = Duration::from_millis(20);
 const PREAMBLE: u8 = 4;
 
 /// Reads how the meter is addressed.
-pub(super) fn read(keys: &mut Keys<'_, '_>, kind: Option<Kind>, edition: Edition) -> Option<Found<Station>> {
+pub(super) fn read(
+    keys: &mut Keys<'_, '_>,
+    (kind, framing): (Option<Kind>, Option<Framing>),
+    edition: Edition,
+) -> Option<Found<Station>> {
+    if framing == Some(Framing::Ascii) {
+        let help = "its frames are binary: leave `framing` of the bus out, or put the meter on another bus";
+        let span = if keys.has("bus") { keys.span_of("bus") } else { keys.span() };
+        keys.error(Rule::Conflict, span, "the bus has framing = \"ascii\", and the device is a DL/T 645 meter", help);
+    }
     if kind == Some(Kind::Tcp) {
         let help =
             "put the device on a bus with serial = \"...\", or with rtu_over_tcp = \"host:port\" for a serial server";
