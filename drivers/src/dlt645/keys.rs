@@ -69,7 +69,9 @@ pub(crate) fn read_point(
         return Err(in_order(keys.errors));
     };
     let usual_unit = || match place.format {
-        Format::Number { .. } => catalog::layout(edition, place.di).map_or("", |layout| layout.unit).to_owned(),
+        Format::Number { .. } => {
+            catalog::layout(edition, place.di).map_or("", |layout| layout.unit_of(place.item)).to_owned()
+        }
         _ => String::new(),
     };
     let usual_bits = || match place.bit {

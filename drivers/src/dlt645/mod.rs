@@ -14,7 +14,7 @@ pub mod reply;
 mod value;
 pub mod words;
 
-pub use device::{Dlt645Meter, MeterSettings};
+pub use device::{Dlt645Meter, MeterSettings, object_name};
 pub use error::WireError;
 pub use frame::{Address, Frame, encode};
 pub use point::{Dlt645Point, Edition, Format};

@@ -218,7 +218,7 @@ impl Line {
         };
         match refusal {
             Some(refusal) => self.command_done(command.id, now, CommandResult::Refused(refusal)),
-            None => self.commands.queue.push_back(command),
+            None => self.commands.queue.push_back((now, command)),
         }
         self.arm(now);
     }

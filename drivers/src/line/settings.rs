@@ -165,4 +165,7 @@ pub struct DeviceSettings {
     pub timeout_ceiling: Option<Duration>,
     /// Its characters on a serial port; `None`: those that the port is opened with.
     pub characters: Option<Characters>,
+    /// The pause that it needs after a request holds for every device of the line with the same number; `None`: for
+    /// itself alone.
+    pub pauses_with: Option<u8>,
 }

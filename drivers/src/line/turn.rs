@@ -1,6 +1,6 @@
 //! Whose turn it is: commands first, then whoever waits longest, probes of lost devices among them.
 
-use gatehouse_core::{Mono, NoData, StepId};
+use gatehouse_core::{Mono, NoData, StepId, StepShape};
 
 use super::command::{Active, Written};
 use super::device::Device;
@@ -76,12 +76,15 @@ impl Line {
     /// Puts the task's current step in flight; false if it has none or must wait.
     fn send(&mut self, task: Task, now: Mono) -> bool {
         let Some((device, step)) = self.step_of(task, now) else { return false };
+        let proves = self.ready_command(task, device, now);
         let shape = self.devices[device].driver.shape(step);
         let tag = self.tag.wrapping_add(1);
         self.request.clear();
         self.devices[device].driver.encode(step, tag, &mut self.request);
         let request = Fingerprint::of(self.devices[device].driver.station(), &self.request);
-        if let Some(until) = self.late.holds(request, shape, now) {
+        // What proves an action must not be the late reply to a poll from before it.
+        let told = StepShape { repeatable: shape.repeatable && !proves, ..shape };
+        if let Some(until) = self.late.holds(request, told, now) {
             self.stats.embargoed += 1;
             self.hold(task, until);
             return false;
@@ -128,6 +131,15 @@ impl Line {
         self.count_request(task, device, now);
         self.charge_switch(task, now);
         true
+    }
+
+    /// Tells the driver how old a command is; true if what it sends acts, or is to prove that it did.
+    fn ready_command(&mut self, task: Task, device: usize, now: Mono) -> bool {
+        let Task::Command(id) = task else { return false };
+        let Some(active) = self.commands.find(id) else { return false };
+        let (age, acts) = (now.since(active.asked), active.command.action.acts());
+        self.devices[device].driver.aged(age);
+        acts
     }
 
     fn count_request(&mut self, task: Task, device: usize, now: Mono) {
@@ -215,24 +227,24 @@ impl Line {
     /// Begins waiting commands, one for each device.
     fn admit_commands(&mut self, now: Mono) {
         let mut at = 0;
-        while let Some(command) = self.commands.queue.get(at) {
+        while let Some((_, command)) = self.commands.queue.get(at) {
             let device = self.devices.iter().position(|device| device.ix == command.device);
             let busy = device.is_none_or(|device| self.commands.active.iter().any(|active| active.device == device));
             let (Some(device), false) = (device, busy) else {
                 at += 1;
                 continue;
             };
-            let Some(command) = self.commands.queue.remove(at) else { break };
+            let Some((asked, command)) = self.commands.queue.remove(at) else { break };
             match Steps::of(|steps| self.devices[device].driver.begin(&command.action, steps)) {
-                Ok(steps) => self.commands.active.push(Active::new(command, device, steps)),
+                Ok(steps) => self.commands.active.push(Active::new((asked, command), device, steps)),
                 Err(error) => self.command_done(command.id, now, CommandResult::Refused(error.into())),
             }
         }
     }
 
     fn expire_commands(&mut self, now: Mono) {
-        while let Some(at) = self.commands.queue.iter().position(|command| command.expires <= now) {
-            if let Some(command) = self.commands.queue.remove(at) {
+        while let Some(at) = self.commands.queue.iter().position(|(_, command)| command.expires <= now) {
+            if let Some((_, command)) = self.commands.queue.remove(at) {
                 self.command_done(command.id, now, CommandResult::Expired);
             }
         }
@@ -293,7 +305,7 @@ impl Line {
 
     /// Ends every command because the port is gone.
     fn fail_commands(&mut self, now: Mono) {
-        while let Some(command) = self.commands.queue.pop_front() {
+        while let Some((_, command)) = self.commands.queue.pop_front() {
             let expired = command.expires <= now;
             let result = if expired { CommandResult::Expired } else { CommandResult::Failed(NoData::BusDown) };
             self.command_done(command.id, now, result);
@@ -334,7 +346,7 @@ impl Line {
         });
         // A waiting command is looked at when the line is free: it begins then, or its device is busy with another.
         let waits = |device| self.commands.active.iter().any(|active| self.devices[active.device].ix == device);
-        let queued = self.commands.queue.iter().map(|command| {
+        let queued = self.commands.queue.iter().map(|(_, command)| {
             let at = if waits(command.device) { command.expires } else { self.free_at.min(command.expires) };
             (at, Wake::Command)
         });

@@ -202,6 +202,8 @@ pub struct Device {
     pub timeout: Option<Duration>,
     /// Speed and shape of its characters, where they differ from the bus.
     pub characters: Option<Characters>,
+    /// Devices of one bus with the same number keep each other's pauses; `None`: only its own.
+    pub pauses_with: Option<u8>,
 }
 
 /// How a device is addressed, and what its protocol must know of it.
@@ -368,7 +370,7 @@ impl Device {
 
     /// The device as the line sees it.
     pub fn line_settings(&self) -> DeviceSettings {
-        let Device { timeout, characters, .. } = *self;
-        DeviceSettings { intervals: self.intervals(false), timeout_ceiling: timeout, characters }
+        let Device { timeout, characters, pauses_with, .. } = *self;
+        DeviceSettings { intervals: self.intervals(false), timeout_ceiling: timeout, characters, pauses_with }
     }
 }

@@ -201,7 +201,7 @@ fn freeze(two: u8, one: u8, zero: u8) -> Option<Layout> {
         0x01..=0x08 => energy(one),
         0x09 => demand(1),
         0x0A => demand(2),
-        0x10 => Some(Layout::one("frozen_active_power", "kW", signed(3, 4)).along(Axis::TotalAndPhases, None)),
+        0x10 => Some(Layout::one("frozen", "kW", signed(3, 4)).along(Axis::Powers, None)),
         _ => None,
     }
 }

@@ -183,7 +183,12 @@ impl Rig {
         let intervals = vec![Duration::from_millis(interval_ms)];
         let device = |(ix, fake): (u32, &Fake)| LineDevice {
             ix: DeviceIx(ix),
-            settings: DeviceSettings { intervals: intervals.clone(), timeout_ceiling: None, characters: None },
+            settings: DeviceSettings {
+                intervals: intervals.clone(),
+                timeout_ceiling: None,
+                characters: None,
+                pauses_with: None,
+            },
             driver: Box::new(fake.clone()),
         };
         let serial = matches!(settings.medium, Medium::Serial(_));

@@ -13,6 +13,7 @@ fn rig(interval_ms: u64) -> Rig {
             intervals: vec![Duration::from_millis(interval_ms)],
             timeout_ceiling: None,
             characters,
+            pauses_with: None,
         },
         driver: Box::new(fake(u8::try_from(ix).unwrap() + 1, &[10])),
     };

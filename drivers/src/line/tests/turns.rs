@@ -138,6 +138,7 @@ fn a_slow_group_gets_its_turn_on_an_overloaded_line() {
             intervals: vec![Duration::from_millis(interval)],
             timeout_ceiling: None,
             characters: None,
+            pauses_with: None,
         },
         driver: Box::new(fakes[ix as usize].clone()),
     };

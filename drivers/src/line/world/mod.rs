@@ -133,7 +133,8 @@ fn device(ix: u32, unit: u8, wire: &Wire, interval: Duration) -> LineDevice {
     let group = (0..CLUSTER * CLUSTERS).map(PointIx).collect();
     let cost = Cost::serial(wire, Duration::from_millis(5), Duration::ZERO);
     let driver = ModbusDevice::new(Framing::Rtu, unit, points, vec![group], Limits::default(), cost).unwrap();
-    let settings = DeviceSettings { intervals: vec![interval], timeout_ceiling: None, characters: None };
+    let settings =
+        DeviceSettings { intervals: vec![interval], timeout_ceiling: None, characters: None, pauses_with: None };
     LineDevice { ix: DeviceIx(ix), settings, driver: Box::new(driver) }
 }
 

@@ -128,6 +128,7 @@ fn device(
         points,
         timeout: None,
         characters: None,
+        pauses_with: None,
     }
 }
 

@@ -73,6 +73,7 @@ pub(super) fn read(
         Protocol::Modbus => modbus(context, &mut keys, kind, known.as_deref()),
         Protocol::Dlt645(edition) => meter::read(&mut keys, (kind, entry.and_then(|entry| entry.framing)), edition),
     };
+    let pauses_with = meter::pauses_with(&mut keys, protocol);
     let interval = duration(&mut keys, "interval", INTERVALS).map_or(INTERVAL, |found| found.value);
     let degraded = duration(&mut keys, "interval_degraded", INTERVALS).map(|found| found.value);
     let timeout = duration(&mut keys, "timeout", Duration::from_millis(5)..=Duration::from_secs(60));
@@ -100,6 +101,7 @@ pub(super) fn read(
         groups,
         timeout: timeout.map(|found| found.value),
         characters,
+        pauses_with,
     });
     if let Some((device, bus)) = device.as_ref().zip(bus.and_then(|bus| buses.get(bus)?.bus.as_ref())) {
         check_plan(context, (bus, device), &limits, &span);

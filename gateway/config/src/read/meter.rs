@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use gatehouse_drivers::dlt645::{Address, Edition, MeterSettings};
 use gatehouse_drivers::modbus::Framing;
+use gatehouse_drivers::point::Protocol;
 use gatehouse_drivers::profile::Rule;
 use gatehouse_drivers::profile::keys::{Found, Keys};
 
@@ -16,6 +17,8 @@ use crate::units::duration;
 
 /// Silence before the next request where the site file says nothing.
 const PAUSE: Duration = Duration::from_millis(20);
+/// The number that DL/T 645 meters share where one's pause is everyone's.
+const DLT645: u8 = 1;
 /// Bytes FE before a request: as many as the standard allows.
 const PREAMBLE: u8 = 4;
 
@@ -57,6 +60,19 @@ pub(super) fn read(
         Err(why) => {
             let message = format!("`address` = {:?} is no address of a meter", found.value);
             keys.error(Rule::BadValue, found.span, message, why.to_string());
+            None
+        }
+    }
+}
+
+/// Whom a meter's pause holds for: a number that all of its kind have, or none.
+pub(super) fn pauses_with(keys: &mut Keys<'_, '_>, protocol: Protocol) -> Option<u8> {
+    let found = keys.choice("pause_among", &[("device", None), ("protocol", Some(DLT645))])?;
+    match protocol {
+        Protocol::Dlt645(_) => found.value,
+        Protocol::Modbus => {
+            let help = "leave it out; `pause` of `limits` is the device's own";
+            keys.error(Rule::Conflict, found.span, "`pause_among` goes with DL/T 645", help);
             None
         }
     }
