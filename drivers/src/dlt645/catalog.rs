@@ -3,6 +3,7 @@
 mod y1997;
 mod y2007;
 
+use super::load;
 use super::point::{Edition, Format};
 
 /// What an identifier gives.
@@ -41,6 +42,8 @@ pub enum Axis {
     Tariffs,
     /// Now, then previous settlements from 1 on.
     Settlements,
+    /// The fields of a load record.
+    LoadRecord,
     /// Words, or other things that are only counted, from 1 on.
     Counted,
 }
@@ -53,7 +56,7 @@ impl Axis {
             Axis::Phases => matches!(items, 1 | 3),
             Axis::TotalAndPhases => matches!(items, 1 | 2 | 4),
             Axis::Powers => items == 8,
-            Axis::One | Axis::Tariffs | Axis::Settlements | Axis::Counted => true,
+            Axis::One | Axis::LoadRecord | Axis::Tariffs | Axis::Settlements | Axis::Counted => true,
         }
     }
 }
@@ -85,7 +88,31 @@ impl Layout {
 
     /// The unit of an item.
     pub fn unit_of(&self, item: u8) -> &'static str {
-        if self.axis == Axis::Powers && item >= 4 { "kvar" } else { self.unit }
+        match self.axis {
+            Axis::Powers if item >= 4 => "kvar",
+            Axis::LoadRecord => load::item(item).map_or("", |(_, unit, _)| unit),
+            Axis::One
+            | Axis::Phases
+            | Axis::TotalAndPhases
+            | Axis::Powers
+            | Axis::Tariffs
+            | Axis::Settlements
+            | Axis::Counted => self.unit,
+        }
+    }
+
+    /// How an item lies; `None` for one that there is not.
+    pub fn format_of(&self, item: u8) -> Option<Format> {
+        match self.axis {
+            Axis::LoadRecord => load::item(item).map(|(.., format)| format),
+            Axis::One
+            | Axis::Phases
+            | Axis::TotalAndPhases
+            | Axis::Powers
+            | Axis::Tariffs
+            | Axis::Settlements
+            | Axis::Counted => Some(self.format),
+        }
     }
 
     /// The name of an item, counted from the first of the axis.
@@ -93,6 +120,9 @@ impl Layout {
         let base = &self.base;
         let phase = |at: u8| ["a", "b", "c"].get(usize::from(at)).copied();
         match (self.axis, item) {
+            (Axis::LoadRecord, item) => {
+                load::item(item).map_or_else(|| format!("{base}_{item}"), |(name, ..)| name.to_owned())
+            }
             (Axis::One | Axis::Settlements, _) => base.clone(),
             (Axis::TotalAndPhases | Axis::Tariffs, 0) => format!("{base}_total"),
             (Axis::Tariffs, tariff) => format!("{base}_t{tariff}"),
@@ -125,7 +155,7 @@ pub fn single(edition: Edition, di: u32, item: u8) -> Option<u32> {
         return None;
     }
     let number = match found.axis {
-        Axis::One | Axis::Powers => return None,
+        Axis::One | Axis::Powers | Axis::LoadRecord => return None,
         Axis::Phases | Axis::Counted => item.checked_add(1)?,
         Axis::TotalAndPhases | Axis::Tariffs | Axis::Settlements => item,
     };

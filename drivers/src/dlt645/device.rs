@@ -12,6 +12,7 @@ use gatehouse_core::{Decoded, Driver, LocalTime, NoData, PointIx, PointReading, 
 use super::catalog::{self, Axis};
 use super::control::{Access, read_time, set_time_data};
 use super::frame::{self, AROUND, Address, function};
+use super::load;
 use super::point::{Dlt645Point, Edition};
 use super::reply::{Answer, Expect, Found, find};
 use super::words::ERROR_NO_DATA;
@@ -201,7 +202,13 @@ impl Dlt645Meter {
         let specs = || points.iter().filter_map(|point| self.points.get(usize::from(point.0)));
         let size = specs().map(|spec| usize::from(spec.item_bytes)).max().unwrap_or(0);
         let items = specs().map(|spec| usize::from(spec.item) + 1).max().unwrap_or(1);
-        let expected = if block.is_some() { size * items.max(BLOCK_ITEMS) } else { size };
+        let expected = if block == Some(Axis::LoadRecord) {
+            load::RECORD_BYTES
+        } else if block.is_some() {
+            size * items.max(BLOCK_ITEMS)
+        } else {
+            size
+        };
         ReadStep { di, points: points.into(), first, block, expected }
     }
 

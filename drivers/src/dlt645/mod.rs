@@ -9,6 +9,7 @@ pub mod device;
 mod error;
 pub mod frame;
 pub(crate) mod keys;
+pub mod load;
 pub mod point;
 pub mod reply;
 mod value;

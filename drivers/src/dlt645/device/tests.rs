@@ -435,3 +435,33 @@ fn a_late_reply_to_a_poll_from_before_a_trip_proves_nothing() {
     };
     assert!(proof.since(given_up) > Duration::from_secs(1), "the late reply had its time: {:?}", proof.since(given_up));
 }
+
+#[test]
+fn a_load_record_comes_in_several_frames_and_gives_its_items() {
+    let item = |item| {
+        let (_, _, format) = load::item(item).unwrap();
+        let (di, item_bytes) = (load::LATEST, format.bytes());
+        Dlt645Point { edition: Edition::V2007, di, item, item_bytes, offset: 0, format, bit: None }
+    };
+    let mut meter = meter(vec![item(load::TIME_ITEM), item(0), item(19), item(28)]);
+    let step = steps(&meter)[0];
+    let volts = hex("012302230323");
+    let record = [
+        &hex("A0A05F0915140326")[..],
+        &volts,
+        &[0; 9],
+        &[0x98, 0x49, 0xAA],
+        &[0xAA; 2],
+        &hex("34120000"),
+        &[0; 12],
+        &[0xAA; 3],
+        &[0, 0xE5],
+    ];
+    let record = record.concat();
+    let (head, tail) = record.split_at(20);
+    read(&meter, step, &frame(0xB1, &[&[2, 0, 0, 6][..], head].concat()));
+    let mut more = Vec::new();
+    meter.follow_up(step, &mut more);
+    let (_, values) = read(&meter, more[0], &frame(0x92, &[&[2, 0, 0, 6][..], tail, &[1]].concat()));
+    assert_eq!(values, ["2026-03-14T15:09", "230.1", "12.34", "not_available"]);
+}
