@@ -461,6 +461,10 @@ impl Driver for Dlt645Meter {
         }
     }
 
+    fn is_request(&self, bytes: &[u8]) -> bool {
+        frame::Frame::find(bytes, false).is_ok()
+    }
+
     fn overheard(&mut self, broadcast: &[u8]) {
         let Ok((frame, _)) = frame::Frame::find(broadcast, false) else { return };
         if let (function::SET_TIME, Ok(time)) = (frame.function(), <[u8; 6]>::try_from(frame.data())) {

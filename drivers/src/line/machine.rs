@@ -11,6 +11,7 @@ use super::command::{Commands, QUEUE_MAX};
 use super::dead::Budget;
 use super::device::{Device, LineDevice};
 use super::flight::{Flight, Outcome, Pace};
+use super::foreign::Overheard;
 use super::late::Outstanding;
 use super::output::{CloseReason, Command, CommandRefusal, CommandResult, Output, Wake};
 use super::poll::{Poll, Steps};
@@ -66,6 +67,7 @@ pub struct Line {
     pub(super) budget: Budget,
     pub(super) rng: Rng,
     pub(super) tag: u16,
+    pub(super) overheard: Overheard,
     pub(super) stats: LineStats,
     pub(super) trace: Trace,
     /// Scratch, kept for its capacity.
@@ -122,6 +124,7 @@ impl Line {
             budget: Budget::new(now),
             rng: Rng::with_seed(seed),
             tag: 0,
+            overheard: Overheard::default(),
             stats: LineStats::default(),
             trace: Trace::default(),
             spare: Spare::default(),

@@ -68,7 +68,13 @@ impl Line {
                     self.last_heard = now;
                     self.judge(now);
                 }
-                None => self.stray(now),
+                None => {
+                    let late = self.stats.late_replies;
+                    self.stray(now);
+                    if self.stats.late_replies == late {
+                        self.overhear(now, piece);
+                    }
+                }
             }
         }
     }
@@ -235,6 +241,7 @@ impl Line {
             return;
         }
         let bytes = bytes.clamp(1, self.rx.len());
+        self.overhear_frame(now, flight.device, bytes);
         self.stats.note_reject(why);
         self.stats.bytes_discarded += bytes as u64;
         let device = Some(self.devices[flight.device].ix);

@@ -35,6 +35,8 @@ pub struct LineStats {
     pub unasked_polls: u64,
     /// Steps held back because a late reply could have been taken for theirs.
     pub embargoed: u64,
+    /// Sound requests on the line that nobody here sent.
+    pub foreign_requests: u64,
     /// Times that noise never fell silent and the line went on regardless.
     pub babble: u64,
     /// Changes of the port's characters between devices that differ in them.

@@ -230,6 +230,12 @@ pub trait Driver: Send {
         let _ = age;
     }
 
+    /// Whether the bytes are one sound request of the protocol, whomever it is for, and no answer.
+    fn is_request(&self, bytes: &[u8]) -> bool {
+        let _ = bytes;
+        false
+    }
+
     /// Tells the driver what went to every device of its line, whoever's driver made it.
     fn overheard(&mut self, broadcast: &[u8]) {
         let _ = broadcast;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gatehouse_config::Device;
+use gatehouse_config::{Device, Station};
 use gatehouse_core::driver::{Action, ActionError};
 use gatehouse_core::{Mono, NoData, PointIx, Reading, Value};
 use gatehouse_drivers::line::{CommandRefusal, CommandResult};

@@ -162,6 +162,10 @@ impl Driver for Fake {
         Ok(())
     }
 
+    fn is_request(&self, bytes: &[u8]) -> bool {
+        matches!(bytes, [body @ .., check] if body.len() == REQUEST - 1 && body[1] == 3 && body[2] < 5 && sum(body) == *check)
+    }
+
     fn end(&mut self) {}
 }
 
