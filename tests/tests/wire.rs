@@ -17,7 +17,7 @@ fn a_bus_is_watched_and_a_value_is_followed_to_the_bytes_that_made_it() {
         slave.port()
     );
     let site = stage.site(&broker.url(), "", &text);
-    let mut gateway = Gateway::start(&stage, &site);
+    let gateway = Gateway::start(&stage, &site);
     gateway.until("a sample", 60 * SECONDS, |status| (status["devices"][0]["samples"].as_u64()? > 2).then_some(()));
 
     let capture = stage.path().join("riser.pcap");

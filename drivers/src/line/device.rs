@@ -5,7 +5,7 @@ use std::time::Duration;
 use gatehouse_core::{DeviceIx, Driver, Mono};
 
 use super::dead::Backoff;
-use super::settings::{DeviceSettings, LineSettings};
+use super::settings::{Characters, DeviceSettings, LineSettings};
 use super::stats::{DeviceState, DeviceStatus};
 use super::turnaround::Turnaround;
 
@@ -34,6 +34,10 @@ pub(super) struct Device {
     pub(super) backoff: Backoff,
     /// How long after the ceiling its replies may still come.
     pub(super) late_window: Duration,
+    /// Those with the same number keep its pause as well.
+    pub(super) pauses_with: Option<u8>,
+    /// Its characters, where they are not the port's first.
+    pub(super) characters: Option<Characters>,
     floor: Duration,
     ceiling: Duration,
 }
@@ -57,6 +61,8 @@ impl Device {
             silent: 0,
             backoff: Backoff::default(),
             late_window: line.late_window,
+            pauses_with: device.settings.pauses_with,
+            characters: device.settings.characters,
             floor: line.timeout_floor.min(ceiling),
             ceiling,
         }

@@ -18,6 +18,12 @@ const GAP_SERIAL: Duration = Duration::from_millis(30);
 /// The same on a socket, where a lost segment is sent again after 200 ms.
 const GAP_SOCKET: Duration = Duration::from_millis(250);
 
+/// Characters that a UART may keep back before it tells of them.
+const FIFO: usize = 32;
+
+/// The longest frame of any protocol, with what may precede it: a reply that grows is waited for that long.
+const LONGEST_FRAME: usize = 280;
+
 /// Least time for devices to act on a broadcast (Modbus over serial line, 2.4.1: 100 to 200 ms).
 const BROADCAST_PAUSE: Duration = Duration::from_millis(100);
 
@@ -62,7 +68,13 @@ impl Line {
                     self.last_heard = now;
                     self.judge(now);
                 }
-                None => self.stray(now),
+                None => {
+                    let late = self.stats.late_replies;
+                    self.stray(now);
+                    if self.stats.late_replies == late {
+                        self.overhear(now, piece);
+                    }
+                }
             }
         }
     }
@@ -78,10 +90,10 @@ impl Line {
         };
         if let Some((now, missing)) = progress {
             let (gap, most) = match serial {
-                true => (GAP_SERIAL, reply + Duration::from_millis(100)),
+                true => (GAP_SERIAL, reply.max(self.chars(LONGEST_FRAME)) + Duration::from_millis(100)),
                 false => (GAP_SOCKET, self.devices[flight.device].ceiling()),
             };
-            let patient = now + self.chars(missing.min(flight.shape.reply_bytes)) + gap;
+            let patient = now + self.chars(missing.min(flight.shape.reply_bytes.max(FIFO))) + gap;
             deadline = deadline.max(patient.min(deadline + most));
         }
         if !flight.sent {
@@ -229,6 +241,7 @@ impl Line {
             return;
         }
         let bytes = bytes.clamp(1, self.rx.len());
+        self.overhear_frame(now, flight.device, bytes);
         self.stats.note_reject(why);
         self.stats.bytes_discarded += bytes as u64;
         let device = Some(self.devices[flight.device].ix);
@@ -333,7 +346,7 @@ impl Line {
         let mut prefix = self.rx.len();
         for at in 0..self.late.len() {
             let entry = *self.late.at(at);
-            let Some(step) = entry.step else { continue };
+            let Some(step) = entry.step.filter(|_| self.is_tuned(entry.device)) else { continue };
             self.spare.readings.clear();
             let driver = &self.devices[entry.device].driver;
             match driver.decode(step, entry.tag, &self.rx, &mut self.spare.readings) {
@@ -348,7 +361,8 @@ impl Line {
     fn claim_late(&mut self, now: Mono, flight: Option<&Flight>) -> Option<usize> {
         for at in 0..self.late.len() {
             let entry = *self.late.at(at);
-            let Some(step) = entry.step else { continue };
+            // What a device says with other characters than the port has now is heard as noise.
+            let Some(step) = entry.step.filter(|_| self.is_tuned(entry.device)) else { continue };
             if flight.is_some_and(|flight| flight.request == entry.request) {
                 continue;
             }

@@ -29,6 +29,11 @@ impl Line {
         self.count_end(&flight, outcome);
         self.note_outstanding(&flight, outcome);
         self.rest(now, &flight, outcome);
+        if matches!(outcome, Outcome::Sent) {
+            for device in &mut self.devices {
+                device.driver.overheard(&self.request);
+            }
+        }
         match flight.task {
             Task::Poll(at) => self.settle_poll(at, now, &flight, outcome),
             Task::Probe(device) => self.settle_probe(device, now, outcome),
@@ -109,7 +114,13 @@ impl Line {
         self.free_at = self.free_at.max(last + quiet);
         self.patience = Some(now + super::receive::BABBLE);
         if !matches!(outcome, Outcome::PortLost) {
-            self.devices[flight.device].ready_at = last + flight.shape.pause_after;
+            let ready_at = last + flight.shape.pause_after;
+            self.devices[flight.device].ready_at = ready_at;
+            if let Some(group) = self.devices[flight.device].pauses_with {
+                for device in self.devices.iter_mut().filter(|device| device.pauses_with == Some(group)) {
+                    device.ready_at = device.ready_at.max(ready_at);
+                }
+            }
         }
         let took = flight.start.until(self.free_at.max(now));
         self.stats.busy += took;

@@ -75,8 +75,8 @@ pub fn cost(bus: &Bus, device: &Device) -> Cost {
         Station::Dlt645(settings) => settings.pause,
         Station::Own(_) => Duration::ZERO,
     };
-    match &bus.wire {
-        Some(wire) => Cost::serial(wire, bus.turnaround, pause),
+    match bus.wire_of(device) {
+        Some(wire) => Cost::serial(&wire, bus.turnaround, pause),
         None => Cost::tcp(bus.turnaround + pause),
     }
 }

@@ -20,10 +20,11 @@ pub use box_io::BoxIoSettings;
 pub use degraded::{Degraded, Escalation, IntervalChange};
 pub use diff::SiteDiff;
 pub use driver::{cost, driver, language};
+pub use gatehouse_drivers::line::settings::{Characters, Parity};
 pub use gatehouse_drivers::modbus::Framing;
 pub use load::{Loaded, add_folder, check, load, relays};
 pub use problem::{Problem, Problems, Severity, render};
 pub use site::{
-    ApiSettings, Bus, ClockSettings, CoreTime, Device, Group, Labels, ModbusStation, Parity, PointConfig, PortKind,
+    ApiSettings, Bus, ClockSettings, CoreTime, Device, Group, Labels, ModbusStation, PointConfig, PortKind,
     SerialSource, Site, Station,
 };

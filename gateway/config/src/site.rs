@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use gatehouse_core::{DeviceIx, Name, PointIx, Schema, SchemaPoint};
 use gatehouse_drivers::dlt645::{Edition, MeterSettings};
-use gatehouse_drivers::line::settings::{DeviceSettings, LineSettings, Wire};
+use gatehouse_drivers::line::settings::{Characters, DeviceSettings, LineSettings, Parity, Wire};
 use gatehouse_drivers::modbus::Framing;
 use gatehouse_drivers::point::PointSpec;
 use gatehouse_drivers::profile::{Command, Limits};
@@ -155,18 +155,6 @@ pub enum SerialSource {
     },
 }
 
-/// The parity bit of a serial character.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Parity {
-    /// None.
-    #[default]
-    None,
-    /// Even.
-    Even,
-    /// Odd.
-    Odd,
-}
-
 impl fmt::Display for PortKind {
     /// Writes where the port is, as a site file says it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -213,6 +201,10 @@ pub struct Device {
     pub groups: Vec<Group>,
     /// Most time allowed for a reply to begin, where it differs from the bus.
     pub timeout: Option<Duration>,
+    /// Speed and shape of its characters, where they differ from the bus.
+    pub characters: Option<Characters>,
+    /// Devices of one bus with the same number keep each other's pauses; `None`: only its own.
+    pub pauses_with: Option<u8>,
 }
 
 /// How a device is addressed, and what its protocol must know of it.
@@ -306,6 +298,13 @@ impl Group {
     }
 }
 
+impl Bus {
+    /// The wire as a device sees it, its own characters taken into account.
+    pub fn wire_of(&self, device: &Device) -> Option<Wire> {
+        self.wire.map(|wire| device.characters.map_or(wire, |characters| wire.with(characters)))
+    }
+}
+
 impl Site {
     /// The device with this id.
     pub fn device_by_id(&self, id: &str) -> Option<(DeviceIx, &Device)> {
@@ -388,6 +387,7 @@ impl Device {
 
     /// The device as the line sees it.
     pub fn line_settings(&self) -> DeviceSettings {
-        DeviceSettings { intervals: self.intervals(false), timeout_ceiling: self.timeout }
+        let Device { timeout, characters, pauses_with, .. } = *self;
+        DeviceSettings { intervals: self.intervals(false), timeout_ceiling: timeout, characters, pauses_with }
     }
 }

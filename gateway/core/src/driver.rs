@@ -224,6 +224,23 @@ pub trait Driver: Send {
         let _ = (step, steps);
     }
 
+    /// Tells the driver, before a step of an action is encoded, how long ago the action was asked for: a time that the
+    /// request carries moves on by as much.
+    fn aged(&mut self, age: Duration) {
+        let _ = age;
+    }
+
+    /// Whether the bytes are one sound request of the protocol, whomever it is for, and no answer.
+    fn is_request(&self, bytes: &[u8]) -> bool {
+        let _ = bytes;
+        false
+    }
+
+    /// Tells the driver what went to every device of its line, whoever's driver made it.
+    fn overheard(&mut self, broadcast: &[u8]) {
+        let _ = broadcast;
+    }
+
     /// Whether a value that an action's own read gave says that the device obeyed.
     fn proves(&self, action: &Action, value: &Value) -> bool {
         let _ = (action, value);

@@ -286,7 +286,7 @@ impl Sink for Hub {
                 }
                 None
             }
-            Output::ClosePort { .. } => None,
+            Output::ClosePort { .. } | Output::Characters { .. } => None,
         }
     }
 }

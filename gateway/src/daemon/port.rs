@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use gatehouse_config::{Parity, PortKind, SerialSource};
+use gatehouse_config::{Characters, Parity, PortKind, SerialSource};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_serial::{SerialPort, SerialStream};
@@ -17,6 +17,8 @@ use tokio_serial::{SerialPort, SerialStream};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the kernel may take to accept one request; a request is at most 512 bytes.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(1);
+/// How often to look whether written bytes have left.
+const DRAIN_LOOK: Duration = Duration::from_millis(1);
 
 /// An open port.
 #[derive(Debug)]
@@ -36,7 +38,9 @@ impl Port {
         match kind {
             PortKind::Serial { source, baud, data_bits, parity, stop_bits } => {
                 let path = find(source)?;
-                open_serial(&path, *baud, *data_bits, *parity, *stop_bits).map(Port::Serial)
+                let characters =
+                    Characters { baud: *baud, data_bits: *data_bits, parity: *parity, stop_bits: *stop_bits };
+                open_serial(&path, characters).map(Port::Serial)
             }
             PortKind::Tcp { host, port } => {
                 let addresses = resolve(host, *port).await?;
@@ -62,6 +66,27 @@ impl Port {
     /// True when the kernel holds bytes of a serial line that were not read yet: someone talks, and one must not.
     pub fn has_unread(&self) -> bool {
         matches!(self, Port::Serial(stream) if stream.bytes_to_read().is_ok_and(|bytes| bytes > 0))
+    }
+
+    /// Sets the characters of a serial port once all that was written has left it; `None`: those that `kind` opens it
+    /// with.
+    ///
+    /// # Errors
+    /// When the port is gone, keeps bytes for seconds, or refuses the settings.
+    pub async fn switch(&mut self, kind: &PortKind, characters: Option<Characters>) -> io::Result<()> {
+        let (Port::Serial(stream), PortKind::Serial { baud, data_bits, parity, stop_bits, .. }) = (self, kind) else {
+            return Ok(());
+        };
+        let opened = Characters { baud: *baud, data_bits: *data_bits, parity: *parity, stop_bits: *stop_bits };
+        let drain = async {
+            while stream.bytes_to_write().is_ok_and(|bytes| bytes > 0) {
+                tokio::time::sleep(DRAIN_LOOK).await;
+            }
+        };
+        let drained = tokio::time::timeout(WRITE_TIMEOUT, drain).await;
+        drained.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the port keeps the bytes written to it"))?;
+        let characters = characters.unwrap_or(opened);
+        set(stream, characters).map_err(|e| io::Error::other(format!("{kind} cannot be set to {characters}: {e}")))
     }
 
     /// Hands all bytes to the kernel.
@@ -150,18 +175,62 @@ fn explain_tcp(kind: &PortKind, error: &io::Error) -> String {
     }
 }
 
-fn open_serial(path: &Path, baud: u32, data_bits: u8, parity: Parity, stop_bits: u8) -> io::Result<SerialStream> {
-    let builder = tokio_serial::new(path.to_string_lossy(), baud)
-        .data_bits(if data_bits == 7 { tokio_serial::DataBits::Seven } else { tokio_serial::DataBits::Eight })
-        .stop_bits(if stop_bits == 2 { tokio_serial::StopBits::Two } else { tokio_serial::StopBits::One })
-        .parity(match parity {
-            Parity::None => tokio_serial::Parity::None,
-            Parity::Even => tokio_serial::Parity::Even,
-            Parity::Odd => tokio_serial::Parity::Odd,
-        });
+fn open_serial(path: &Path, characters: Characters) -> io::Result<SerialStream> {
+    let Shape { data_bits, parity, stop_bits } = Shape::of(characters);
+    let builder = tokio_serial::new(path.to_string_lossy(), characters.baud)
+        .data_bits(data_bits)
+        .stop_bits(stop_bits)
+        .parity(parity);
     let stream = SerialStream::open(&builder).map_err(|e| io::Error::other(explain(path, &e)))?;
     ask_low_latency(&stream);
     Ok(stream)
+}
+
+/// A character as the serial crate says it.
+struct Shape {
+    data_bits: tokio_serial::DataBits,
+    parity: tokio_serial::Parity,
+    stop_bits: tokio_serial::StopBits,
+}
+
+impl Shape {
+    fn of(characters: Characters) -> Self {
+        Shape {
+            data_bits: match characters.data_bits {
+                7 => tokio_serial::DataBits::Seven,
+                _ => tokio_serial::DataBits::Eight,
+            },
+            parity: match characters.parity {
+                Parity::None => tokio_serial::Parity::None,
+                Parity::Even => tokio_serial::Parity::Even,
+                Parity::Odd => tokio_serial::Parity::Odd,
+            },
+            stop_bits: if characters.stop_bits == 2 {
+                tokio_serial::StopBits::Two
+            } else {
+                tokio_serial::StopBits::One
+            },
+        }
+    }
+}
+
+/// Sets a port. Each setting is a request to an adapter of its own, so those that are right already are left alone; a
+/// pseudo-terminal has no parity and keeps what it can.
+fn set(stream: &mut SerialStream, characters: Characters) -> tokio_serial::Result<()> {
+    let Shape { data_bits, parity, stop_bits } = Shape::of(characters);
+    if stream.baud_rate().ok() != Some(characters.baud) {
+        stream.set_baud_rate(characters.baud)?;
+    }
+    if stream.data_bits().ok() != Some(data_bits) {
+        stream.set_data_bits(data_bits)?;
+    }
+    if stream.parity().ok() != Some(parity) {
+        stream.set_parity(parity)?;
+    }
+    if stream.stop_bits().ok() != Some(stop_bits) {
+        stream.set_stop_bits(stop_bits)?;
+    }
+    Ok(())
 }
 
 /// Asks the driver to hand on bytes at once: FTDI adapters hold them back for 16 ms otherwise. Ports that know no such
@@ -230,4 +299,23 @@ fn find(source: &SerialSource) -> io::Result<PathBuf> {
 fn usb_device(tty: &Path) -> Option<PathBuf> {
     let device = tty.join("device").canonicalize().ok()?;
     device.ancestors().find(|dir| dir.join("idVendor").is_file()).map(Path::to_path_buf)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_pseudo_terminal_bears_other_characters() {
+        let (_other, stream) = SerialStream::pair().unwrap();
+        let source = SerialSource::Path(PathBuf::from("/dev/pts/0"));
+        let kind = PortKind::Serial { source, baud: 9600, data_bits: 8, parity: Parity::None, stop_bits: 1 };
+        let mut port = Port::Serial(stream);
+        let slow = Characters { baud: 2400, data_bits: 8, parity: Parity::Even, stop_bits: 1 };
+        for characters in [Some(slow), None, Some(slow), Some(slow), None] {
+            port.switch(&kind, characters).await.unwrap();
+            let Port::Serial(stream) = &port else { panic!("it was serial") };
+            assert_eq!(stream.baud_rate().unwrap(), if characters.is_some() { 2400 } else { 9600 });
+        }
+    }
 }

@@ -111,6 +111,8 @@ pub const BUILTIN: &[Builtin] = &{
             ("Mains failure", "Check the main switch and ask the supplier; the box runs on its battery.")),
         row("bus_offline", P1, Explaining(60), Some("bus"), (0, 0),
             ("No device on the bus answers", "Check the bus's converter, its supply and its wiring at the first device.")),
+        row("foreign_master", P2, Passing, Some("bus"), (0, 600),
+            ("Somebody else asks on the bus", "Find the other master on these wires and take it off: two that ask at once garble each other.")),
         row("device_offline", P2, Explaining(0), Some("device"), (0, 0),
             ("The device does not answer", "Check its supply, its wiring and its address.")),
         row(NO_DATA, P3, Passing, None, (600, 0),

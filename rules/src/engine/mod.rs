@@ -335,6 +335,12 @@ impl Engine {
         health::tell_bus(&mut self.alarms, now, (&self.catalog, &self.latest), bus, port);
     }
 
+    /// Another master asks on a bus, or no longer. `bus` counts in [`Catalog::buses`].
+    pub fn handle_foreign_master(&mut self, now: Stamp, bus: usize, there: bool) {
+        health::tell_foreign(&mut self.alarms, now, &self.catalog, bus, there);
+        self.settle(now);
+    }
+
     /// How the box is; to be told every minute or so.
     pub fn handle_box(&mut self, now: Stamp, health: &BoxHealth) {
         health::tell_box(&mut self.alarms, now, health, &self.limits);

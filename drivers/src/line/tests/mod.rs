@@ -3,6 +3,7 @@
 mod commands;
 mod losses;
 mod replies;
+mod tuning;
 mod turns;
 
 use std::time::Duration;
@@ -161,6 +162,10 @@ impl Driver for Fake {
         Ok(())
     }
 
+    fn is_request(&self, bytes: &[u8]) -> bool {
+        matches!(bytes, [body @ .., check] if body.len() == REQUEST - 1 && body[1] == 3 && body[2] < 5 && sum(body) == *check)
+    }
+
     fn end(&mut self) {}
 }
 
@@ -182,7 +187,12 @@ impl Rig {
         let intervals = vec![Duration::from_millis(interval_ms)];
         let device = |(ix, fake): (u32, &Fake)| LineDevice {
             ix: DeviceIx(ix),
-            settings: DeviceSettings { intervals: intervals.clone(), timeout_ceiling: None },
+            settings: DeviceSettings {
+                intervals: intervals.clone(),
+                timeout_ceiling: None,
+                characters: None,
+                pauses_with: None,
+            },
             driver: Box::new(fake.clone()),
         };
         let serial = matches!(settings.medium, Medium::Serial(_));

@@ -127,6 +127,8 @@ fn device(
         groups: groups(&points),
         points,
         timeout: None,
+        characters: None,
+        pauses_with: None,
     }
 }
 

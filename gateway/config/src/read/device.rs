@@ -12,7 +12,7 @@ use gatehouse_drivers::profile::{Limits, Profile, Rule, parse_limits};
 use gatehouse_rules::report::Policy;
 use toml::de::DeTable;
 
-use super::bus::{BusEntry, Kind};
+use super::bus::{self, BusEntry, Kind};
 use super::meter;
 use super::point::{self, INTERVALS, PointEntry};
 use super::report::{self, ReportDefaults, Wish};
@@ -67,10 +67,15 @@ pub(super) fn read(
     let profile = profile(context, &mut keys);
     let known = profile.as_ref().ok().cloned().flatten();
     let protocol = protocol(&mut keys, known.as_deref());
+    let entry = bus.and_then(|bus| buses.get(bus));
+    let characters = bus::device_characters(context, &mut keys, entry, known.as_deref());
     let station = match protocol {
         Protocol::Modbus => modbus(context, &mut keys, kind, known.as_deref()),
-        Protocol::Dlt645(edition) => meter::read(context, &mut keys, kind, edition),
+        Protocol::Dlt645(edition) => {
+            meter::read(context, &mut keys, (kind, entry.and_then(|entry| entry.framing)), edition)
+        }
     };
+    let pauses_with = meter::pauses_with(&mut keys, protocol);
     let interval = duration(&mut keys, "interval", INTERVALS).map_or(INTERVAL, |found| found.value);
     let degraded = duration(&mut keys, "interval_degraded", INTERVALS).map(|found| found.value);
     let timeout = duration(&mut keys, "timeout", Duration::from_millis(5)..=Duration::from_secs(60));
@@ -97,6 +102,8 @@ pub(super) fn read(
         points,
         groups,
         timeout: timeout.map(|found| found.value),
+        characters,
+        pauses_with,
     });
     if let Some((device, bus)) = device.as_ref().zip(bus.and_then(|bus| buses.get(bus)?.bus.as_ref())) {
         check_plan(context, (bus, device), &limits, &span);

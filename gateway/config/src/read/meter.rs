@@ -4,6 +4,8 @@ use std::ops::Range;
 use std::time::Duration;
 
 use gatehouse_drivers::dlt645::{Access, Address, Edition, MeterSettings};
+use gatehouse_drivers::modbus::Framing;
+use gatehouse_drivers::point::Protocol;
 use gatehouse_drivers::profile::Rule;
 use gatehouse_drivers::profile::keys::{Found, Keys};
 use toml::de::DeTable;
@@ -18,6 +20,8 @@ use crate::units::duration;
 const PAUSE: Duration = Duration::from_millis(20);
 /// The level of a password that switches relays, in most meters.
 const LEVEL: u8 = 2;
+/// The number that DL/T 645 meters share where one's pause is everyone's.
+const DLT645: u8 = 1;
 /// Bytes FE before a request: as many as the standard allows.
 const PREAMBLE: u8 = 4;
 
@@ -25,9 +29,14 @@ const PREAMBLE: u8 = 4;
 pub(super) fn read(
     context: &mut Context<'_>,
     keys: &mut Keys<'_, '_>,
-    kind: Option<Kind>,
+    (kind, framing): (Option<Kind>, Option<Framing>),
     edition: Edition,
 ) -> Option<Found<Station>> {
+    if framing == Some(Framing::Ascii) {
+        let help = "its frames are binary: leave `framing` of the bus out, or put the meter on another bus";
+        let span = if keys.has("bus") { keys.span_of("bus") } else { keys.span() };
+        keys.error(Rule::Conflict, span, "the bus has framing = \"ascii\", and the device is a DL/T 645 meter", help);
+    }
     if kind == Some(Kind::Tcp) {
         let help =
             "put the device on a bus with serial = \"...\", or with rtu_over_tcp = \"host:port\" for a serial server";
@@ -100,6 +109,19 @@ fn control(context: &mut Context<'_>, (table, span): (&DeTable<'_>, Range<usize>
 fn digits(text: &str, count: usize) -> Option<u32> {
     let sound = text.len() == count && text.bytes().all(|byte| byte.is_ascii_digit());
     sound.then(|| text.parse().ok()).flatten()
+}
+
+/// Whom a meter's pause holds for: a number that all of its kind have, or none.
+pub(super) fn pauses_with(keys: &mut Keys<'_, '_>, protocol: Protocol) -> Option<u8> {
+    let found = keys.choice("pause_among", &[("device", None), ("protocol", Some(DLT645))])?;
+    match protocol {
+        Protocol::Dlt645(_) => found.value,
+        Protocol::Modbus => {
+            let help = "leave it out; `pause` of `limits` is the device's own";
+            keys.error(Rule::Conflict, found.span, "`pause_among` goes with DL/T 645", help);
+            None
+        }
+    }
 }
 
 /// Notes a pattern of an address where another device could answer as well.
