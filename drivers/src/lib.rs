@@ -9,3 +9,4 @@ pub mod modbus;
 pub mod point;
 pub mod profile;
 pub mod summary;
+pub mod uhppote;

@@ -32,6 +32,8 @@ pub(super) struct Device {
     /// Requests in a row that brought nothing.
     pub(super) silent: u32,
     pub(super) backoff: Backoff,
+    /// When its word was last heeded.
+    pub(super) heeded: Option<Mono>,
     /// How long after the ceiling its replies may still come.
     pub(super) late_window: Duration,
     floor: Duration,
@@ -56,6 +58,7 @@ impl Device {
             failing_since: None,
             silent: 0,
             backoff: Backoff::default(),
+            heeded: None,
             late_window: line.late_window,
             floor: line.timeout_floor.min(ceiling),
             ceiling,

@@ -74,7 +74,7 @@ impl Line {
         let tag = self.tag.wrapping_add(1);
         self.request.clear();
         self.devices[device].driver.encode(step, tag, &mut self.request);
-        let request = Fingerprint::of(self.devices[device].driver.station(), &self.request);
+        let request = Fingerprint::of(self.devices[device].driver.reply_class(step), &self.request);
         if let Some(until) = self.late.holds(request, shape, now) {
             self.stats.embargoed += 1;
             self.hold(task, until);

@@ -71,7 +71,7 @@ impl Dlt645Meter {
             Action::Write(..) => return Err(ActionError::ReadOnly),
             // To be asked with all digits open, which only a meter that is alone may be.
             Action::Identify if self.settings.address == Address::ANY => self.actions.push(Step::ReadAddress),
-            Action::Identify => return Err(ActionError::Unsupported),
+            Action::Identify | Action::Controller(_) => return Err(ActionError::Unsupported),
             Action::Call { command: name, channel, argument } => {
                 let command = command(name).ok_or_else(|| ActionError::NoSuchCommand(name.clone()))?;
                 let refuse = |why: &str| ActionError::BadCall { command: name.clone(), why: why.to_owned() };

@@ -20,11 +20,12 @@ const PREAMBLE: u8 = 4;
 
 /// Reads how the meter is addressed.
 pub(super) fn read(keys: &mut Keys<'_, '_>, kind: Option<Kind>, edition: Edition) -> Option<Found<Station>> {
-    if kind == Some(Kind::Tcp) {
+    if let Some(kind @ (Kind::Tcp | Kind::Udp)) = kind {
         let help =
             "put the device on a bus with serial = \"...\", or with rtu_over_tcp = \"host:port\" for a serial server";
         let span = keys.span_of("bus");
-        keys.error(Rule::Conflict, span, "the bus is Modbus TCP, and the device is a DL/T 645 meter", help);
+        let bus = if kind == Kind::Udp { "UDP" } else { "Modbus TCP" };
+        keys.error(Rule::Conflict, span, format!("the bus is {bus}, and the device is a DL/T 645 meter"), help);
     }
     for key in ["unit", "limits"] {
         if keys.raw(key).is_some() {

@@ -5,6 +5,7 @@ mod alarm;
 mod box_io;
 mod bus;
 mod commands;
+mod controller;
 mod device;
 mod gate;
 mod general;
