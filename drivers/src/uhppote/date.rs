@@ -50,7 +50,7 @@ fn bcd(byte: u8) -> Result<u8, WireError> {
 }
 
 fn to_bcd(number: u8) -> u8 {
-    (number / 10 % 10) << 4 | number % 10
+    (number / 10 % 10) << 4 | (number % 10)
 }
 
 /// Reads YYYYMMDDhhmmss.

@@ -6,7 +6,7 @@
 //!
 //! The files: `latest` what is known of points, `rules` which conditions to look at, `health` what needs no rule,
 //! `routing` commands to their targets, `reserved` what they may not touch, `acts` whose act it was, `readers` what a
-//! device shows of cards, `entrance` who may pass.
+//! device shows of cards, `entrance` who may pass, `recorded` what controllers decided.
 
 mod acts;
 mod ask_alarm;
@@ -17,6 +17,7 @@ mod evidence;
 mod health;
 mod latest;
 mod readers;
+mod recorded;
 mod reserved;
 mod routing;
 mod rules;
@@ -39,6 +40,7 @@ use crate::access::{self, Access, GateAccess, GuessLimits, PublicKey, ZoneSpec};
 use crate::alarm::{AlarmSource, AlarmSpec, Alarms, SpecError};
 use crate::catalog::{Catalog, PointRef};
 use crate::command::{self, Answer, Commands, Malformed, Outcome, Reception, Request, Source};
+use crate::controller::{ControllerSpec, Controllers, Enquiry, EnquiryId};
 use crate::effect::{ActId, ActResult, Effect, Effects};
 use crate::gate::{GateSpec, Gates, SiteError};
 use crate::mode::{Backlog, ModeSettings, Modes};
@@ -72,6 +74,8 @@ pub struct Setup {
     pub gates: Vec<GateSpec>,
     /// Readers and cameras.
     pub readers: Vec<ReaderSpec>,
+    /// Controllers that decide at their doors themselves.
+    pub controllers: Vec<ControllerSpec>,
     /// Who may pass; `None`: nobody by a credential.
     pub access: Option<AccessSetup>,
     /// What becomes of faults.
@@ -124,6 +128,8 @@ pub enum Output {
     Answer(Answer),
     /// A question to the core, at once: late it is worth nothing.
     Ask(access::Ask),
+    /// A question to a controller.
+    Enquire(Enquiry),
 }
 
 /// The engine.
@@ -140,6 +146,7 @@ pub struct Engine {
     acts: Acts,
     gates: Gates,
     readers: Readers,
+    controllers: Controllers,
     access: Option<Access>,
     tickets: Tickets,
     rounds: Rounds,
@@ -184,6 +191,7 @@ impl Engine {
             acts: Acts::new(acts::first(run, 0)),
             gates,
             readers: Readers::new(&setup.readers),
+            controllers: Controllers::new(&setup.controllers, setup.zone.clone(), EnquiryId(acts::first(run, 3).0)),
             access: None,
             tickets: Tickets::new(setup.tickets.clone(), acts::first(run, 2)),
             rounds,
@@ -208,8 +216,19 @@ impl Engine {
     }
 
     /// The prefixes of all that the engine keeps, for the shell to read at the start.
-    pub const KEPT: [&'static str; 10] =
-        ["mode", "alarm", "command", "gate/", "passage/", "request-next", "ticket", "round/", "access/", "apb/"];
+    pub const KEPT: [&'static str; 11] = [
+        "mode",
+        "alarm",
+        "command",
+        "gate/",
+        "passage/",
+        "request-next",
+        "ticket",
+        "round/",
+        "access/",
+        "apb/",
+        "controller/",
+    ];
 
     /// Takes back what was kept under a key; all of it before anything is handled.
     pub fn restore(&mut self, key: &str, value: &[u8]) {
@@ -221,6 +240,7 @@ impl Engine {
             Some("gate" | "passage" | "request") => self.gates.restore(key, value),
             Some("ticket") => self.tickets.restore(key, value),
             Some("round") => self.rounds.restore(key, value).is_ok(),
+            Some("controller") => self.controllers.restore(key, value),
             // Without its keys what was kept of credentials waits for the next start.
             Some("access" | "apb") => self.access.as_mut().is_none_or(|access| access.restore(key, value).is_ok()),
             _ => false,
@@ -259,6 +279,7 @@ impl Engine {
     pub fn handle_sample(&mut self, now: Stamp, device: DeviceIx, at: Mono, readings: &[PointReading]) {
         // Gates first: a fire releases before anything else is looked at.
         self.gates.handle_readings(now, device, readings);
+        self.controllers.handle_readings(now, device, readings);
         for presentation in self.readers.handle_readings(device, at, readings) {
             self.present(now, presentation);
         }
@@ -290,6 +311,7 @@ impl Engine {
         self.latest.set_online(device, online);
         if !online {
             self.readers.handle_lost(device);
+            self.controllers.handle_lost(device);
         }
         let bus = self.catalog.device(device).and_then(|config| config.bus);
         // The bus first: it explains its devices.
@@ -390,6 +412,9 @@ impl Engine {
         if due(self.gates.poll_timeout()) {
             self.gates.handle_timeout(now);
         }
+        if due(self.controllers.poll_timeout()) {
+            self.controllers.handle_timeout(now);
+        }
         if due(self.access.as_ref().and_then(Access::poll_timeout))
             && let Some(access) = &mut self.access
         {
@@ -413,6 +438,7 @@ impl Engine {
             self.alarms.poll_timeout(),
             self.rules.poll_timeout(),
             self.gates.poll_timeout(),
+            self.controllers.poll_timeout(),
             self.access.as_ref().and_then(Access::poll_timeout),
             self.tickets.poll_timeout(),
             self.rounds.poll_timeout(),
@@ -493,6 +519,7 @@ impl Engine {
         for _ in 0..ROUNDS {
             let commanded = self.route(now);
             let answered = self.gate_steps(now);
+            let taken = self.take_recorded(now);
             let admitted = self.admit(now);
             let found = self.conditions(now);
             let mode = self.modes.mode();
@@ -504,7 +531,7 @@ impl Engine {
             }
             self.evaluate(now);
             let alarmed = self.alarmed(now);
-            if !(commanded || answered || admitted || found || alarmed) {
+            if !(commanded || answered || taken || admitted || found || alarmed) {
                 break;
             }
         }
@@ -552,6 +579,13 @@ impl Engine {
         // Urgent acts are among the first.
         while let Some(effect) = self.gates.poll_effect() {
             self.effects.push(effect);
+        }
+        // How far a controller's events are taken in is in the same batch as what they became.
+        while let Some(effect) = self.controllers.poll_effect() {
+            self.effects.push(effect);
+        }
+        while let Some(enquiry) = self.controllers.poll_enquiry() {
+            self.outputs.push_back(Output::Enquire(enquiry));
         }
         // What decided is in the same batch as what its gate makes of it.
         while let Some(effect) = self.access.as_mut().and_then(Access::poll_effect) {
