@@ -11,3 +11,4 @@ pub mod modbus;
 pub mod point;
 pub mod profile;
 pub mod summary;
+pub mod uhppote;

@@ -4,6 +4,7 @@ use gatehouse_core::{Kind, Name};
 
 use crate::dlt645::{Dlt645Point, Edition};
 use crate::modbus::point::ModbusPoint;
+use crate::uhppote::Field;
 
 /// One point of a device.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,6 +28,8 @@ pub enum Place {
     Modbus(ModbusPoint),
     /// Under a data identifier of a DL/T 645 meter.
     Dlt645(Dlt645Point),
+    /// In the state of a UHPPOTE controller.
+    Uhppote(Field),
     /// Wired to the box itself: no protocol is spoken.
     Own {
         /// What its values are made of.
@@ -44,13 +47,16 @@ pub enum Protocol {
     Modbus,
     /// DL/T 645, in one of its editions.
     Dlt645(Edition),
+    /// UHPPOTE controllers for doors, over UDP.
+    Uhppote,
 }
 
 /// The names of the protocols in profiles and site files.
-pub const PROTOCOLS: [(&str, Protocol); 3] = [
+pub const PROTOCOLS: [(&str, Protocol); 4] = [
     ("modbus", Protocol::Modbus),
     ("dlt645-2007", Protocol::Dlt645(Edition::V2007)),
     ("dlt645-1997", Protocol::Dlt645(Edition::V1997)),
+    ("uhppote", Protocol::Uhppote),
 ];
 
 impl Protocol {
@@ -66,6 +72,7 @@ impl PointSpec {
         match &self.place {
             Place::Modbus(point) => point.kind(),
             Place::Dlt645(point) => point.kind(),
+            Place::Uhppote(field) => field.kind(),
             Place::Own { kind, .. } => *kind,
         }
     }
@@ -74,7 +81,7 @@ impl PointSpec {
     pub fn is_writable(&self) -> bool {
         match &self.place {
             Place::Modbus(point) => point.write.is_some(),
-            Place::Dlt645(_) => false,
+            Place::Dlt645(_) | Place::Uhppote(_) => false,
             Place::Own { writable, .. } => *writable,
         }
     }
@@ -83,15 +90,23 @@ impl PointSpec {
     pub fn modbus(&self) -> Option<&ModbusPoint> {
         match &self.place {
             Place::Modbus(point) => Some(point),
-            Place::Dlt645(_) | Place::Own { .. } => None,
+            Place::Dlt645(_) | Place::Uhppote(_) | Place::Own { .. } => None,
         }
     }
 
     /// Where a point of a DL/T 645 meter lies.
     pub fn dlt645(&self) -> Option<&Dlt645Point> {
         match &self.place {
-            Place::Modbus(_) | Place::Own { .. } => None,
+            Place::Modbus(_) | Place::Uhppote(_) | Place::Own { .. } => None,
             Place::Dlt645(point) => Some(point),
+        }
+    }
+
+    /// What of a UHPPOTE controller's state a point is.
+    pub fn uhppote(&self) -> Option<Field> {
+        match &self.place {
+            Place::Modbus(_) | Place::Dlt645(_) | Place::Own { .. } => None,
+            Place::Uhppote(field) => Some(*field),
         }
     }
 }

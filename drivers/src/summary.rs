@@ -39,6 +39,11 @@ pub enum Asked {
         /// The identifier.
         di: u32,
     },
+    /// Something of a UHPPOTE controller.
+    Uhppote {
+        /// The function of the protocol.
+        function: u8,
+    },
 }
 
 impl fmt::Display for Asked {
@@ -50,6 +55,7 @@ impl fmt::Display for Asked {
             }
             Asked::Dlt645 { edition: Edition::V2007, di } => write!(f, "{di:08X}"),
             Asked::Dlt645 { edition: Edition::V1997, di } => write!(f, "{di:04X}"),
+            Asked::Uhppote { function } => write!(f, "function {function:02X}"),
         }
     }
 }

@@ -13,6 +13,7 @@ mod maps;
 mod modbus;
 mod relay;
 mod timeline;
+mod uhppote;
 mod wiegand;
 
 use std::fmt::Write as _;
@@ -234,7 +235,7 @@ struct Suite {
 }
 
 /// Everything that can be run.
-static SUITES: [Suite; 11] = [
+static SUITES: [Suite; 12] = [
     Suite { schema: "protocol-vectors/1", protocol: Some("modbus"), lists: &[("vectors", modbus::run)] },
     Suite {
         schema: "protocol-vectors/1",
@@ -243,6 +244,7 @@ static SUITES: [Suite; 11] = [
     },
     Suite { schema: "protocol-vectors/1", protocol: Some("dlt645-2007"), lists: &[("vectors", dlt645::run_2007)] },
     Suite { schema: "protocol-vectors/1", protocol: Some("dlt645-1997"), lists: &[("vectors", dlt645::run_1997)] },
+    Suite { schema: "protocol-vectors/1", protocol: Some("uhppote-udp"), lists: &[("vectors", uhppote::run)] },
     Suite { schema: "crc-vectors/1", protocol: None, lists: &[("crc", checksum::run_crc), ("lrc", checksum::run_lrc)] },
     Suite {
         schema: "value-format/1",

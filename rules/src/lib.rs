@@ -10,6 +10,7 @@ pub mod access;
 pub mod alarm;
 pub mod catalog;
 pub mod command;
+pub mod controller;
 pub mod effect;
 pub mod engine;
 pub mod expr;

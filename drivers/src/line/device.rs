@@ -32,6 +32,8 @@ pub(super) struct Device {
     /// Requests in a row that brought nothing.
     pub(super) silent: u32,
     pub(super) backoff: Backoff,
+    /// When its word was last heeded.
+    pub(super) heeded: Option<Mono>,
     /// How long after the ceiling its replies may still come.
     pub(super) late_window: Duration,
     /// Those with the same number keep its pause as well.
@@ -60,6 +62,7 @@ impl Device {
             failing_since: None,
             silent: 0,
             backoff: Backoff::default(),
+            heeded: None,
             late_window: line.late_window,
             pauses_with: device.settings.pauses_with,
             characters: device.settings.characters,

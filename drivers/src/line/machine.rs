@@ -337,7 +337,15 @@ impl Line {
     pub(super) fn wire(&self) -> Option<Wire> {
         match self.settings.medium {
             Medium::Serial(wire) => Some(self.tuning.now().map_or(wire, |characters| wire.with(characters))),
-            Medium::Tcp | Medium::RtuOverTcp => None,
+            Medium::Tcp | Medium::RtuOverTcp | Medium::Datagram => None,
+        }
+    }
+
+    /// True where late replies are told apart, or got rid of, by the connection itself.
+    pub(super) fn is_stream(&self) -> bool {
+        match self.settings.medium {
+            Medium::Tcp | Medium::RtuOverTcp => true,
+            Medium::Serial(_) | Medium::Datagram => false,
         }
     }
 

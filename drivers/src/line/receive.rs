@@ -7,6 +7,7 @@ use gatehouse_core::{Decoded, Mono, Reject};
 use super::flight::{Flight, Outcome, Pace, Task};
 use super::machine::Line;
 use super::output::CloseReason;
+use super::settings::Medium;
 use super::trace::{Direction, Verdict};
 
 /// Most received bytes that wait for a verdict: four of the longest RTU frames.
@@ -43,6 +44,10 @@ const EARLY_WEIGHT: u8 = 4;
 /// Most bytes of noise before a reply that do not put it in doubt: half-duplex drivers add a few when they turn on.
 const GLITCH_MAX: usize = 4;
 
+/// Word of a device that comes sooner than this after the last waits so long: whoever sends it for the device cannot have
+/// it asked without end.
+const HEED_PAUSE: Duration = Duration::from_millis(100);
+
 /// What became of the local echo at the head of what was received.
 enum EchoAt {
     /// It is not there.
@@ -55,6 +60,9 @@ enum EchoAt {
 
 impl Line {
     pub(super) fn receive(&mut self, now: Mono, bytes: &[u8]) {
+        if self.settings.medium == Medium::Datagram {
+            return self.receive_datagram(now, bytes);
+        }
         for piece in bytes.chunks(RX_MAX / 2) {
             if self.rx.len() + piece.len() > RX_MAX {
                 self.stats.bytes_discarded += self.rx.len() as u64;
@@ -77,6 +85,38 @@ impl Line {
                 }
             }
         }
+    }
+
+    /// A datagram is a frame by itself: it is judged whole, and nothing of it is kept.
+    fn receive_datagram(&mut self, now: Mono, bytes: &[u8]) {
+        self.rx.clear();
+        // No frame is so long that cutting it would make another of it.
+        self.rx.extend(bytes.iter().take(RX_MAX));
+        if let Some(flight) = &mut self.flight {
+            flight.received += bytes.len();
+            self.last_heard = now;
+            self.judge(now);
+        } else if self.claim_late(now, None).is_none() && !self.heed_word(now) {
+            self.stats.bytes_discarded += self.rx.len() as u64;
+            self.trace.note(now, Direction::Received, None, Verdict::Stray, &self.rx);
+        }
+        self.rx.clear();
+    }
+
+    /// Polls a device ahead of its time if what was received is word of it. The word itself is believed in nothing.
+    fn heed_word(&mut self, now: Mono) -> bool {
+        let Some(at) = self.devices.iter().position(|device| device.driver.is_word(&self.rx)) else { return false };
+        let device = &mut self.devices[at];
+        let (ix, due) = (device.ix, device.heeded.map_or(now, |last| now.max(last + HEED_PAUSE)));
+        if device.heeded.is_none_or(|last| last <= now) {
+            device.heeded = Some(due);
+            self.stats.words_heeded += 1;
+            for poll in self.polls.iter_mut().filter(|poll| poll.device == at) {
+                poll.cadence.hurry(due);
+            }
+        }
+        self.trace.note(now, Direction::Received, Some(ix), Verdict::Stray, &self.rx);
+        true
     }
 
     /// Sets when the flight is given up; `progress`: bytes came just now, and so many more are missing.
@@ -142,6 +182,9 @@ impl Line {
     fn judge(&mut self, now: Mono) {
         while let Some(flight) = self.flight {
             if self.rx.len() < flight.need {
+                if self.settings.medium == Medium::Datagram {
+                    return; // The rest of a datagram does not come.
+                }
                 let missing = flight.need - self.rx.len();
                 return self.set_deadline(Some((now, missing)));
             }
@@ -238,7 +281,10 @@ impl Line {
         self.need(1);
         if let Some(bytes) = self.claim_late(now, Some(flight)) {
             self.rx.drain(..bytes);
-            return;
+            return self.not_its_own(bytes);
+        }
+        if self.settings.medium == Medium::Datagram && (why == Reject::AddressMismatch || self.heed_word(now)) {
+            self.not_its_own(self.rx.len());
         }
         let bytes = bytes.clamp(1, self.rx.len());
         self.overhear_frame(now, flight.device, bytes);
@@ -252,6 +298,13 @@ impl Line {
             if matches!(why, Reject::Noise | Reject::BadChecksum | Reject::BadCharacter) {
                 flight.garbled += bytes;
             }
+        }
+    }
+
+    /// A datagram that is not from the device that was asked, or not about what it was asked, is no bad reply.
+    fn not_its_own(&mut self, bytes: usize) {
+        if let (Medium::Datagram, Some(flight)) = (self.settings.medium, &mut self.flight) {
+            flight.received = flight.received.saturating_sub(bytes);
         }
     }
 

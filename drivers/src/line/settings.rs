@@ -12,6 +12,9 @@ pub enum Medium {
     Tcp,
     /// RTU frames over a socket: no transaction, so that the socket is closed after a timeout.
     RtuOverTcp,
+    /// UDP: each datagram is a frame, and may be lost, doubled or overtaken. A reply that its driver cannot tell from
+    /// another's is waited for before anything is sent that it could be taken for.
+    Datagram,
 }
 
 /// Speed and framing of a serial line.
@@ -128,8 +131,8 @@ pub struct LineSettings {
     pub lost_after_polls: u8,
     /// See `lost_after_polls`.
     pub lost_after_time: Duration,
-    /// How long after `timeout_ceiling` a reply may still come on a serial line; until then nothing is sent that it
-    /// could be taken for.
+    /// How long after `timeout_ceiling` a reply may still come on a serial line or as a datagram; until then nothing is
+    /// sent that it could be taken for.
     pub late_window: Duration,
     /// Quiet after the port's characters were changed, so that every receiver on the pair has come to rest.
     pub guard: Duration,
@@ -140,16 +143,21 @@ pub struct LineSettings {
 impl LineSettings {
     /// Sensible defaults for a medium.
     pub fn new(medium: Medium) -> Self {
+        // On a network of its own a datagram that takes longer than this is lost; and some are.
+        let (ceiling_ms, retries, late_ms) = match medium {
+            Medium::Datagram => (500, 3, 250),
+            Medium::Serial(_) | Medium::Tcp | Medium::RtuOverTcp => (1000, 1, 1000),
+        };
         LineSettings {
             medium,
             timeout_floor: Duration::from_millis(50),
-            timeout_ceiling: Duration::from_millis(1000),
-            retries: 1,
+            timeout_ceiling: Duration::from_millis(ceiling_ms),
+            retries,
             backoff_min: Duration::from_secs(5),
             backoff_max: Duration::from_secs(300),
             lost_after_polls: 3,
             lost_after_time: Duration::from_secs(2),
-            late_window: Duration::from_secs(1),
+            late_window: Duration::from_millis(late_ms),
             guard: Duration::from_millis(50),
             phase: Duration::ZERO,
         }

@@ -47,7 +47,7 @@ impl Line {
                     self.close_port(now, CloseReason::Desynchronised);
                 }
                 Medium::Tcp if silent => self.close_port(now, CloseReason::Silent),
-                Medium::Tcp | Medium::Serial(_) => {}
+                Medium::Tcp | Medium::Serial(_) | Medium::Datagram => {}
             }
         }
     }
@@ -83,7 +83,7 @@ impl Line {
 
     /// Remembers that a reply to this request may still come.
     fn note_outstanding(&mut self, flight: &Flight, outcome: Outcome) {
-        if self.wire().is_none() || flight.shape.reply_bytes == 0 {
+        if self.is_stream() || flight.shape.reply_bytes == 0 {
             return;
         }
         let expected = match outcome {

@@ -43,6 +43,8 @@ pub struct LineStats {
     pub switches: u64,
     /// Commands turned away because the queue was full.
     pub commands_turned_away: u64,
+    /// Times that a device was polled ahead of its time because it sent word unasked.
+    pub words_heeded: u64,
     /// Samples not reported because nobody took the outputs.
     pub outputs_dropped: u64,
     /// Bytes sent.

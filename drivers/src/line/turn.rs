@@ -81,7 +81,7 @@ impl Line {
         let tag = self.tag.wrapping_add(1);
         self.request.clear();
         self.devices[device].driver.encode(step, tag, &mut self.request);
-        let request = Fingerprint::of(self.devices[device].driver.station(), &self.request);
+        let request = Fingerprint::of(self.devices[device].driver.reply_class(step), &self.request);
         // What proves an action must not be the late reply to a poll from before it.
         let told = StepShape { repeatable: shape.repeatable && !proves, ..shape };
         if let Some(until) = self.late.holds(request, told, now) {

@@ -7,12 +7,12 @@ use toml::de::{DeTable, DeValue};
 
 use super::keys::{Found, KeyError, Keys, Rule, integer};
 use super::point_rules::check;
-use crate::dlt645;
 use crate::modbus::point::{DataType, ModbusPoint, Order, Table, WriteWith};
 use crate::point::{Place, PointSpec, Protocol};
+use crate::{dlt645, uhppote};
 
 /// The keys of a point, as profiles and site files write them.
-pub const POINT_KEYS: [&str; 18] = [
+pub const POINT_KEYS: [&str; 19] = [
     "name",
     "table",
     "address",
@@ -31,6 +31,7 @@ pub const POINT_KEYS: [&str; 18] = [
     "item",
     "part",
     "format",
+    "field",
 ];
 
 pub(super) const TABLES: [(&str, Table); 4] =
@@ -96,6 +97,7 @@ pub fn parse_point(
     match protocol {
         Protocol::Modbus => read_point(None, table, span, extra),
         Protocol::Dlt645(edition) => dlt645::keys::read_point(edition, None, table, span, extra),
+        Protocol::Uhppote => uhppote::keys::read_point(None, table, span, extra),
     }
 }
 
@@ -113,6 +115,7 @@ pub fn override_point(
         // What is wired to the box itself comes from no profile, so that nothing of it can be changed.
         Place::Modbus(_) | Place::Own { .. } => read_point(Some(base), table, span, extra),
         Place::Dlt645(place) => dlt645::keys::read_point(place.edition, Some(base), table, span, extra),
+        Place::Uhppote(_) => uhppote::keys::read_point(Some(base), table, span, extra),
     }
 }
 

@@ -8,6 +8,7 @@ use gatehouse_drivers::dlt645::{Dlt645Meter, MeterSettings};
 use gatehouse_drivers::modbus::planner::PlanError;
 use gatehouse_drivers::modbus::{Cost, ModbusDevice};
 use gatehouse_drivers::summary::StepSummary;
+use gatehouse_drivers::uhppote::{UhppoteController, UhppoteSettings};
 
 use crate::site::{Bus, Device, ModbusStation, Station};
 
@@ -22,6 +23,7 @@ pub fn driver(bus: &Bus, device: &Device) -> Box<dyn Driver> {
             Box::new(planned.with_commands(station.commands.clone()))
         }
         Station::Dlt645(settings) => Box::new(meter(device, settings)),
+        Station::Uhppote(station) => Box::new(controller(device, station.settings)),
         Station::Own(_) => unreachable!("{NO_BUS}"),
     }
 }
@@ -31,7 +33,7 @@ pub fn language(bus: &Bus, device: &Device) -> Option<Language> {
     match &device.station {
         Station::Modbus(_) => Some(Language::Modbus(bus.framing)),
         Station::Dlt645(settings) => Some(Language::Dlt645(settings.edition)),
-        Station::Own(_) => None,
+        Station::Uhppote(_) | Station::Own(_) => None,
     }
 }
 
@@ -43,6 +45,7 @@ pub(crate) fn plan_summary(bus: &Bus, device: &Device) -> Vec<Vec<StepSummary>> 
     match &device.station {
         Station::Modbus(station) => plan_modbus(bus, device, station).expect(PLANNED).plan_summary(),
         Station::Dlt645(settings) => meter(device, settings).plan_summary(),
+        Station::Uhppote(station) => controller(device, station.settings).plan_summary(),
         Station::Own(_) => Vec::new(),
     }
 }
@@ -51,8 +54,7 @@ pub(crate) fn plan_summary(bus: &Bus, device: &Device) -> Vec<Vec<StepSummary>> 
 pub(crate) fn plan_trouble(bus: &Bus, device: &Device) -> Option<PlanError> {
     match &device.station {
         Station::Modbus(station) => plan_modbus(bus, device, station).err(),
-        Station::Dlt645(_) => None,
-        Station::Own(_) => None,
+        Station::Dlt645(_) | Station::Uhppote(_) | Station::Own(_) => None,
     }
 }
 
@@ -68,12 +70,18 @@ fn meter(device: &Device, settings: &MeterSettings) -> Dlt645Meter {
     Dlt645Meter::new(settings.clone(), points, &groups)
 }
 
+fn controller(device: &Device, settings: UhppoteSettings) -> UhppoteController {
+    let points: Vec<_> = device.points.iter().filter_map(|point| point.spec.uhppote()).collect();
+    let groups: Vec<Vec<PointIx>> = device.groups.iter().map(|group| group.points.clone()).collect();
+    UhppoteController::new(settings, points, &groups)
+}
+
 /// What requests to a device cost: wire time, silences and turnaround, or round trips.
 pub fn cost(bus: &Bus, device: &Device) -> Cost {
     let pause = match &device.station {
         Station::Modbus(station) => Duration::from_millis(u64::from(station.limits.pause_ms)),
         Station::Dlt645(settings) => settings.pause,
-        Station::Own(_) => Duration::ZERO,
+        Station::Uhppote(_) | Station::Own(_) => Duration::ZERO,
     };
     match bus.wire_of(device) {
         Some(wire) => Cost::serial(&wire, bus.turnaround, pause),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, SocketAddrV4};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +13,7 @@ use gatehouse_drivers::line::settings::{Characters, DeviceSettings, LineSettings
 use gatehouse_drivers::modbus::Framing;
 use gatehouse_drivers::point::PointSpec;
 use gatehouse_drivers::profile::{Command, Limits};
+use gatehouse_drivers::uhppote::UhppoteSettings;
 use gatehouse_rules::report::Policy;
 use gatehouse_rules::supply::SupplySpec;
 
@@ -108,7 +109,8 @@ pub struct Bus {
     pub framing: Framing,
     /// How the line treats its devices; its medium fits `port`.
     pub line: LineSettings,
-    /// The wire that the frames travel on: the port's, or the one behind a serial server; `None` for Modbus TCP.
+    /// The wire that the frames travel on: the port's, or the one behind a serial server; `None` for Modbus TCP and
+    /// for datagrams.
     pub wire: Option<Wire>,
     /// Expected time from a request's end to its reply's start: for plans and predictions only.
     pub turnaround: Duration,
@@ -137,6 +139,15 @@ pub enum PortKind {
         /// The port.
         port: u16,
     },
+    /// Datagrams to and from controllers for doors.
+    Udp {
+        /// A name or an address; that of a network reaches all controllers on it, each by its serial number.
+        host: String,
+        /// The port.
+        port: u16,
+        /// The address of the box to send from and to have events sent to; `None`: any, and no events are sent.
+        listen: Option<SocketAddrV4>,
+    },
 }
 
 /// How a serial port is found.
@@ -161,7 +172,7 @@ impl fmt::Display for PortKind {
         match self {
             PortKind::Serial { source, .. } => source.fmt(f),
             PortKind::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
-            PortKind::Tcp { host, port } => write!(f, "{host}:{port}"),
+            PortKind::Tcp { host, port } | PortKind::Udp { host, port, .. } => write!(f, "{host}:{port}"),
         }
     }
 }
@@ -214,6 +225,8 @@ pub enum Station {
     Modbus(ModbusStation),
     /// A DL/T 645 meter.
     Dlt645(MeterSettings),
+    /// A UHPPOTE controller for doors.
+    Uhppote(ControllerStation),
     /// The box itself, which is on no bus, with what its relays can do beyond points.
     Own(Arc<[Command]>),
 }
@@ -240,9 +253,18 @@ impl Station {
                 connect: name("close")?,
                 deadline: true,
             }),
-            Station::Modbus(_) | Station::Dlt645(_) | Station::Own(_) => None,
+            Station::Modbus(_) | Station::Dlt645(_) | Station::Uhppote(_) | Station::Own(_) => None,
         }
     }
+}
+
+/// A UHPPOTE controller.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ControllerStation {
+    /// Its serial number, and where it sends its events.
+    pub settings: UhppoteSettings,
+    /// What it can do beyond points.
+    pub commands: Arc<[Command]>,
 }
 
 impl fmt::Display for Station {
@@ -251,6 +273,7 @@ impl fmt::Display for Station {
         match self {
             Station::Modbus(modbus) => modbus.unit.fmt(f),
             Station::Dlt645(meter) => meter.address.fmt(f),
+            Station::Uhppote(controller) => controller.settings.serial.fmt(f),
             Station::Own(_) => Ok(()),
         }
     }
@@ -371,6 +394,7 @@ impl Device {
         match &self.station {
             Station::Modbus(modbus) => &modbus.commands,
             Station::Dlt645(_) => &[],
+            Station::Uhppote(controller) => &controller.commands,
             Station::Own(commands) => commands,
         }
     }

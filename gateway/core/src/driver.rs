@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use crate::controller::ControllerAsk;
 use crate::ids::{Name, PointIx};
 use crate::reading::PointReading;
 use crate::time::LocalTime;
@@ -131,6 +132,9 @@ pub enum Action {
     /// Asks the device who it is, where the protocol can. Its readings are texts, under the protocol's object number
     /// in place of a point (Modbus: 0 vendor, 1 product, 2 revision).
     Identify,
+    /// Asks a controller for something of its events or of its list. Its readings are a
+    /// [`ControllerAnswer`](crate::ControllerAnswer). Sending it twice does no harm.
+    Controller(ControllerAsk),
 }
 
 impl Action {
@@ -244,6 +248,20 @@ pub trait Driver: Send {
     /// Whether a value that an action's own read gave says that the device obeyed.
     fn proves(&self, action: &Action, value: &Value) -> bool {
         let _ = (action, value);
+        false
+    }
+
+    /// Whose late reply could be taken for the step's: two steps of one class are not asked while a reply to the other
+    /// may still come. All of a station, unless replies tell more.
+    fn reply_class(&self, step: StepId) -> u64 {
+        let _ = step;
+        self.station()
+    }
+
+    /// Whether a datagram that nobody asked for is word of the device that something has happened. It proves nothing, as
+    /// anybody may have sent it, but it is a reason to ask.
+    fn is_word(&self, datagram: &[u8]) -> bool {
+        let _ = datagram;
         false
     }
 

@@ -93,6 +93,8 @@ pub enum Part {
     Tickets,
     /// Gates with their states.
     Gates,
+    /// Controllers that decide themselves, and how far their events are taken in.
+    Controllers,
     /// Credentials held, occupancy, lock-outs: no credential itself.
     Access,
     /// The mode, rules and their versions.

@@ -213,6 +213,7 @@ fn bus_document(site: &Site, bus: &Bus, forecast: &BusForecast) -> Value {
                 document["address"] = address.into();
                 document["count"] = count.into();
             }
+            Asked::Uhppote { function } => document["function"] = function.into(),
             Asked::Dlt645 { .. } => document["identifier"] = request.step.asked.to_string().into(),
         }
         document

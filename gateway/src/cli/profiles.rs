@@ -108,6 +108,7 @@ fn show(profile: &Profile, out: &mut dyn Write) -> anyhow::Result<()> {
             Place::Dlt645(place) => {
                 [String::new(), place.to_string(), place.format.to_string(), String::new(), String::new()]
             }
+            Place::Uhppote(field) => [String::new(), field.to_string(), String::new(), String::new(), String::new()],
             // No profile is of the box itself.
             Place::Own { .. } => Default::default(),
         };
@@ -183,6 +184,7 @@ fn document(profile: &Profile) -> Value {
             Place::Dlt645(place) => json!({
                 "di": place.to_string(), "format": place.format.to_string(), "bit": place.bit,
             }),
+            Place::Uhppote(field) => json!({ "field": field.to_string() }),
             Place::Own { .. } => json!({}),
         };
         document["name"] = point.name.as_str().into();

@@ -67,7 +67,7 @@ pub fn identify_answer(device: &Device, result: CommandResult) -> Result<doc::Id
         let number = reading.point.0;
         let known = match &device.station {
             Station::Dlt645(_) => gatehouse_drivers::dlt645::object_name(number),
-            Station::Modbus(_) | Station::Own(_) => NAMES.get(usize::from(number)).copied(),
+            Station::Modbus(_) | Station::Uhppote(_) | Station::Own(_) => NAMES.get(usize::from(number)).copied(),
         };
         let name = known.map_or_else(|| format!("object_{number}"), str::to_owned);
         Some((name, reading.value.ok()?.to_string()))

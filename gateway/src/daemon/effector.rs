@@ -8,10 +8,11 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::{Rc, Weak};
 
-use gatehouse_core::driver::ActionError;
-use gatehouse_core::{DeviceIx, Event, Lane, Mono, NoData, Stamp};
+use gatehouse_core::driver::{Action, ActionError};
+use gatehouse_core::{ControllerAnswer, DeviceIx, Event, Lane, Mono, NoData, Stamp};
 use gatehouse_drivers::line::{Command, CommandRefusal, CommandResult, Line};
 use gatehouse_rules::command::Answer;
+use gatehouse_rules::controller::{Enquiry, EnquiryId};
 use gatehouse_rules::engine::FrameSource;
 use gatehouse_rules::{Act, ActId, ActRefusal, ActResult, Effect};
 use gatehouse_store::{Batch, CommitTicket, Store, StoreError};
@@ -86,6 +87,8 @@ pub struct Effector {
     superseded: Vec<ActId>,
     /// Acts under way: the line's number of each, in the order of sending.
     under_way: BTreeMap<u64, ActId>,
+    /// Questions to controllers under way, by the line's number of each.
+    asked: BTreeMap<u64, EnquiryId>,
     durable: CommitTicket,
     dropped: u64,
 }
@@ -245,6 +248,31 @@ impl Effector {
         Ok(())
     }
 
+    /// Hands a question to the line of its controller, under this number of the line's. It waits for no journal: it
+    /// changes nothing that could not be asked again.
+    ///
+    /// # Errors
+    /// The question, when no line takes it.
+    pub fn enquire(&mut self, enquiry: &Enquiry, number: u64) -> Result<(), EnquiryId> {
+        let routes = self.routes.borrow();
+        let route = usize::try_from(enquiry.device.0).ok().and_then(|at| routes.get(at)?.as_ref());
+        let route = route.ok_or(enquiry.id)?;
+        let action = Action::Controller(enquiry.ask.clone());
+        let command = Command { id: number, device: route.device, action, expires: enquiry.expires };
+        route.way.send(command).map_err(|_| enquiry.id)?;
+        self.asked.insert(number, enquiry.id);
+        Ok(())
+    }
+
+    /// Takes a line's result of this number, if it is one of a question to a controller.
+    pub fn handle_answered(
+        &mut self,
+        number: u64,
+        result: &CommandResult,
+    ) -> Option<(EnquiryId, Result<ControllerAnswer, NoData>)> {
+        Some((self.asked.remove(&number)?, controller_answer(result)))
+    }
+
     /// Takes a line's result of this number, if it is one of an act.
     pub fn handle_done(&mut self, number: u64, result: &CommandResult) -> Option<(ActId, ActResult)> {
         Some((self.under_way.remove(&number)?, act_result(result)))
@@ -252,6 +280,8 @@ impl Effector {
 
     /// Acts that a line will never tell of, because it has ended without a word.
     pub fn lost(&mut self) -> Vec<(ActId, ActResult)> {
+        // Of questions the machine that asked knows when to give them up.
+        self.asked.clear();
         let lost = std::mem::take(&mut self.under_way);
         lost.into_values().map(|id| (id, ActResult::Unknown(NoData::BusDown))).collect()
     }
@@ -264,6 +294,18 @@ fn last_frames(line: &Line, device: DeviceIx) -> Vec<String> {
     texts.reverse();
     texts.truncate(FRAMES_TOLD);
     texts
+}
+
+/// What a line's result says of a controller.
+fn controller_answer(result: &CommandResult) -> Result<ControllerAnswer, NoData> {
+    match result {
+        CommandResult::Read(readings) => ControllerAnswer::from_readings(readings).ok_or(NoData::BadReply),
+        CommandResult::Failed(why) | CommandResult::Unknown(why, _) => Err(*why),
+        CommandResult::Expired => Err(NoData::Timeout),
+        CommandResult::Refused(_) => Err(NoData::NotAvailable),
+        // No question is a write.
+        CommandResult::Verified(_) | CommandResult::Acknowledged(_) | CommandResult::Sent => Err(NoData::BadReply),
+    }
 }
 
 /// What a line's result means for an act.

@@ -278,6 +278,7 @@ impl Sink for Hub {
                 None
             }
             Output::CommandDone { id, result, .. } if self.act_done(id, &result) => None,
+            Output::CommandDone { id, result, .. } if self.enquiry_done(id, &result) => None,
             Output::CommandDone { id, at, result } => {
                 let waiting = self.waiting.borrow_mut().remove(&id);
                 if let Some((_, waiting)) = waiting {

@@ -1,7 +1,7 @@
-//! Ports: a serial adapter or a socket, opened by what the site file says and behind one face.
+//! Ports: a serial adapter or a socket of streams or datagrams, opened by what the site file says and behind one face.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use gatehouse_config::{Characters, Parity, PortKind, SerialSource};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UdpSocket};
 use tokio_serial::{SerialPort, SerialStream};
 
 /// How long a connection may take to come about.
@@ -20,6 +20,9 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often to look whether written bytes have left.
 const DRAIN_LOOK: Duration = Duration::from_millis(1);
 
+/// Foreign datagrams that are dropped before others get their turn.
+const FOREIGN_AT_ONCE: u32 = 64;
+
 /// An open port.
 #[derive(Debug)]
 pub enum Port {
@@ -27,6 +30,52 @@ pub enum Port {
     Serial(SerialStream),
     /// A socket.
     Tcp(TcpStream),
+    /// A socket of datagrams.
+    Udp(Datagrams),
+}
+
+/// Datagrams to one address, and from it.
+#[derive(Debug)]
+pub struct Datagrams {
+    socket: UdpSocket,
+    to: SocketAddr,
+    /// Who is listened to; `None`: everybody, because a whole network is asked.
+    only: Option<IpAddr>,
+}
+
+impl Datagrams {
+    async fn open(kind: &PortKind, host: &str, port: u16, listen: Option<SocketAddr>) -> io::Result<Datagrams> {
+        let addresses = resolve(host, port).await?;
+        let suits = |to: &&SocketAddr| listen.is_none_or(|own| own.is_ipv4() == to.is_ipv4());
+        let to =
+            *addresses.iter().find(suits).ok_or_else(|| io::Error::other(format!("{kind} has no IPv4 address")))?;
+        let any: IpAddr = if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        let own = listen.unwrap_or(SocketAddr::new(any, 0));
+        let socket = UdpSocket::bind(own)
+            .await
+            .map_err(|e| io::Error::new(e.kind(), format!("{own}: {e}; is it an address of this box, and free?")))?;
+        socket.set_broadcast(true)?;
+        let asks_all = matches!(to.ip(), IpAddr::V4(ip) if ip.octets().ends_with(&[255]));
+        Ok(Datagrams { socket, to, only: (!asks_all).then(|| to.ip()) })
+    }
+
+    /// The next datagram. Empty ones are nobody's.
+    fn poll_receive(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        for _ in 0..FOREIGN_AT_ONCE {
+            buf.clear();
+            let from = ready!(self.socket.poll_recv_from(cx, buf))?;
+            if !buf.filled().is_empty() && self.only.is_none_or(|only| only == from.ip()) {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Sends a datagram.
+    fn poll_send(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.socket.poll_send_to(cx, bytes, self.to)
+    }
 }
 
 impl Port {
@@ -50,6 +99,9 @@ impl Port {
                 stream.set_nodelay(true)?;
                 Ok(Port::Tcp(stream))
             }
+            PortKind::Udp { host, port, listen } => {
+                Datagrams::open(kind, host, *port, listen.map(SocketAddr::V4)).await.map(Port::Udp)
+            }
         }
     }
 
@@ -59,6 +111,7 @@ impl Port {
         ready!(match self {
             Port::Serial(stream) => Pin::new(stream).poll_read(cx, &mut buf),
             Port::Tcp(stream) => Pin::new(stream).poll_read(cx, &mut buf),
+            Port::Udp(datagrams) => datagrams.poll_receive(cx, &mut buf),
         })?;
         Poll::Ready(Ok(buf.filled().len()))
     }
@@ -100,6 +153,7 @@ impl Port {
             Poll::Ready(match self {
                 Port::Serial(stream) => Pin::new(stream).poll_write(cx, bytes),
                 Port::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
+                Port::Udp(datagrams) => datagrams.poll_send(cx, bytes),
             })
         });
         if let Poll::Ready(n) = first.await {
@@ -113,6 +167,7 @@ impl Port {
             match self {
                 Port::Serial(stream) => stream.write_all(rest).await,
                 Port::Tcp(stream) => stream.write_all(rest).await,
+                Port::Udp(datagrams) => std::future::poll_fn(|cx| datagrams.poll_send(cx, rest)).await.map(drop),
             }
         };
         tokio::time::timeout(WRITE_TIMEOUT, write)

@@ -6,7 +6,7 @@
 //!
 //! The files: `latest` what is known of points, `rules` which conditions to look at, `health` what needs no rule,
 //! `routing` commands to their targets, `reserved` what they may not touch, `acts` whose act it was, `readers` what a
-//! device shows of cards, `entrance` who may pass.
+//! device shows of cards, `entrance` who may pass, `recorded` what controllers decided.
 
 mod acts;
 mod ask_alarm;
@@ -17,6 +17,7 @@ mod evidence;
 mod health;
 mod latest;
 mod readers;
+mod recorded;
 mod reserved;
 mod routing;
 mod rules;
@@ -39,6 +40,7 @@ use crate::access::{self, Access, GateAccess, GuessLimits, PublicKey, ZoneSpec};
 use crate::alarm::{AlarmSource, AlarmSpec, Alarms, SpecError};
 use crate::catalog::{Catalog, PointRef};
 use crate::command::{self, Answer, Commands, Malformed, Outcome, Reception, Request, Source};
+use crate::controller::{ControllerSpec, Controllers, Enquiry, EnquiryId};
 use crate::effect::{ActId, ActResult, Effect, Effects};
 use crate::gate::{GateSpec, Gates, SiteError};
 use crate::mode::{Backlog, ModeSettings, Modes};
@@ -73,6 +75,8 @@ pub struct Setup {
     pub gates: Vec<GateSpec>,
     /// Readers and cameras.
     pub readers: Vec<ReaderSpec>,
+    /// Controllers that decide at their doors themselves.
+    pub controllers: Vec<ControllerSpec>,
     /// Who may pass; `None`: nobody by a credential.
     pub access: Option<AccessSetup>,
     /// What becomes of faults.
@@ -127,6 +131,8 @@ pub enum Output {
     Answer(Answer),
     /// A question to the core, at once: late it is worth nothing.
     Ask(access::Ask),
+    /// A question to a controller.
+    Enquire(Enquiry),
 }
 
 /// The engine.
@@ -143,6 +149,7 @@ pub struct Engine {
     acts: Acts,
     gates: Gates,
     readers: Readers,
+    controllers: Controllers,
     access: Option<Access>,
     tickets: Tickets,
     supplies: Supplies,
@@ -188,6 +195,7 @@ impl Engine {
             acts: Acts::new(acts::first(run, 0)),
             gates,
             readers: Readers::new(&setup.readers),
+            controllers: Controllers::new(&setup.controllers, setup.zone.clone(), EnquiryId(acts::first(run, 4).0)),
             access: None,
             tickets: Tickets::new(setup.tickets.clone(), acts::first(run, 2)),
             supplies: Supplies::new(setup.supply.clone(), &setup.catalog, setup.zone.clone(), acts::first(run, 3)),
@@ -213,7 +221,7 @@ impl Engine {
     }
 
     /// The prefixes of all that the engine keeps, for the shell to read at the start.
-    pub const KEPT: [&'static str; 11] = [
+    pub const KEPT: [&'static str; 12] = [
         "mode",
         "alarm",
         "command",
@@ -225,6 +233,7 @@ impl Engine {
         "access/",
         "apb/",
         "supply",
+        "controller/",
     ];
 
     /// Takes back what was kept under a key; all of it before anything is handled.
@@ -238,6 +247,7 @@ impl Engine {
             Some("ticket") => self.tickets.restore(key, value),
             Some("supply") => self.supplies.restore(key, value),
             Some("round") => self.rounds.restore(key, value).is_ok(),
+            Some("controller") => self.controllers.restore(key, value),
             // Without its keys what was kept of credentials waits for the next start.
             Some("access" | "apb") => self.access.as_mut().is_none_or(|access| access.restore(key, value).is_ok()),
             _ => false,
@@ -276,6 +286,7 @@ impl Engine {
     pub fn handle_sample(&mut self, now: Stamp, device: DeviceIx, at: Mono, readings: &[PointReading]) {
         // Gates first: a fire releases before anything else is looked at.
         self.gates.handle_readings(now, device, at, readings);
+        self.controllers.handle_readings(now, device, readings);
         for presentation in self.readers.handle_readings(device, at, readings) {
             self.present(now, presentation);
         }
@@ -309,6 +320,7 @@ impl Engine {
             self.gates.handle_returned(now, device);
         } else {
             self.readers.handle_lost(device);
+            self.controllers.handle_lost(device);
         }
         let bus = self.catalog.device(device).and_then(|config| config.bus);
         // The bus first: it explains its devices.
@@ -416,6 +428,9 @@ impl Engine {
         if due(self.gates.poll_timeout()) {
             self.gates.handle_timeout(now);
         }
+        if due(self.controllers.poll_timeout()) {
+            self.controllers.handle_timeout(now);
+        }
         if due(self.access.as_ref().and_then(Access::poll_timeout))
             && let Some(access) = &mut self.access
         {
@@ -440,6 +455,7 @@ impl Engine {
             self.alarms.poll_timeout(),
             self.rules.poll_timeout(),
             self.gates.poll_timeout(),
+            self.controllers.poll_timeout(),
             self.access.as_ref().and_then(Access::poll_timeout),
             self.tickets.poll_timeout(),
             self.rounds.poll_timeout(),
@@ -532,6 +548,7 @@ impl Engine {
             let commanded = self.route(now);
             self.reconnect(now);
             let answered = self.gate_steps(now);
+            let taken = self.take_recorded(now);
             let admitted = self.admit(now);
             let found = self.conditions(now);
             let mode = self.modes.mode();
@@ -543,7 +560,7 @@ impl Engine {
             }
             self.evaluate(now);
             let alarmed = self.alarmed(now);
-            if !(commanded || answered || admitted || found || alarmed) {
+            if !(commanded || answered || taken || admitted || found || alarmed) {
                 break;
             }
         }
@@ -606,6 +623,13 @@ impl Engine {
         // Urgent acts are among the first.
         while let Some(effect) = self.gates.poll_effect() {
             self.effects.push(effect);
+        }
+        // How far a controller's events are taken in is in the same batch as what they became.
+        while let Some(effect) = self.controllers.poll_effect() {
+            self.effects.push(effect);
+        }
+        while let Some(enquiry) = self.controllers.poll_enquiry() {
+            self.outputs.push_back(Output::Enquire(enquiry));
         }
         // What decided is in the same batch as what its gate makes of it.
         while let Some(effect) = self.access.as_mut().and_then(Access::poll_effect) {

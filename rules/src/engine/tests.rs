@@ -7,6 +7,7 @@ mod happening;
 mod law;
 mod long;
 mod plant;
+mod recorded;
 mod shell;
 mod site;
 mod stories;

@@ -16,6 +16,7 @@ use super::spec::{GateSpec, SpecError};
 use super::view::GateView;
 use super::{kept, mint};
 use crate::catalog::PointRef;
+use crate::controller::Recorded;
 use crate::effect::{ActId, ActResult, Effect};
 use crate::words::{AlarmId, Condition, Passed, RequestId, Verdict};
 
@@ -206,6 +207,11 @@ impl Gates {
             }
         }
         self.settle(&now, ix.as_slice());
+    }
+
+    /// A controller decided at a gate and recorded it; the record is told, and nothing moves.
+    pub fn handle_recorded(&mut self, now: Stamp, verdict: &Verdict, recorded: Recorded) {
+        Record::taken(&now, verdict, recorded).tell(&now, &mut self.out);
     }
 
     /// A person asks something of a gate.

@@ -170,6 +170,9 @@ pub struct Policy {
     pub forced: Outcome,
     /// A barrier that opened without the box.
     pub remote_opened: Outcome,
+    /// True where a controller decides at the gate itself: whoever it lets in is told afterwards, so that an opening
+    /// without a grant of the box is not forced.
+    pub decided_elsewhere: bool,
 }
 
 impl Default for Policy {
@@ -187,6 +190,7 @@ impl Default for Policy {
             tailgate: Outcome::Alarm,
             forced: Outcome::Alarm,
             remote_opened: Outcome::Alarm,
+            decided_elsewhere: false,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Rules of the line, one by one, with a scripted driver and a wire of 1000 characters per second.
 
 mod commands;
+mod datagrams;
 mod losses;
 mod replies;
 mod tuning;
@@ -157,7 +158,7 @@ impl Driver for Fake {
                 steps.extend(self.reads_back.then_some(StepId(0)));
             }
             Action::Write(..) => return Err(ActionError::ReadOnly),
-            Action::Identify | Action::Call { .. } => return Err(ActionError::Unsupported),
+            Action::Identify | Action::Controller(_) | Action::Call { .. } => return Err(ActionError::Unsupported),
         }
         Ok(())
     }

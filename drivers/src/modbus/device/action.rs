@@ -48,6 +48,7 @@ impl ModbusDevice {
                 command.encode(call, &mut pdu).map_err(|why| refuse(why.to_string()))?;
                 self.actions.push(Step::Write(pdu.into()));
             }
+            Action::Controller(_) => return Err(ActionError::Unsupported),
             Action::Identify if self.is_broadcast() => return Err(ActionError::Unsupported),
             Action::Identify => self.actions.push(Step::Identify { object: 0 }),
         }

@@ -1,5 +1,6 @@
 //! `[[bus]]`: one physical channel.
 
+use std::net::SocketAddrV4;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -18,7 +19,7 @@ use crate::site::{Bus, PortKind, SerialSource};
 use crate::units::duration;
 
 /// The keys that say where a bus is; a bus has exactly one of them.
-const PORTS: [&str; 4] = ["serial", "usb", "tcp", "rtu_over_tcp"];
+const PORTS: [&str; 5] = ["serial", "usb", "tcp", "rtu_over_tcp", "udp"];
 const TURNAROUND_SERIAL: Duration = Duration::from_millis(20);
 const TURNAROUND_TCP: Duration = Duration::from_millis(5);
 const SECOND: Duration = Duration::from_secs(1);
@@ -47,6 +48,17 @@ pub(super) enum Kind {
     Serial,
     Tcp,
     RtuOverTcp,
+    Udp,
+}
+
+impl Kind {
+    /// True where characters go over a serial wire somewhere.
+    fn has_wire(self) -> bool {
+        match self {
+            Kind::Serial | Kind::RtuOverTcp => true,
+            Kind::Tcp | Kind::Udp => false,
+        }
+    }
 }
 
 pub(super) fn read(context: &mut Context<'_>, table: &DeTable<'_>, span: Range<usize>) -> BusEntry {
@@ -59,33 +71,36 @@ pub(super) fn read(context: &mut Context<'_>, table: &DeTable<'_>, span: Range<u
     let characters = characters(&mut keys, kind, framing);
     let echo = echo(&mut keys, kind);
     let silence = duration(&mut keys, "silence", Duration::from_micros(100)..=SECOND);
-    if let (Some(silence), Some(Kind::Tcp | Kind::RtuOverTcp)) = (&silence, kind) {
+    if let (Some(silence), Some(Kind::Tcp | Kind::RtuOverTcp | Kind::Udp)) = (&silence, kind) {
         let help = "a serial server keeps the silence of its own line";
         keys.error(Rule::Conflict, silence.span.clone(), "`silence` goes with a serial port", help);
     }
+    let listen = listen(&mut keys, kind);
     let silence = silence.map(|found| found.value);
     let wire = Wire { baud: characters.baud, char_bits: characters.bits(), echo, silence };
-    let wire = (kind != Some(Kind::Tcp)).then_some(wire);
+    let wire = kind.is_none_or(Kind::has_wire).then_some(wire);
     let medium = match (kind, wire) {
         (Some(Kind::Serial), Some(wire)) => Medium::Serial(wire),
         (Some(Kind::RtuOverTcp), _) => Medium::RtuOverTcp,
+        (Some(Kind::Udp), _) => Medium::Datagram,
         _ => Medium::Tcp,
     };
     let mut line = line(&mut keys, medium);
     if let Some(guard) = duration(&mut keys, "guard", Duration::ZERO..=5 * SECOND) {
         line.guard = guard.value;
-        if let Some(Kind::Tcp | Kind::RtuOverTcp) = kind {
+        if let Some(Kind::Tcp | Kind::RtuOverTcp | Kind::Udp) = kind {
             let help = "leave it out: all devices behind a server have its settings";
             keys.error(Rule::Conflict, guard.span, "`guard` goes with a serial port", help);
         }
     }
-    let usual = if kind == Some(Kind::Tcp) { TURNAROUND_TCP } else { TURNAROUND_SERIAL };
+    let usual = if kind.is_none_or(Kind::has_wire) { TURNAROUND_SERIAL } else { TURNAROUND_TCP };
     let turnaround = duration(&mut keys, "turnaround", Duration::ZERO..=10 * SECOND);
     let turnaround = turnaround.map_or(usual, |found| found.value);
     context.end(keys);
     let port = address.map(|address| match address {
         Address::Serial(source) => port_of(characters, source),
-        Address::Tcp { host, port } => PortKind::Tcp { host, port },
+        Address::Net { host, port } if kind == Some(Kind::Udp) => PortKind::Udp { host, port, listen },
+        Address::Net { host, port } => PortKind::Tcp { host, port },
     });
     let bus = id.as_ref().zip(port).map(|(id, port)| Bus {
         id: id.value.clone(),
@@ -101,7 +116,7 @@ pub(super) fn read(context: &mut Context<'_>, table: &DeTable<'_>, span: Range<u
 
 enum Address {
     Serial(SerialSource),
-    Tcp { host: String, port: u16 },
+    Net { host: String, port: u16 },
 }
 
 fn port(context: &mut Context<'_>, keys: &mut Keys<'_, '_>) -> (Option<Kind>, Option<Address>) {
@@ -110,10 +125,11 @@ fn port(context: &mut Context<'_>, keys: &mut Keys<'_, '_>) -> (Option<Kind>, Op
     let usb = keys.text("usb");
     let tcp = keys.text("tcp");
     let rtu_over_tcp = keys.text("rtu_over_tcp");
+    let udp = keys.text("udp");
     match given.as_slice() {
         [] => {
-            let help = "write serial = \"/dev/serial/by-id/...\", usb = \"0403:6001\", tcp = \"10.0.0.5:502\" \
-                        or rtu_over_tcp = \"10.0.0.6:4001\"";
+            let help = "write serial = \"/dev/serial/by-id/...\", usb = \"0403:6001\", tcp = \"10.0.0.5:502\", \
+                        rtu_over_tcp = \"10.0.0.6:4001\" or udp = \"10.0.0.7:60000\"";
             let span = keys.span();
             keys.error(Rule::MissingKey, span, "the bus says not where its port is", help);
             (None, None)
@@ -121,6 +137,7 @@ fn port(context: &mut Context<'_>, keys: &mut Keys<'_, '_>) -> (Option<Kind>, Op
         ["serial"] => (Some(Kind::Serial), serial.and_then(|found| path(context, keys, &found))),
         ["usb"] => (Some(Kind::Serial), usb.and_then(|found| adapter(keys, &found))),
         ["tcp"] => (Some(Kind::Tcp), tcp.and_then(|found| endpoint(keys, "tcp", &found, Some(502)))),
+        ["udp"] => (Some(Kind::Udp), udp.and_then(|found| endpoint(keys, "udp", &found, Some(60_000)))),
         [_] => (Some(Kind::RtuOverTcp), rtu_over_tcp.and_then(|found| endpoint(keys, "rtu_over_tcp", &found, None))),
         [one, other, ..] => {
             let span = keys.span_of(other);
@@ -181,7 +198,7 @@ fn endpoint(keys: &mut Keys<'_, '_>, key: &str, found: &Found<&str>, usual: Opti
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '%');
     let port = port.map_or(usual, |port| port.parse().ok().filter(|port| *port > 0));
     if let (Some(port), false, true) = (port, host.is_empty() || host.len() > 253, host.chars().all(plain)) {
-        return Some(Address::Tcp { host: host.to_owned(), port });
+        return Some(Address::Net { host: host.to_owned(), port });
     }
     let message = format!("`{key}` = {text:?} is not a host with a port");
     let help = match usual {
@@ -194,6 +211,24 @@ fn endpoint(keys: &mut Keys<'_, '_>, key: &str, found: &Found<&str>, usual: Opti
     None
 }
 
+/// Where a bus of datagrams listens for events.
+fn listen(keys: &mut Keys<'_, '_>, kind: Option<Kind>) -> Option<SocketAddrV4> {
+    let found = keys.text("listen")?;
+    if kind.is_some_and(|kind| kind != Kind::Udp) {
+        let message = "`listen` goes with udp: it is where door controllers send their events";
+        keys.error(Rule::Conflict, found.span, message, "leave it out");
+        return None;
+    }
+    let address = found.value.parse::<SocketAddrV4>().ok();
+    let address = address.filter(|address| address.port() > 0 && !address.ip().is_unspecified());
+    if address.is_none() {
+        let message = format!("`listen` = {:?} is no address that a controller can send to", found.value);
+        let help = "the IPv4 address of the box in the controllers' network, and a port: \"192.168.60.2:60001\"";
+        keys.error(Rule::BadValue, found.span, message, help);
+    }
+    address
+}
+
 fn framing(keys: &mut Keys<'_, '_>, kind: Option<Kind>) -> Option<Framing> {
     let found = keys.choice("framing", &[("rtu", Framing::Rtu), ("ascii", Framing::Ascii)]);
     match (kind, found) {
@@ -202,7 +237,12 @@ fn framing(keys: &mut Keys<'_, '_>, kind: Option<Kind>) -> Option<Framing> {
             keys.error(Rule::Conflict, found.span, "Modbus TCP has a framing of its own", help);
             None
         }
-        (Some(Kind::Tcp), None) => Some(Framing::Tcp),
+        (Some(Kind::Udp), Some(found)) => {
+            keys.error(Rule::Conflict, found.span, "datagrams are frames by themselves", "leave `framing` out");
+            None
+        }
+        // No Modbus is spoken in datagrams.
+        (Some(Kind::Tcp | Kind::Udp), None) => Some(Framing::Tcp),
         (_, found) => Some(found.map_or(Framing::Rtu, |found| found.value)),
     }
 }
@@ -214,9 +254,10 @@ const USUAL: Characters = Characters { baud: 9600, data_bits: 8, parity: Parity:
 
 /// Speed and shape of the characters on the wire of a bus.
 fn characters(keys: &mut Keys<'_, '_>, kind: Option<Kind>, framing: Option<Framing>) -> Characters {
-    if kind == Some(Kind::Tcp) {
+    if kind.is_some_and(|kind| !kind.has_wire()) {
+        let other = if kind == Some(Kind::Udp) { "UDP" } else { "Modbus TCP" };
         let help = "leave it out; if a serial line is behind it, that is set in the converter";
-        deny_characters(keys, |key| format!("`{key}` goes with a serial line, not with Modbus TCP"), help);
+        deny_characters(keys, |key| format!("`{key}` goes with a serial line, not with {other}"), help);
         return USUAL;
     }
     read_characters(keys, framing, USUAL)
@@ -255,7 +296,7 @@ pub(super) fn device_characters(
     bus: Option<&BusEntry>,
     profile: Option<&Profile>,
 ) -> Option<Characters> {
-    if let Some(Kind::Tcp | Kind::RtuOverTcp) = bus.and_then(|bus| bus.kind) {
+    if let Some(Kind::Tcp | Kind::RtuOverTcp | Kind::Udp) = bus.and_then(|bus| bus.kind) {
         let help =
             "leave it out; devices whose settings differ need a serial server of their own, or an adapter at the box";
         let message =
@@ -323,11 +364,11 @@ fn port_of(Characters { baud, data_bits, parity, stop_bits }: Characters, source
 fn echo(keys: &mut Keys<'_, '_>, kind: Option<Kind>) -> Echo {
     let found = keys.choice("echo", &[("off", Echo::Off), ("on", Echo::On), ("detect", Echo::Detect)]);
     match (found, kind) {
-        (Some(found), Some(Kind::Tcp | Kind::RtuOverTcp)) => {
+        (Some(found), Some(Kind::Tcp | Kind::RtuOverTcp | Kind::Udp)) => {
             keys.error(Rule::Conflict, found.span, "`echo` goes with a serial port", "leave it out");
             Echo::Off
         }
-        (None, Some(Kind::Tcp | Kind::RtuOverTcp)) => Echo::Off,
+        (None, Some(Kind::Tcp | Kind::RtuOverTcp | Kind::Udp)) => Echo::Off,
         (found, _) => found.map(|found| found.value).unwrap_or_default(),
     }
 }
@@ -410,6 +451,9 @@ fn same_port(one: &PortKind, other: &PortKind) -> bool {
             }
             _ => one == other,
         },
+        (PortKind::Udp { host: one, port: own, listen: a }, PortKind::Udp { host: other, port, listen: b }) => {
+            (one, own) == (other, port) || a.is_some() && a == b
+        }
         _ => one == other,
     }
 }

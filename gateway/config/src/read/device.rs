@@ -13,10 +13,10 @@ use gatehouse_rules::report::Policy;
 use toml::de::DeTable;
 
 use super::bus::{self, BusEntry, Kind};
-use super::meter;
 use super::point::{self, INTERVALS, PointEntry};
 use super::report::{self, ReportDefaults, Wish};
-use super::{Context, labels, required_name};
+use super::{Context, controller, labels, meter, required_name};
+
 use crate::code;
 use crate::site::{Bus, Device, Group, ModbusStation, PointConfig, Station};
 use crate::units::duration;
@@ -74,6 +74,10 @@ pub(super) fn read(
         Protocol::Dlt645(edition) => {
             meter::read(context, &mut keys, (kind, entry.and_then(|entry| entry.framing)), edition)
         }
+        Protocol::Uhppote => {
+            let port = bus.and_then(|bus| Some(&buses.get(bus)?.bus.as_ref()?.port));
+            controller::read(&mut keys, kind, port)
+        }
     };
     let pauses_with = meter::pauses_with(&mut keys, protocol);
     let interval = duration(&mut keys, "interval", INTERVALS).map_or(INTERVAL, |found| found.value);
@@ -81,7 +85,9 @@ pub(super) fn read(
     let timeout = duration(&mut keys, "timeout", Duration::from_millis(5)..=Duration::from_secs(60));
     let limits = match &station {
         Some(Found { value: Station::Modbus(modbus), .. }) => modbus.limits.clone(),
-        Some(Found { value: Station::Dlt645(_) | Station::Own(_), .. }) | None => Limits::default(),
+        Some(Found { value: Station::Dlt645(_) | Station::Uhppote(_) | Station::Own(_), .. }) | None => {
+            Limits::default()
+        }
     };
     let wish = report::wish(context, &mut keys);
     let entries = points(context, &mut keys, &profile, protocol);
@@ -133,6 +139,7 @@ fn modbus(
     kind: Option<Kind>,
     profile: Option<&Profile>,
 ) -> Option<Found<Station>> {
+    controller::check_bus(keys, kind);
     let unit = unit(context, keys, kind, profile);
     let limits = limits(keys, profile);
     let commands = profile.map(|profile| profile.commands.clone().into()).unwrap_or_default();
@@ -189,6 +196,11 @@ fn profile(context: &mut Context<'_>, keys: &mut Keys<'_, '_>) -> Result<Option<
     Err(())
 }
 
+/// True where units have the whole range, and one is usual.
+fn is_net(kind: Option<Kind>) -> bool {
+    matches!(kind, Some(Kind::Tcp | Kind::Udp))
+}
+
 fn unit(
     context: &mut Context<'_>,
     keys: &mut Keys<'_, '_>,
@@ -196,7 +208,7 @@ fn unit(
     profile: Option<&Profile>,
 ) -> Option<Found<u8>> {
     if !keys.has("unit") {
-        if kind == Some(Kind::Tcp) {
+        if is_net(kind) {
             let _ = keys.raw("unit");
             return Some(Found {
                 value: profile.and_then(|profile| profile.defaults.unit).unwrap_or(1),
@@ -209,12 +221,12 @@ fn unit(
     }
     let found = keys.integer("unit", 0..=255)?;
     let value = u8::try_from(found.value).ok()?;
-    if kind != Some(Kind::Tcp) && value == 0 {
+    if !is_net(kind) && value == 0 {
         let help = "units are 1 to 247: the number that was set on the device";
         keys.error(Rule::BadValue, found.span, "unit 0 speaks to every device at once and none of them answers", help);
         return None;
     }
-    if kind != Some(Kind::Tcp) && found.value > LAST_UNIT {
+    if !is_net(kind) && found.value > LAST_UNIT {
         let message = format!("unit {value} is reserved by the standard");
         let help = "some boards answer to it whatever their own address is: only alone on a bus";
         context.sink.warn(code::RESERVED_UNIT, found.span.clone(), message, help);
@@ -277,6 +289,7 @@ fn points(
         let needs = match protocol {
             Protocol::Modbus => "name, table, address and type",
             Protocol::Dlt645(_) => "name and di",
+            Protocol::Uhppote => "name and field",
         };
         let help = format!("name a profile (`gatehouse profiles` lists them) or add [[device.point]] with {needs}");
         keys.error(Rule::MissingKey, span, "the device has no point", help);

@@ -37,11 +37,12 @@ pub(super) fn read(
         let span = if keys.has("bus") { keys.span_of("bus") } else { keys.span() };
         keys.error(Rule::Conflict, span, "the bus has framing = \"ascii\", and the device is a DL/T 645 meter", help);
     }
-    if kind == Some(Kind::Tcp) {
+    if let Some(kind @ (Kind::Tcp | Kind::Udp)) = kind {
         let help =
             "put the device on a bus with serial = \"...\", or with rtu_over_tcp = \"host:port\" for a serial server";
         let span = keys.span_of("bus");
-        keys.error(Rule::Conflict, span, "the bus is Modbus TCP, and the device is a DL/T 645 meter", help);
+        let bus = if kind == Kind::Udp { "UDP" } else { "Modbus TCP" };
+        keys.error(Rule::Conflict, span, format!("the bus is {bus}, and the device is a DL/T 645 meter"), help);
     }
     for key in ["unit", "limits"] {
         if keys.raw(key).is_some() {
@@ -116,7 +117,7 @@ pub(super) fn pauses_with(keys: &mut Keys<'_, '_>, protocol: Protocol) -> Option
     let found = keys.choice("pause_among", &[("device", None), ("protocol", Some(DLT645))])?;
     match protocol {
         Protocol::Dlt645(_) => found.value,
-        Protocol::Modbus => {
+        Protocol::Modbus | Protocol::Uhppote => {
             let help = "leave it out; `pause` of `limits` is the device's own";
             keys.error(Rule::Conflict, found.span, "`pause_among` goes with DL/T 645", help);
             None

@@ -5,6 +5,8 @@ mod alarm;
 mod box_io;
 mod bus;
 mod commands;
+mod controller;
+mod decider;
 mod device;
 mod gate;
 mod general;
@@ -266,7 +268,9 @@ fn entrance(
     };
     let mut gates = Vec::new();
     let mut policies = Vec::new();
-    for entry in entries {
+    let controllers = decider::controllers(context, &entries, devices.0);
+    for mut entry in entries {
+        entry.spec.policy.decided_elsewhere = entry.access.controller.is_some();
         entry.access.check(context, &entry.spec.id, (absent, uplink));
         // Where [access] is wrong, its zones are not known.
         if access.is_some() {
@@ -277,6 +281,7 @@ fn entrance(
     let readers: Vec<_> =
         readers.into_iter().filter_map(|at| reader::read(context, at, devices, (&gates, formats))).collect();
     reader::check_together(context, &readers);
+    decider::check_readers(context, &readers, &controllers);
     if let (true, Some(first)) = (absent, readers.first()) {
         let help = "add [access] with core_keys, lookup_key and seal_key; docs/site-file.md tells what they are";
         let message = "the site has readers and no [access]: they refuse everybody";
@@ -295,7 +300,7 @@ fn entrance(
             (setup, access.secrets)
         })
         .unzip();
-    Entrance { parts: rules::EntranceParts { gates, readers, access: setup }, secrets }
+    Entrance { parts: rules::EntranceParts { gates, readers, controllers, access: setup }, secrets }
 }
 
 /// Reads `[box]` alone, for its relays.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use gatehouse_core::Name;
 use gatehouse_drivers::profile::keys::{Found, Keys, did_you_mean};
 use gatehouse_rules::alarm::{AlarmSpec, builtin};
+use gatehouse_rules::controller::ControllerSpec;
 use gatehouse_rules::engine::{AccessSetup, BoxLimits, Engine, Mains, ReaderSpec, RuleSpec, Setup};
 use gatehouse_rules::gate::GateSpec;
 use gatehouse_rules::mode::ModeSettings;
@@ -48,6 +49,7 @@ pub(super) struct RuleFiles {
 pub(super) struct EntranceParts {
     pub(super) gates: Vec<GateSpec>,
     pub(super) readers: Vec<ReaderSpec>,
+    pub(super) controllers: Vec<ControllerSpec>,
     pub(super) access: Option<AccessSetup>,
 }
 
@@ -198,6 +200,7 @@ pub(super) fn setup(
         mains,
         gates: entrance.gates,
         readers: entrance.readers,
+        controllers: entrance.controllers,
         access: entrance.access,
         tickets,
         supply,

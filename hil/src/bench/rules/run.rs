@@ -178,6 +178,7 @@ fn setup() -> anyhow::Result<Setup> {
         mains: None,
         gates: Vec::new(),
         readers: Vec::new(),
+        controllers: Vec::new(),
         access: None,
         tickets,
         supply: Default::default(),

@@ -177,6 +177,7 @@ impl Shell {
                 Output::Answer(answer) => self.answers.push(answer),
                 Output::Mode(mode) => self.modes.push(mode),
                 Output::Ask(ask) => panic!("nobody asks here: {ask:?}"),
+                Output::Enquire(enquiry) => panic!("there is no controller: {enquiry:?}"),
             }
         }
         assert_eq!(self.engine.gates.poll_passed(), None, "nobody takes what the gates tell");

@@ -61,6 +61,7 @@ pub(super) fn setup() -> Setup {
         }),
         gates: vec![barrier(), door()],
         readers: Vec::new(),
+        controllers: Vec::new(),
         access: None,
         tickets: tickets(&calendar, &zone),
         supply: SupplySetup::default(),
