@@ -342,7 +342,7 @@ pub(super) fn words(act: &Act) -> String {
     match &act.action {
         Action::Call { command, .. } => format!("{command}{urgent}"),
         Action::Write(point, value) => format!("{}={value}{urgent}", point.0),
-        Action::Read(_) | Action::Identify => unreachable!("gates only act"),
+        Action::Read(_) | Action::Recall { .. } | Action::Identify => unreachable!("gates only act"),
     }
 }
 

@@ -156,7 +156,7 @@ impl Driver for Fake {
                 steps.extend(self.reads_back.then_some(StepId(0)));
             }
             Action::Write(..) => return Err(ActionError::ReadOnly),
-            Action::Identify | Action::Call { .. } => return Err(ActionError::Unsupported),
+            Action::Identify | Action::Recall { .. } | Action::Call { .. } => return Err(ActionError::Unsupported),
         }
         Ok(())
     }
