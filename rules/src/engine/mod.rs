@@ -6,12 +6,13 @@
 //!
 //! The files: `latest` what is known of points, `rules` which conditions to look at, `health` what needs no rule,
 //! `routing` commands to their targets, `reserved` what they may not touch, `acts` whose act it was, `readers` what a
-//! device shows of cards, `entrance` who may pass.
+//! device shows of cards, `entrance` who may pass, `bills` readings that can be billed.
 
 mod acts;
 mod ask_alarm;
 mod ask_gate;
 mod ask_ticket;
+mod bills;
 mod entrance;
 mod evidence;
 mod health;
@@ -37,6 +38,7 @@ pub use rules::{RuleInstance, RuleSpec};
 
 use crate::access::{self, Access, GateAccess, GuessLimits, PublicKey, ZoneSpec};
 use crate::alarm::{AlarmSource, AlarmSpec, Alarms, SpecError};
+use crate::billing::{Billing, BillingSetup};
 use crate::catalog::{Catalog, PointRef};
 use crate::command::{self, Answer, Commands, Malformed, Outcome, Reception, Request, Source};
 use crate::effect::{ActId, ActResult, Effect, Effects};
@@ -78,6 +80,8 @@ pub struct Setup {
     pub tickets: TicketRules,
     /// Inspection rounds.
     pub rounds: Vec<RoundSpec>,
+    /// What bills are made of.
+    pub billing: BillingSetup,
     /// The site's work days and holidays.
     pub calendar: Calendar,
     /// The site's zone.
@@ -143,6 +147,7 @@ pub struct Engine {
     access: Option<Access>,
     tickets: Tickets,
     rounds: Rounds,
+    billing: Billing,
     zone: TimeZone,
     calendar: Calendar,
     frames: Option<FrameSource>,
@@ -187,6 +192,7 @@ impl Engine {
             access: None,
             tickets: Tickets::new(setup.tickets.clone(), acts::first(run, 2)),
             rounds,
+            billing: Billing::new(&setup.billing, &setup.catalog, setup.zone.clone(), acts::first(run, 3)),
             zone: setup.zone.clone(),
             calendar: setup.calendar.clone(),
             frames: None,
@@ -208,8 +214,19 @@ impl Engine {
     }
 
     /// The prefixes of all that the engine keeps, for the shell to read at the start.
-    pub const KEPT: [&'static str; 10] =
-        ["mode", "alarm", "command", "gate/", "passage/", "request-next", "ticket", "round/", "access/", "apb/"];
+    pub const KEPT: [&'static str; 11] = [
+        "mode",
+        "alarm",
+        "command",
+        "gate/",
+        "passage/",
+        "request-next",
+        "ticket",
+        "round/",
+        "access/",
+        "apb/",
+        "billing/",
+    ];
 
     /// Takes back what was kept under a key; all of it before anything is handled.
     pub fn restore(&mut self, key: &str, value: &[u8]) {
@@ -221,6 +238,7 @@ impl Engine {
             Some("gate" | "passage" | "request") => self.gates.restore(key, value),
             Some("ticket") => self.tickets.restore(key, value),
             Some("round") => self.rounds.restore(key, value).is_ok(),
+            Some("billing") => self.billing.restore(key, value),
             // Without its keys what was kept of credentials waits for the next start.
             Some("access" | "apb") => self.access.as_mut().is_none_or(|access| access.restore(key, value).is_ok()),
             _ => false,
@@ -251,6 +269,7 @@ impl Engine {
         // The mode outlives a restart: nobody else tells the tickets before it changes.
         self.tickets.handle_mode(now, self.mode);
         self.rounds.handle_timeout(now);
+        self.billing.handle_start(now);
         self.rules.resume(&self.alarms);
         self.settle(now);
     }
@@ -291,6 +310,7 @@ impl Engine {
         if !online {
             self.readers.handle_lost(device);
         }
+        self.billing.handle_device_state(device, online);
         let bus = self.catalog.device(device).and_then(|config| config.bus);
         // The bus first: it explains its devices.
         if let Some(bus) = bus {
@@ -335,6 +355,7 @@ impl Engine {
     pub fn handle_clock(&mut self, now: Stamp) {
         self.tickets.handle_clock(now);
         self.rounds.handle_timeout(now);
+        self.billing.handle_timeout(now);
         self.settle(now);
     }
 
@@ -369,7 +390,7 @@ impl Engine {
     pub fn handle_act_result(&mut self, now: Stamp, id: ActId, result: ActResult) {
         if let Some(command) = self.acts.end(id) {
             self.command_ended(now, &command, result.into());
-        } else if !self.gates.handle_act_result(now, id, &result) {
+        } else if !self.gates.handle_act_result(now, id, &result) && !self.billing.handle_act_result(now, id, &result) {
             self.tickets.handle_act_result(now, id, &result);
         }
         self.settle(now);
@@ -401,6 +422,9 @@ impl Engine {
         if due(self.rounds.poll_timeout()) {
             self.rounds.handle_timeout(now);
         }
+        if due(self.billing.poll_timeout()) {
+            self.billing.handle_timeout(now);
+        }
         self.rules.handle_timeout(now.mono);
         self.settle(now);
     }
@@ -416,6 +440,7 @@ impl Engine {
             self.access.as_ref().and_then(Access::poll_timeout),
             self.tickets.poll_timeout(),
             self.rounds.poll_timeout(),
+            self.billing.poll_timeout(),
         ];
         machines.into_iter().flatten().min()
     }
@@ -511,10 +536,14 @@ impl Engine {
         self.gather();
     }
 
-    /// Tells the alarms what gates and rounds have found.
+    /// Tells the alarms what gates, rounds and meters have found.
     fn conditions(&mut self, now: Stamp) -> bool {
         let mut any = false;
-        while let Some(condition) = self.gates.poll_condition().or_else(|| self.rounds.poll_condition()) {
+        let mut next = || {
+            let gate = self.gates.poll_condition();
+            gate.or_else(|| self.rounds.poll_condition()).or_else(|| self.billing.poll_condition())
+        };
+        while let Some(condition) = next() {
             any = true;
             self.alarms.handle_condition(now, &condition);
         }
@@ -569,6 +598,9 @@ impl Engine {
         while let Some(effect) = self.rounds.poll_effect() {
             self.effects.push(effect);
         }
+        while let Some(effect) = self.billing.poll_effect() {
+            self.effects.push(effect);
+        }
         while let Some(effect) = self.commands.poll_effect() {
             self.effects.push(effect);
         }
@@ -589,6 +621,7 @@ fn specs(setup: &Setup) -> Vec<AlarmSpec> {
 /// Everything that alarms watch.
 fn sources(setup: &Setup) -> Vec<AlarmSource> {
     let mut sources = health::sources(&setup.catalog, setup.mains.as_ref());
+    sources.extend(bills::sources(setup));
     for spec in &setup.rules {
         for rule in &spec.instances {
             let devices: BTreeSet<DeviceIx> = rule.when.inputs().points.iter().map(|point| point.device).collect();

@@ -2,6 +2,7 @@
 
 mod access;
 mod alarm;
+mod billing;
 mod box_io;
 mod bus;
 mod commands;
@@ -39,9 +40,9 @@ use crate::sink::Sink;
 use crate::site::{AccessSecrets, Bus, Device, Site};
 
 /// The tables that a site file may have.
-const TABLES: [&str; 16] = [
+const TABLES: [&str; 18] = [
     "site", "data", "http", "api", "clock", "report", "uplink", "mode", "commands", "mains", "bus", "device", "gate",
-    "reader", "access", "box",
+    "reader", "access", "box", "reading", "balance",
 ];
 
 /// What every reader needs.
@@ -174,6 +175,7 @@ pub(crate) fn site(context: &mut Context<'_>, root: &DeTable<'_>, others: &mut V
     let tables = keys.tables("device");
     let gate_tables = keys.tables("gate");
     let reader_tables = keys.tables("reader");
+    let (reading_tables, balance_tables) = (keys.tables("reading"), keys.tables("balance"));
     let access = section(&mut keys, "access").map(|at| access::read(context, at));
     let mode = section(&mut keys, "mode");
     let mode = mains::mode(context, mode, uplink.is_some());
@@ -214,9 +216,10 @@ pub(crate) fn site(context: &mut Context<'_>, root: &DeTable<'_>, others: &mut V
     let of = (reference::Devices(&devices), buses.as_slice());
     let entrance = entrance(context, (gates, access, reader_tables), of, uplink.as_ref());
     let mains = mains.and_then(|at| mains::read(context, at, &catalog, reference::Devices(&devices)));
+    let billing = billing::read(context, (reading_tables, balance_tables), &catalog, reference::Devices(&devices));
     let sound = !context.sink.has_errors() && !wrong.iter().any(|problem| problem.severity == Severity::Error);
     let of = (catalog, general.timezone.as_str());
-    let rules = rules::setup(context, of, (mode, commands?, mains), entrance.parts, (files, sound));
+    let rules = rules::setup(context, of, (mode, commands?, mains), (entrance.parts, billing), (files, sound));
     others.append(&mut wrong);
     if context.sink.has_errors() {
         return None;
@@ -310,7 +313,7 @@ fn section<'t, 'i>(keys: &mut Keys<'t, 'i>, key: &'static str) -> Option<(&'t De
 
 /// Notes tables that a site file does not have; a list written with single brackets is explained.
 fn unknown_tables(context: &mut Context<'_>, mut keys: Keys<'_, '_>, root: &DeTable<'_>) {
-    for list in ["bus", "device", "gate", "reader"] {
+    for list in ["bus", "device", "gate", "reader", "reading", "balance"] {
         let Some(value) = root.get(list) else { continue };
         if value.get_ref().as_table().is_some() {
             let message = format!("[{list}] stands for one of several: it takes double brackets");

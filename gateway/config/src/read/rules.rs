@@ -7,6 +7,7 @@ use std::sync::Arc;
 use gatehouse_core::Name;
 use gatehouse_drivers::profile::keys::{Found, Keys, did_you_mean};
 use gatehouse_rules::alarm::{AlarmSpec, builtin};
+use gatehouse_rules::billing::BillingSetup;
 use gatehouse_rules::engine::{AccessSetup, BoxLimits, Engine, Mains, ReaderSpec, RuleSpec, Setup};
 use gatehouse_rules::gate::GateSpec;
 use gatehouse_rules::mode::ModeSettings;
@@ -179,7 +180,7 @@ pub(super) fn setup(
     context: &mut Context<'_>,
     (catalog, timezone): (Catalog, &str),
     (mode, commands, mains): (ModeSettings, command::Settings, Option<Mains>),
-    entrance: EntranceParts,
+    (entrance, billing): (EntranceParts, BillingSetup),
     (files, sound): (RuleFiles, bool),
 ) -> Setup {
     let zone = TimeZone::get(timezone).unwrap_or(TimeZone::UTC);
@@ -200,6 +201,7 @@ pub(super) fn setup(
         access: entrance.access,
         tickets,
         rounds: files.rounds,
+        billing,
         calendar,
         zone,
         version: version(&files.text),

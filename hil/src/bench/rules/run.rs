@@ -181,6 +181,7 @@ fn setup() -> anyhow::Result<Setup> {
         access: None,
         tickets,
         rounds: Vec::new(),
+        billing: Default::default(),
         calendar,
         zone,
         version: "bench".to_owned(),

@@ -63,6 +63,7 @@ pub(super) fn setup() -> Setup {
         access: None,
         tickets: tickets(&calendar, &zone),
         rounds: Vec::new(),
+        billing: Default::default(),
         calendar,
         zone,
         version: "v1".to_owned(),
