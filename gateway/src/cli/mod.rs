@@ -7,6 +7,7 @@ mod decided;
 mod degraded;
 mod generate;
 mod identify;
+mod meters;
 mod outputs_off;
 mod plan;
 mod profiles;
@@ -84,6 +85,8 @@ enum Command {
     Gates(decided::Args),
     /// Shows the credentials of the running daemon, or makes a code for a visitor.
     Access(access::Args),
+    /// Lists the meters that bills are made of; records swaps, takes readings by hand, writes a month's account.
+    Meters(meters::Args),
     /// Shows whether the running daemon counts as cut off from the core.
     Mode(decided::Args),
     /// Shows what the running daemon does.
@@ -129,6 +132,7 @@ pub fn main() -> ExitCode {
         Command::Tickets(args) => tickets::run(args, &mut out),
         Command::Gates(args) => decided::run(&decided::GATES, &args, &mut out),
         Command::Access(args) => access::run(&args, &mut out),
+        Command::Meters(args) => meters::run(&args, &mut out),
         Command::Mode(args) => decided::mode(&args, &mut out),
         Command::Status(args) => status::status(&args, &mut out),
         Command::Spool(args) => status::spool(&args, &mut out),

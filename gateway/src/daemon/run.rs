@@ -417,6 +417,7 @@ impl Daemon {
         self.look_at_clock();
         self.tell_backlog();
         self.tell_ports();
+        self.drop_old_readings();
         if now.since(self.health_seen) >= SEE_HEALTH || self.own.as_mut().is_some_and(OwnDevice::has_news) {
             self.look_at_health();
         }
