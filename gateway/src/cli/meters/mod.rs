@@ -45,9 +45,9 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<ExitCode> 
         None => {
             let answer = block_on(async { Ok(client::call(&args.at.socket(), "/api/v1/meters", None).await?) })?;
             if args.json {
-                print_json(out, &answer)?
+                print_json(out, &answer)?;
             } else {
-                show(&answer, out)?
+                show(&answer, out)?;
             }
             Ok(ExitCode::SUCCESS)
         }
