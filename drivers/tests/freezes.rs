@@ -1,6 +1,9 @@
 //! A week of daily freezes of 32 meters on one line of 2400 baud, fetched at the pace of the billing machine while the polls
 //! go on, at wire speed.
 
+// Helpers of tests may unwrap as tests do: a panic is the report.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
