@@ -60,7 +60,11 @@ impl Act {
     pub fn gives_way_to(&self, urgent: &Act) -> bool {
         let point = |act: &Act| match act.action {
             Action::Write(point, _) => Some(point),
-            Action::Read(_) | Action::Call { .. } | Action::Identify | Action::Controller(_) => None,
+            Action::Read(_)
+            | Action::Recall { .. }
+            | Action::Call { .. }
+            | Action::Identify
+            | Action::Controller(_) => None,
         };
         match (&self.gate, &urgent.gate) {
             (Some(gate), Some(other)) => gate == other,

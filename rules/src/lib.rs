@@ -8,6 +8,7 @@
 
 pub mod access;
 pub mod alarm;
+pub mod billing;
 pub mod catalog;
 pub mod command;
 pub mod controller;
@@ -24,6 +25,7 @@ pub mod ticket;
 pub mod words;
 
 pub use access::Access;
+pub use billing::Billing;
 pub use catalog::{Catalog, CatalogDevice, CatalogPoint, PointRef};
 pub use effect::{Act, ActId, ActRefusal, ActResult, Effect, Effects};
 pub use engine::Engine;

@@ -19,5 +19,5 @@ pub use core::Core;
 pub use gateway::{Gateway, gatehouse};
 pub use ledger::{Ledger, Record};
 pub use process::{Process, SECONDS, eventually};
-pub use slave::{PTY_BAUD, Pty, Slave};
+pub use slave::{PTY_BAUD, Pty, Slave, python};
 pub use stage::Stage;

@@ -1,12 +1,13 @@
 //! The driver of one meter.
 
 mod action;
+mod recall;
 
 use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gatehouse_core::driver::{Action, ActionError, Denial};
+use gatehouse_core::driver::{Action, ActionError, Denial, FREEZE_TIME, METER_CLOCK};
 use gatehouse_core::{Decoded, Driver, LocalTime, NoData, PointIx, PointReading, Reject, StepId, StepShape, Value};
 
 use super::catalog::{self, Axis};
@@ -105,6 +106,19 @@ enum Step {
     Clock {
         di: u32,
         now: LocalTime,
+    },
+    /// Reads when the meter froze its registers.
+    FreezeTime {
+        di: u32,
+    },
+    /// Reads frozen registers: points as they lie in the freeze record.
+    Frozen {
+        di: u32,
+        points: Box<[(PointIx, Dlt645Point)]>,
+    },
+    /// Reads date or time of the meter.
+    OwnClock {
+        di: u32,
     },
 }
 
@@ -276,7 +290,12 @@ impl Dlt645Meter {
             }
             Step::ReadAddress => Request { function: function::READ_ADDRESS, expected: 6, ..plain },
             Step::Relay => Request { di: Some(action::STATUS_WORD_3), expected: 2, ..plain },
-            Step::Clock { di, .. } => Request { di: Some(*di), expected: 4, ..plain },
+            Step::Clock { di, .. } | Step::OwnClock { di } => Request { di: Some(*di), expected: 4, ..plain },
+            Step::FreezeTime { di } => Request { di: Some(*di), expected: 5, ..plain },
+            Step::Frozen { di, points } => {
+                let size = points.first().map_or(0, |(_, spec)| usize::from(spec.item_bytes));
+                Request { di: Some(*di), expected: size * BLOCK_ITEMS, ..plain }
+            }
         })
     }
 
@@ -389,6 +408,9 @@ impl Driver for Dlt645Meter {
             Some(Step::Relay | Step::Clock { .. }) => points.push(action::OWN_POINT),
             Some(Step::ReadAddress) => points.push(PointIx(action::ADDRESS)),
             Some(Step::Object(object)) => points.push(PointIx(object.number)),
+            Some(Step::FreezeTime { .. }) => points.push(FREEZE_TIME),
+            Some(Step::OwnClock { .. }) => points.push(METER_CLOCK),
+            Some(Step::Frozen { points: frozen, .. }) => points.extend(frozen.iter().map(|(point, _)| *point)),
             Some(Step::Read(_) | Step::Act { .. } | Step::Broadcast { .. } | Step::SetTime { .. }) | None => {}
         }
     }

@@ -95,12 +95,12 @@ impl Active {
             Action::Write(point, _) => read_back(&mut self.readings, *point),
             // What a command reads itself is only there to prove it.
             Action::Call { .. } => self.readings.pop().map(|reading| reading.value),
-            Action::Read(_) | Action::Identify | Action::Controller(_) => None,
+            Action::Read(_) | Action::Recall { .. } | Action::Identify | Action::Controller(_) => None,
         };
         let proves = |value: &Value| match action {
             Action::Write(_, wanted) => same_value(value, wanted),
             Action::Call { .. } => driver.proves(action, value),
-            Action::Read(_) | Action::Identify | Action::Controller(_) => false,
+            Action::Read(_) | Action::Recall { .. } | Action::Identify | Action::Controller(_) => false,
         };
         match (self.write, read_back) {
             (None, read_back) => {

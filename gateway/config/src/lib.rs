@@ -25,6 +25,6 @@ pub use gatehouse_drivers::modbus::Framing;
 pub use load::{Loaded, add_folder, check, load, relays};
 pub use problem::{Problem, Problems, Severity, render};
 pub use site::{
-    ApiSettings, Bus, ClockSettings, CoreTime, Device, Group, Labels, ModbusStation, PointConfig, PortKind,
-    SerialSource, Site, Station,
+    ApiSettings, Bus, ClockSettings, CoreTime, Device, Group, Labels, MeterConfig, ModbusStation, PointConfig,
+    PortKind, RegisterConfig, SerialSource, Site, Station,
 };

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gatehouse_core::{DeviceIx, Name, PointIx, Schema, SchemaPoint};
+use gatehouse_core::{Decimal, DeviceIx, Name, PointIx, Schema, SchemaPoint};
 use gatehouse_drivers::dlt645::{Edition, MeterSettings};
 use gatehouse_drivers::line::settings::{Characters, DeviceSettings, LineSettings, Parity, Wire};
 use gatehouse_drivers::modbus::Framing;
@@ -216,6 +216,8 @@ pub struct Device {
     pub characters: Option<Characters>,
     /// Devices of one bus with the same number keep each other's pauses; `None`: only its own.
     pub pauses_with: Option<u8>,
+    /// What is said of the meter that it is.
+    pub meter: Option<Box<MeterConfig>>,
 }
 
 /// How a device is addressed, and what its protocol must know of it.
@@ -305,6 +307,32 @@ pub struct PointConfig {
     pub billing: bool,
     /// Which of its readings become records.
     pub report: Policy,
+    /// Of a billing point: how its register counts; `None`: as its protocol says.
+    pub register: Option<Box<RegisterConfig>>,
+}
+
+/// How a register of a billing point counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RegisterConfig {
+    /// True for what only counts up; `None`: as the protocol says.
+    pub counter: Option<bool>,
+    /// Where it begins anew at zero; `None`: as the protocol says.
+    pub rollover: Option<Decimal>,
+    /// The most that can be counted within an hour.
+    pub max_per_hour: Option<Decimal>,
+}
+
+/// What is said of the meter that a device is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct MeterConfig {
+    /// The serial number of the meter that was there first.
+    pub serial: Option<String>,
+    /// The ratio of its current and voltage transformers.
+    pub multiplier: Option<Decimal>,
+    /// The point that reads its serial number or address.
+    pub serial_point: Option<PointIx>,
+    /// False where it is never asked for its daily freezes.
+    pub no_freezes: bool,
 }
 
 impl PointConfig {

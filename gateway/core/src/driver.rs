@@ -113,6 +113,11 @@ pub enum Argument {
     At(LocalTime),
 }
 
+/// Stands for the time at which a device froze the values of [`Action::Recall`], a text `2026-11-26T00:00`.
+pub const FREEZE_TIME: PointIx = PointIx(u16::MAX - 1);
+/// Stands for what a device's own clock shows, a text `2026-11-26T00:00:07`.
+pub const METER_CLOCK: PointIx = PointIx(u16::MAX - 2);
+
 /// What someone asks of a device beside its polls.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
@@ -128,6 +133,15 @@ pub enum Action {
         channel: Option<u16>,
         /// What the caller adds.
         argument: Argument,
+    },
+    /// Reads points as they were when the device itself froze them, `back` daily freezes ago, with [`FREEZE_TIME`]; with
+    /// 0 as they are now, with [`METER_CLOCK`] where the device has a clock. Refused as [`ActionError::Unsupported`] where
+    /// the device keeps no daily freezes of any of the points.
+    Recall {
+        /// The points. Those that are not frozen are left out.
+        points: Vec<PointIx>,
+        /// How many daily freezes ago: 1 is the latest; 0 is now.
+        back: u8,
     },
     /// Asks the device who it is, where the protocol can. Its readings are texts, under the protocol's object number
     /// in place of a point (Modbus: 0 vendor, 1 product, 2 revision).

@@ -71,6 +71,28 @@ pub enum Request {
         /// After the frame with this number.
         since: u64,
     },
+    /// Meters that bills are made of: registers and installations.
+    Meters,
+    /// What a month's account is made of.
+    MeterBooks(String),
+    /// A meter was replaced, or has another ratio.
+    SwapMeter {
+        /// Device id.
+        device: String,
+        /// What was done, as JSON.
+        body: Vec<u8>,
+        /// Who asks, for the record.
+        issuer: String,
+    },
+    /// A person read a meter.
+    EnterReading {
+        /// Device id.
+        device: String,
+        /// What was read, as JSON.
+        body: Vec<u8>,
+        /// Who asks, for the record.
+        issuer: String,
+    },
     /// [`doc::Spool`].
     Spool,
     /// Loads the site file anew.

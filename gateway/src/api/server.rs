@@ -103,6 +103,10 @@ pub async fn serve_api(listener: UnixListener, desk: Desk, operators: Vec<u32>) 
         .route("/api/v1/controllers", get(|State(api): State<Api>| decided(api, Part::Controllers)))
         .route("/api/v1/access", get(|State(api): State<Api>| decided(api, Part::Access)))
         .route("/api/v1/mode", get(|State(api): State<Api>| decided(api, Part::Mode)))
+        .route("/api/v1/meters", get(|State(api): State<Api>| async move { answer(&api.desk, Request::Meters).await }))
+        .route("/api/v1/meters/books/{month}", get(books))
+        .route("/api/v1/meters/{device}/swap", post(swap))
+        .route("/api/v1/meters/{device}/enter", post(enter))
         .route("/api/v1/commands", post(command))
         .route("/api/v1/readers/{reader}/present", post(present))
         .route("/api/v1/access/codes", post(issue_code))
@@ -252,6 +256,40 @@ async fn issue_code(State(api): State<Api>, ConnectInfo(peer): ConnectInfo<Peer>
         Ok(uid) => {
             let issuer = format!("uid:{uid}");
             answer(&api.desk, Request::IssueCode { body: body.into(), issuer }).await
+        }
+        Err(refusal) => refuse(&refusal),
+    }
+}
+
+async fn books(State(api): State<Api>, UrlPath(month): UrlPath<String>) -> Response {
+    answer(&api.desk, Request::MeterBooks(month)).await
+}
+
+async fn swap(
+    State(api): State<Api>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    UrlPath(device): UrlPath<String>,
+    body: Bytes,
+) -> Response {
+    match api.operator(peer) {
+        Ok(uid) => {
+            let issuer = format!("uid:{uid}");
+            answer(&api.desk, Request::SwapMeter { device, body: body.into(), issuer }).await
+        }
+        Err(refusal) => refuse(&refusal),
+    }
+}
+
+async fn enter(
+    State(api): State<Api>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    UrlPath(device): UrlPath<String>,
+    body: Bytes,
+) -> Response {
+    match api.operator(peer) {
+        Ok(uid) => {
+            let issuer = format!("uid:{uid}");
+            answer(&api.desk, Request::EnterReading { device, body: body.into(), issuer }).await
         }
         Err(refusal) => refuse(&refusal),
     }

@@ -8,6 +8,7 @@ mod degraded;
 mod explain;
 mod generate;
 mod identify;
+mod meters;
 mod monitor;
 mod outputs_off;
 mod plan;
@@ -90,6 +91,8 @@ enum Command {
     Gates(decided::Args),
     /// Shows the credentials of the running daemon, or makes a code for a visitor.
     Access(access::Args),
+    /// Lists the meters that bills are made of; records swaps, takes readings by hand, writes a month's account.
+    Meters(meters::Args),
     /// Shows whether the running daemon counts as cut off from the core.
     Mode(decided::Args),
     /// Shows what the running daemon does.
@@ -137,6 +140,7 @@ pub fn main() -> ExitCode {
         Command::Tickets(args) => tickets::run(args, &mut out),
         Command::Gates(args) => decided::run(&decided::GATES, &args, &mut out),
         Command::Access(args) => access::run(&args, &mut out),
+        Command::Meters(args) => meters::run(&args, &mut out),
         Command::Mode(args) => decided::mode(&args, &mut out),
         Command::Status(args) => status::status(&args, &mut out),
         Command::Spool(args) => status::spool(&args, &mut out),

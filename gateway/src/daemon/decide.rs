@@ -90,8 +90,11 @@ impl Hub {
     }
 
     /// Takes a line's result, if it is one of an act.
-    pub(super) fn act_done(&self, number: u64, result: &CommandResult) -> bool {
+    pub(super) fn act_done(&self, number: u64, at: Mono, result: &CommandResult) -> bool {
         let Some(ended) = self.effector.borrow_mut().handle_done(number, result) else { return false };
+        if let CommandResult::Read(readings) = result {
+            self.decide(|engine, now| engine.handle_act_readings(now, ended.0, at, readings));
+        }
         self.end_acts(vec![ended]);
         true
     }
@@ -192,6 +195,8 @@ impl Hub {
                 Held::Act(act) => acts.push(act),
                 Held::Answer(answer) => self.answer(answer),
                 Held::Settle(message) => self.settle_message(message),
+                // Whoever asked may have gone; what was asked for is kept all the same.
+                Held::Told(asker) => drop(asker.send(())),
             }
         }
         self.send_all(acts)

@@ -18,6 +18,7 @@ use gatehouse_rules::{Act, ActId, ActRefusal, ActResult, Effect};
 use gatehouse_store::{Batch, CommitTicket, Store, StoreError};
 
 use gatehouse_uplink::MessageId;
+use tokio::sync::oneshot;
 
 use super::box_io::BoxCommands;
 use super::bus::CommandSender;
@@ -69,6 +70,8 @@ pub enum Held {
     Answer(Answer),
     /// To be acknowledged to the broker.
     Settle(MessageId),
+    /// Somebody waits to hear that it is done.
+    Told(oneshot::Sender<()>),
 }
 
 /// What is on its way from the engine to the store and to the lines.
@@ -150,7 +153,7 @@ impl Effector {
                 superseded.push(act.id);
                 false
             }
-            Held::Act(_) | Held::Answer(_) | Held::Settle(_) => true,
+            Held::Act(_) | Held::Answer(_) | Held::Settle(_) | Held::Told(_) => true,
         };
         self.fresh.retain(&mut stays);
         self.waiting.retain(|(_, held)| stays(held));
@@ -217,7 +220,7 @@ impl Effector {
                 out.push(act.id);
                 false
             }
-            Held::Act(_) | Held::Answer(_) | Held::Settle(_) => true,
+            Held::Act(_) | Held::Answer(_) | Held::Settle(_) | Held::Told(_) => true,
         });
         out
     }
@@ -226,7 +229,7 @@ impl Effector {
     pub fn poll_timeout(&self) -> Option<Mono> {
         let acts = self.waiting.iter().filter_map(|(_, held)| match held {
             Held::Act(act) => Some(act.expires),
-            Held::Answer(_) | Held::Settle(_) => None,
+            Held::Answer(_) | Held::Settle(_) | Held::Told(_) => None,
         });
         acts.min()
     }
@@ -318,7 +321,7 @@ fn act_result(result: &CommandResult) -> ActResult {
         CommandResult::Unknown(why, _) => ActResult::Unknown(*why),
         CommandResult::Expired => ActResult::Expired,
         CommandResult::Refused(why) => ActResult::Refused(refusal(refusal_name(why), &why.to_string())),
-        // No act asks for readings.
+        // What it read is told by itself.
         CommandResult::Read(_) => ActResult::Acknowledged,
     }
 }

@@ -420,6 +420,7 @@ impl Daemon {
         self.tell_backlog();
         self.tell_ports();
         self.tell_foreign_masters(now);
+        self.drop_old_readings();
         if now.since(self.health_seen) >= SEE_HEALTH || self.own.as_mut().is_some_and(OwnDevice::has_news) {
             self.look_at_health();
         }

@@ -6,12 +6,14 @@
 //!
 //! The files: `latest` what is known of points, `rules` which conditions to look at, `health` what needs no rule,
 //! `routing` commands to their targets, `reserved` what they may not touch, `acts` whose act it was, `readers` what a
-//! device shows of cards, `entrance` who may pass, `recorded` what controllers decided.
+//! device shows of cards, `entrance` who may pass, `recorded` what controllers decided, `bills` readings that can be
+//! billed.
 
 mod acts;
 mod ask_alarm;
 mod ask_gate;
 mod ask_ticket;
+mod bills;
 mod entrance;
 mod evidence;
 mod health;
@@ -38,6 +40,7 @@ pub use rules::{RuleInstance, RuleSpec};
 
 use crate::access::{self, Access, GateAccess, GuessLimits, PublicKey, ZoneSpec};
 use crate::alarm::{AlarmSource, AlarmSpec, Alarms, SpecError};
+use crate::billing::{Billing, BillingSetup};
 use crate::catalog::{Catalog, PointRef};
 use crate::command::{self, Answer, Commands, Malformed, Outcome, Reception, Request, Source};
 use crate::controller::{ControllerSpec, Controllers, Enquiry, EnquiryId};
@@ -85,6 +88,8 @@ pub struct Setup {
     pub supply: SupplySetup,
     /// Inspection rounds.
     pub rounds: Vec<RoundSpec>,
+    /// What bills are made of.
+    pub billing: BillingSetup,
     /// The site's work days and holidays.
     pub calendar: Calendar,
     /// The site's zone.
@@ -154,6 +159,7 @@ pub struct Engine {
     tickets: Tickets,
     supplies: Supplies,
     rounds: Rounds,
+    billing: Billing,
     zone: TimeZone,
     calendar: Calendar,
     frames: Option<FrameSource>,
@@ -200,6 +206,7 @@ impl Engine {
             tickets: Tickets::new(setup.tickets.clone(), acts::first(run, 2)),
             supplies: Supplies::new(setup.supply.clone(), &setup.catalog, setup.zone.clone(), acts::first(run, 3)),
             rounds,
+            billing: Billing::new(&setup.billing, &setup.catalog, setup.zone.clone(), acts::first(run, 5)),
             zone: setup.zone.clone(),
             calendar: setup.calendar.clone(),
             frames: None,
@@ -221,7 +228,7 @@ impl Engine {
     }
 
     /// The prefixes of all that the engine keeps, for the shell to read at the start.
-    pub const KEPT: [&'static str; 12] = [
+    pub const KEPT: [&'static str; 13] = [
         "mode",
         "alarm",
         "command",
@@ -234,6 +241,7 @@ impl Engine {
         "apb/",
         "supply",
         "controller/",
+        "billing/",
     ];
 
     /// Takes back what was kept under a key; all of it before anything is handled.
@@ -248,6 +256,7 @@ impl Engine {
             Some("supply") => self.supplies.restore(key, value),
             Some("round") => self.rounds.restore(key, value).is_ok(),
             Some("controller") => self.controllers.restore(key, value),
+            Some("billing") => self.billing.restore(key, value),
             // Without its keys what was kept of credentials waits for the next start.
             Some("access" | "apb") => self.access.as_mut().is_none_or(|access| access.restore(key, value).is_ok()),
             _ => false,
@@ -278,6 +287,7 @@ impl Engine {
         // The mode outlives a restart: nobody else tells the tickets before it changes.
         self.tickets.handle_mode(now, self.mode);
         self.rounds.handle_timeout(now);
+        self.billing.handle_start(now);
         self.rules.resume(&self.alarms);
         self.settle(now);
     }
@@ -322,6 +332,7 @@ impl Engine {
             self.readers.handle_lost(device);
             self.controllers.handle_lost(device);
         }
+        self.billing.handle_device_state(device, online);
         let bus = self.catalog.device(device).and_then(|config| config.bus);
         // The bus first: it explains its devices.
         if let Some(bus) = bus {
@@ -372,6 +383,7 @@ impl Engine {
     pub fn handle_clock(&mut self, now: Stamp) {
         self.tickets.handle_clock(now);
         self.rounds.handle_timeout(now);
+        self.billing.handle_timeout(now);
         self.settle(now);
     }
 
@@ -407,7 +419,10 @@ impl Engine {
         let of_supply = self.supplies.handle_act_result(now, id, &result);
         if let Some(command) = self.acts.end(id) {
             self.command_ended(now, &command, result.into());
-        } else if !of_supply && !self.gates.handle_act_result(now, id, &result) {
+        } else if !of_supply
+            && !self.gates.handle_act_result(now, id, &result)
+            && !self.billing.handle_act_result(now, id, &result)
+        {
             self.tickets.handle_act_result(now, id, &result);
         }
         self.settle(now);
@@ -442,6 +457,9 @@ impl Engine {
         if due(self.rounds.poll_timeout()) {
             self.rounds.handle_timeout(now);
         }
+        if due(self.billing.poll_timeout()) {
+            self.billing.handle_timeout(now);
+        }
         // What is due of supplies is looked at whenever something happened.
         self.rules.handle_timeout(now.mono);
         self.settle(now);
@@ -460,6 +478,7 @@ impl Engine {
             self.tickets.poll_timeout(),
             self.rounds.poll_timeout(),
             self.supplies.poll_timeout(),
+            self.billing.poll_timeout(),
         ];
         machines.into_iter().flatten().min()
     }
@@ -577,15 +596,15 @@ impl Engine {
         self.supplies.handle_timeout(now, &outlook);
     }
 
-    /// Tells the alarms what gates, rounds and supplies have found.
+    /// Tells the alarms what gates, rounds, supplies and meters have found.
     fn conditions(&mut self, now: Stamp) -> bool {
         let mut any = false;
-        while let Some(condition) = self
-            .gates
-            .poll_condition()
-            .or_else(|| self.rounds.poll_condition())
-            .or_else(|| self.supplies.poll_condition())
-        {
+        let mut next = || {
+            let gate = self.gates.poll_condition();
+            let other = gate.or_else(|| self.rounds.poll_condition()).or_else(|| self.supplies.poll_condition());
+            other.or_else(|| self.billing.poll_condition())
+        };
+        while let Some(condition) = next() {
             any = true;
             self.alarms.handle_condition(now, &condition);
         }
@@ -650,6 +669,9 @@ impl Engine {
         while let Some(effect) = self.supplies.poll_effect() {
             self.effects.push(effect);
         }
+        while let Some(effect) = self.billing.poll_effect() {
+            self.effects.push(effect);
+        }
         while let Some(effect) = self.commands.poll_effect() {
             self.effects.push(effect);
         }
@@ -677,6 +699,7 @@ fn sources(setup: &Setup) -> Vec<AlarmSource> {
         parents: Vec::new(),
         data_parents: Vec::new(),
     }));
+    sources.extend(bills::sources(setup));
     for spec in &setup.rules {
         for rule in &spec.instances {
             let devices: BTreeSet<DeviceIx> = rule.when.inputs().points.iter().map(|point| point.device).collect();

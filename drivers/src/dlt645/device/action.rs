@@ -87,7 +87,7 @@ pub(super) fn proves(action: &Action, value: &Value) -> bool {
 
 impl LongAnswer {
     /// The meter's clock, once its date and its time were read.
-    fn clock(&self) -> Option<LocalTime> {
+    pub(super) fn clock(&self) -> Option<LocalTime> {
         let ([day, month, year], [second, minute, hour]) = self.date.zip(self.time)?;
         read_time([second, minute, hour, day, month, year])
     }
@@ -102,6 +102,10 @@ impl Dlt645Meter {
                     (0..self.points.len()).filter_map(|at| u16::try_from(at).ok().map(PointIx)).collect();
                 let reads = self.plan(if points.is_empty() { &all } else { points });
                 self.actions.extend(reads.into_iter().map(Step::Read));
+            }
+            Action::Recall { points, back } => {
+                let asked = self.recall(points, *back)?;
+                self.actions.extend(asked);
             }
             Action::Write(..) => return Err(ActionError::ReadOnly),
             Action::Identify => {
@@ -196,6 +200,9 @@ impl Dlt645Meter {
                     return;
                 }
                 Err(NoData::OutOfRange)
+            }
+            Some(Step::FreezeTime { .. } | Step::Frozen { .. } | Step::OwnClock { .. }) => {
+                return self.take_recalled(step, payload, answer, readings);
             }
             Some(Step::Read(_) | Step::Act { .. } | Step::Broadcast { .. } | Step::SetTime { .. }) | None => return,
         };

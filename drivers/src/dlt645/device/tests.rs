@@ -465,3 +465,55 @@ fn a_load_record_comes_in_several_frames_and_gives_its_items() {
     let (_, values) = read(&meter, more[0], &frame(0x92, &[&[2, 0, 0, 6][..], tail, &[1]].concat()));
     assert_eq!(values, ["2026-03-14T15:09", "230.1", "12.34", "not_available"]);
 }
+
+fn begun(meter: &mut Dlt645Meter, points: &[u16], back: u8) -> Vec<StepId> {
+    let points = points.iter().copied().map(PointIx).collect();
+    let mut steps = Vec::new();
+    meter.begin(&Action::Recall { points, back }, &mut steps).unwrap();
+    steps
+}
+
+#[test]
+fn a_daily_freeze_gives_registers_by_their_tariff_and_its_own_time() {
+    let mut meter = meter(vec![point(0x0001_0000, 0), point(ENERGY, 2), point(0x0001_0100, 0), point(0x0201_0100, 0)]);
+    let steps = begun(&mut meter, &[0, 1, 2, 3], 5);
+    let [time, energy] = steps[..] else { panic!("{steps:?}") };
+    let asked =
+        |meter: &Dlt645Meter, step| sent(meter, step)[14..18].iter().map(|b| b.wrapping_sub(0x33)).collect::<Vec<_>>();
+    assert_eq!(asked(&meter, time), [0x05, 0x00, 0x06, 0x05]);
+    assert_eq!(asked(&meter, energy), [0x05, 0x01, 0x06, 0x05]);
+    let (_, said) = read(&meter, time, &frame(0x91, &[5, 0, 6, 5, 0, 0, 0x21, 0x11, 0x26]));
+    assert_eq!(said, ["2026-11-21T00:00"]);
+    let record = [&[5, 1, 6, 5][..], &[0x10, 0, 0, 0], &[0x01, 0, 0, 0], &[0x02, 0, 0, 0]].concat();
+    let mut readings = Vec::new();
+    meter.decode(energy, 0, &frame(0x91, &record), &mut readings);
+    let values: Vec<_> = readings.into_iter().map(|r| (r.point.0, r.value.unwrap().to_string())).collect();
+    assert_eq!(
+        values,
+        [(0, "0.10".to_owned()), (1, "0.02".to_owned()), (2, "0.01".to_owned())],
+        "no voltage is frozen"
+    );
+    // A meter without freezes says so.
+    assert!(matches!(read(&meter, time, &frame(0xD1, &[2])).0, Decoded::Exception { code: 2, .. }));
+}
+
+#[test]
+fn what_is_read_now_comes_with_the_meter_s_clock() {
+    let mut meter = meter(vec![point(ENERGY, 0)]);
+    let steps = begun(&mut meter, &[0], 0);
+    let [energy, date, time] = steps[..] else { panic!("{steps:?}") };
+    assert_eq!(read(&meter, energy, &frame(0x91, &[0, 0xFF, 1, 0, 0x34, 0x12, 0, 0])).1, ["12.34"]);
+    assert!(read(&meter, date, &frame(0x91, &[1, 1, 0, 4, 4, 0x26, 0x11, 0x26])).1.is_empty());
+    let said = read(&meter, time, &frame(0x91, &[2, 1, 0, 4, 0x07, 0, 0])).1;
+    assert_eq!(said, ["2026-11-26T00:00:07"]);
+}
+
+#[test]
+fn what_a_meter_does_not_freeze_is_refused() {
+    let mut meter = meter(vec![point(0x0201_0100, 0), point(0x0000_0000, 0)]);
+    let mut steps = Vec::new();
+    for (points, back) in [(vec![PointIx(0)], 1), (vec![PointIx(1)], 1), (vec![PointIx(1)], 63)] {
+        let asked = meter.begin(&Action::Recall { points, back }, &mut steps);
+        assert_eq!(asked, Err(ActionError::Unsupported), "combined energies and voltages are not frozen");
+    }
+}

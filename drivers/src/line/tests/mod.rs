@@ -158,7 +158,9 @@ impl Driver for Fake {
                 steps.extend(self.reads_back.then_some(StepId(0)));
             }
             Action::Write(..) => return Err(ActionError::ReadOnly),
-            Action::Identify | Action::Controller(_) | Action::Call { .. } => return Err(ActionError::Unsupported),
+            Action::Identify | Action::Recall { .. } | Action::Controller(_) | Action::Call { .. } => {
+                return Err(ActionError::Unsupported);
+            }
         }
         Ok(())
     }

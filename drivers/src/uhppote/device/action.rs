@@ -83,6 +83,8 @@ impl UhppoteController {
                 self.actions.extend(reads.into_iter().map(Step::Read));
             }
             Action::Write(..) => return Err(ActionError::ReadOnly),
+            // Controllers count nothing that is billed.
+            Action::Recall { .. } => return Err(ActionError::Unsupported),
             Action::Identify => self.actions.push(Step::Identify),
             Action::Controller(ask) => {
                 let request = self.ask(ask)?;

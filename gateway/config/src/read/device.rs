@@ -92,11 +92,14 @@ pub(super) fn read(
     let wish = report::wish(context, &mut keys);
     let entries = points(context, &mut keys, &profile, protocol);
     let billing = billing(context, &mut keys, &entries);
+    let meter_table = keys.table("meter");
     context.end(keys);
     let points = entries.into_iter().flatten();
     let usual = Usual { interval, degraded, wish, billing: &billing, defaults };
     let points: Vec<PointConfig> = points.filter_map(|entry| usual.finish(context, entry, &limits)).collect();
     let groups = groups(&points);
+    let meter = meter_table.and_then(|at| super::billing::meter(context, at, &points));
+    super::billing::check_points(context, &points, &span);
     let device = id.as_ref().zip(bus).zip(station.as_ref()).map(|((id, bus), station)| Device {
         id: id.value.clone(),
         title,
@@ -110,6 +113,7 @@ pub(super) fn read(
         timeout: timeout.map(|found| found.value),
         characters,
         pauses_with,
+        meter: meter.map(Box::new),
     });
     if let Some((device, bus)) = device.as_ref().zip(bus.and_then(|bus| buses.get(bus)?.bus.as_ref())) {
         check_plan(context, (bus, device), &limits, &span);
@@ -372,7 +376,7 @@ struct Usual<'a> {
 
 impl Usual<'_> {
     fn finish(&self, context: &mut Context<'_>, entry: PointEntry, limits: &Limits) -> Option<PointConfig> {
-        let PointEntry { spec, span, title, interval, interval_degraded, billing, report } = entry;
+        let PointEntry { spec, span, title, interval, interval_degraded, billing, report, register } = entry;
         let listed = self.billing.iter().find(|name| spec.name == *name.value).map(|name| name.span.clone());
         if let (Some(listed), Some((false, _))) = (&listed, &billing) {
             let message = format!("`{}` is in the list `billing`, and its own `billing` is false", spec.name);
@@ -386,6 +390,10 @@ impl Usual<'_> {
                 context.sink.error(code::CONFLICT, report.clone(), message, "leave `report` out");
             }
         }
+        if let (None, Some((_, at))) = (&billing, &register) {
+            let message = format!("`{}` is no billing point: nobody looks how it counts", spec.name);
+            context.sink.error(code::CONFLICT, at.clone(), message, "add billing = true");
+        }
         if let Some(message) = limit_trouble(&spec, limits) {
             let help = "leave it out of `points`, or correct `limits`";
             context.sink.error(code::FORBIDDEN_ADDRESS, span, message, help);
@@ -397,7 +405,9 @@ impl Usual<'_> {
         let usual = self.degraded.filter(|_| interval.is_none());
         let interval = interval.unwrap_or(self.interval);
         let interval_degraded = interval_degraded.or(usual).filter(|degraded| *degraded != interval);
-        Some(PointConfig { spec, title, interval, interval_degraded, billing: billing.is_some(), report })
+        let register = register.map(|(register, _)| Box::new(register));
+        let billing = billing.is_some();
+        Some(PointConfig { spec, title, interval, interval_degraded, billing, report, register })
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod access;
 mod alarm;
+mod billing;
 mod box_io;
 mod bus;
 mod commands;
@@ -42,9 +43,9 @@ use crate::sink::Sink;
 use crate::site::{AccessSecrets, Bus, Device, Site};
 
 /// The tables that a site file may have.
-const TABLES: [&str; 17] = [
+const TABLES: [&str; 19] = [
     "site", "data", "http", "api", "clock", "report", "uplink", "mode", "commands", "mains", "bus", "device", "gate",
-    "reader", "access", "supply", "box",
+    "reader", "access", "supply", "box", "reading", "balance",
 ];
 
 /// What every reader needs.
@@ -177,6 +178,7 @@ pub(crate) fn site(context: &mut Context<'_>, root: &DeTable<'_>, others: &mut V
     let tables = keys.tables("device");
     let gate_tables = keys.tables("gate");
     let reader_tables = keys.tables("reader");
+    let (reading_tables, balance_tables) = (keys.tables("reading"), keys.tables("balance"));
     let access = section(&mut keys, "access").map(|at| access::read(context, at));
     let mode = section(&mut keys, "mode");
     let mode = mains::mode(context, mode, uplink.is_some());
@@ -219,9 +221,10 @@ pub(crate) fn site(context: &mut Context<'_>, root: &DeTable<'_>, others: &mut V
     let entrance = entrance(context, (gates, access, reader_tables), of, uplink.as_ref());
     let mains = mains.and_then(|at| mains::read(context, at, &catalog, reference::Devices(&devices)));
     let supply = supply::read(context, supply, &catalog, reference::Devices(&devices));
+    let billing = billing::read(context, (reading_tables, balance_tables), &catalog, reference::Devices(&devices));
     let sound = !context.sink.has_errors() && !wrong.iter().any(|problem| problem.severity == Severity::Error);
     let of = (catalog, general.timezone.as_str());
-    let rules = rules::setup(context, of, (mode, commands?, mains, supply), entrance.parts, (files, sound));
+    let rules = rules::setup(context, of, (mode, commands?, mains, supply), (entrance.parts, billing), (files, sound));
     others.append(&mut wrong);
     if context.sink.has_errors() {
         return None;
@@ -318,7 +321,7 @@ fn section<'t, 'i>(keys: &mut Keys<'t, 'i>, key: &'static str) -> Option<(&'t De
 
 /// Notes tables that a site file does not have; a list written with single brackets is explained.
 fn unknown_tables(context: &mut Context<'_>, mut keys: Keys<'_, '_>, root: &DeTable<'_>) {
-    for list in ["bus", "device", "gate", "reader"] {
+    for list in ["bus", "device", "gate", "reader", "reading", "balance"] {
         let Some(value) = root.get(list) else { continue };
         if value.get_ref().as_table().is_some() {
             let message = format!("[{list}] stands for one of several: it takes double brackets");

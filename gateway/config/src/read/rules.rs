@@ -7,6 +7,7 @@ use std::sync::Arc;
 use gatehouse_core::Name;
 use gatehouse_drivers::profile::keys::{Found, Keys, did_you_mean};
 use gatehouse_rules::alarm::{AlarmSpec, builtin};
+use gatehouse_rules::billing::BillingSetup;
 use gatehouse_rules::controller::ControllerSpec;
 use gatehouse_rules::engine::{AccessSetup, BoxLimits, Engine, Mains, ReaderSpec, RuleSpec, Setup};
 use gatehouse_rules::gate::GateSpec;
@@ -182,7 +183,7 @@ pub(super) fn setup(
     context: &mut Context<'_>,
     (catalog, timezone): (Catalog, &str),
     (mode, commands, mains, supply): (ModeSettings, command::Settings, Option<Mains>, SupplySetup),
-    entrance: EntranceParts,
+    (entrance, billing): (EntranceParts, BillingSetup),
     (files, sound): (RuleFiles, bool),
 ) -> Setup {
     let zone = TimeZone::get(timezone).unwrap_or(TimeZone::UTC);
@@ -205,6 +206,7 @@ pub(super) fn setup(
         tickets,
         supply,
         rounds: files.rounds,
+        billing,
         calendar,
         zone,
         version: version(&files.text),

@@ -183,6 +183,7 @@ fn setup() -> anyhow::Result<Setup> {
         tickets,
         supply: Default::default(),
         rounds: Vec::new(),
+        billing: Default::default(),
         calendar,
         zone,
         version: "bench".to_owned(),

@@ -66,6 +66,7 @@ pub(super) fn setup() -> Setup {
         tickets: tickets(&calendar, &zone),
         supply: SupplySetup::default(),
         rounds: Vec::new(),
+        billing: Default::default(),
         calendar,
         zone,
         version: "v1".to_owned(),
