@@ -3,10 +3,13 @@
 //! Pure: no ports, files, clocks or tasks. Start with [`line::Line`], the machine that runs one physical channel, and
 //! [`point::PointSpec`], what a profile says of one point.
 
+pub mod dissect;
 pub mod dlt645;
+pub mod explain;
 pub mod line;
 pub mod modbus;
 pub mod osdp;
 pub mod point;
 pub mod profile;
 pub mod summary;
+pub mod uhppote;

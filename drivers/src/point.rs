@@ -5,6 +5,7 @@ use gatehouse_core::{Kind, Name};
 use crate::dlt645::{Dlt645Point, Edition};
 use crate::modbus::point::ModbusPoint;
 use crate::osdp::OsdpPoint;
+use crate::uhppote::Field;
 
 /// One point of a device.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,6 +31,8 @@ pub enum Place {
     Dlt645(Dlt645Point),
     /// What an OSDP reader shows.
     Osdp(OsdpPoint),
+    /// In the state of a UHPPOTE controller.
+    Uhppote(Field),
     /// Wired to the box itself: no protocol is spoken.
     Own {
         /// What its values are made of.
@@ -49,14 +52,17 @@ pub enum Protocol {
     Dlt645(Edition),
     /// OSDP, the protocol of card readers.
     Osdp,
+    /// UHPPOTE controllers for doors, over UDP.
+    Uhppote,
 }
 
 /// The names of the protocols in profiles and site files.
-pub const PROTOCOLS: [(&str, Protocol); 4] = [
+pub const PROTOCOLS: [(&str, Protocol); 5] = [
     ("modbus", Protocol::Modbus),
     ("dlt645-2007", Protocol::Dlt645(Edition::V2007)),
     ("dlt645-1997", Protocol::Dlt645(Edition::V1997)),
     ("osdp", Protocol::Osdp),
+    ("uhppote", Protocol::Uhppote),
 ];
 
 impl Protocol {
@@ -73,6 +79,7 @@ impl PointSpec {
             Place::Modbus(point) => point.kind(),
             Place::Dlt645(point) => point.kind(),
             Place::Osdp(point) => point.kind(),
+            Place::Uhppote(field) => field.kind(),
             Place::Own { kind, .. } => *kind,
         }
     }
@@ -81,7 +88,7 @@ impl PointSpec {
     pub fn is_writable(&self) -> bool {
         match &self.place {
             Place::Modbus(point) => point.write.is_some(),
-            Place::Dlt645(_) => false,
+            Place::Dlt645(_) | Place::Uhppote(_) => false,
             Place::Osdp(point) => point.is_writable(),
             Place::Own { writable, .. } => *writable,
         }
@@ -96,14 +103,14 @@ impl PointSpec {
     pub fn modbus(&self) -> Option<&ModbusPoint> {
         match &self.place {
             Place::Modbus(point) => Some(point),
-            Place::Dlt645(_) | Place::Osdp(_) | Place::Own { .. } => None,
+            Place::Dlt645(_) | Place::Osdp(_) | Place::Uhppote(_) | Place::Own { .. } => None,
         }
     }
 
     /// Where a point of a DL/T 645 meter lies.
     pub fn dlt645(&self) -> Option<&Dlt645Point> {
         match &self.place {
-            Place::Modbus(_) | Place::Osdp(_) | Place::Own { .. } => None,
+            Place::Modbus(_) | Place::Osdp(_) | Place::Uhppote(_) | Place::Own { .. } => None,
             Place::Dlt645(point) => Some(point),
         }
     }
@@ -111,8 +118,16 @@ impl PointSpec {
     /// What of an OSDP reader the point is.
     pub fn osdp(&self) -> Option<OsdpPoint> {
         match &self.place {
-            Place::Modbus(_) | Place::Dlt645(_) | Place::Own { .. } => None,
+            Place::Modbus(_) | Place::Dlt645(_) | Place::Uhppote(_) | Place::Own { .. } => None,
             Place::Osdp(point) => Some(*point),
+        }
+    }
+
+    /// What of a UHPPOTE controller's state a point is.
+    pub fn uhppote(&self) -> Option<Field> {
+        match &self.place {
+            Place::Modbus(_) | Place::Dlt645(_) | Place::Osdp(_) | Place::Own { .. } => None,
+            Place::Uhppote(field) => Some(*field),
         }
     }
 }

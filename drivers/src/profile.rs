@@ -186,7 +186,7 @@ macro_rules! embed {
     };
 }
 
-static EMBEDDED: [Embedded; 26] = embed![
+static EMBEDDED: [Embedded; 27] = embed![
     "acrel-adl400",
     "acrel-adw300",
     "advantech-adam6060",
@@ -209,6 +209,7 @@ static EMBEDDED: [Embedded; 26] = embed![
     "peacefair-pzem016",
     "schneider-iem3000",
     "schneider-pm5000",
+    "uhppote-4door",
     "vacon-10",
     "waveshare-modbus-rtu-relay-8",
     "wb-mwac-v2",

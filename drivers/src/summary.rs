@@ -44,6 +44,11 @@ pub enum Asked {
         /// Its address.
         address: u8,
     },
+    /// Something of a UHPPOTE controller.
+    Uhppote {
+        /// The function of the protocol.
+        function: u8,
+    },
 }
 
 impl fmt::Display for Asked {
@@ -56,6 +61,7 @@ impl fmt::Display for Asked {
             Asked::Dlt645 { edition: Edition::V2007, di } => write!(f, "{di:08X}"),
             Asked::Dlt645 { edition: Edition::V1997, di } => write!(f, "{di:04X}"),
             Asked::Osdp { address } => write!(f, "poll of reader {address}"),
+            Asked::Uhppote { function } => write!(f, "function {function:02X}"),
         }
     }
 }

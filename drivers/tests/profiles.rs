@@ -18,12 +18,12 @@ fn every_embedded_profile_reads_without_a_mistake() {
 }
 
 #[test]
-fn all_26_device_models_are_there_in_alphabetical_order() {
+fn all_27_device_models_are_there_in_alphabetical_order() {
     let names: Vec<_> = embedded().iter().map(|file| file.name).collect();
-    assert_eq!(names.len(), 26);
+    assert_eq!(names.len(), 27);
     assert!(names.is_sorted());
     let points: usize = embedded().iter().map(|file| file.profile().points.len()).sum();
-    assert_eq!(points, 401);
+    assert_eq!(points, 416);
 }
 
 #[test]
@@ -33,7 +33,8 @@ fn each_profile_says_where_its_facts_come_from_and_how_sure_they_are() {
         assert!(!profile.sources.is_empty(), "{}", profile.name);
         assert!(!profile.status.is_empty(), "{}", profile.name);
         assert!(profile.defaults.unit.is_some() == (profile.protocol == Protocol::Modbus), "{}", profile.name);
-        assert!(profile.defaults.baud.is_some() != profile.defaults.tcp_port.is_some(), "{}", profile.name);
+        let (wired, net) = (profile.defaults.baud.is_some(), profile.defaults.tcp_port.is_some());
+        assert!(wired != net || profile.protocol == Protocol::Uhppote, "{}", profile.name);
     }
 }
 

@@ -6,6 +6,7 @@
 
 pub mod bench;
 pub mod demo;
+pub mod door;
 pub mod line;
 pub mod receive;
 pub mod rig;

@@ -14,6 +14,7 @@ mod modbus;
 mod osdp;
 mod relay;
 mod timeline;
+mod uhppote;
 mod wiegand;
 
 use std::fmt::Write as _;
@@ -235,7 +236,7 @@ struct Suite {
 }
 
 /// Everything that can be run.
-static SUITES: [Suite; 13] = [
+static SUITES: [Suite; 14] = [
     Suite { schema: "protocol-vectors/1", protocol: Some("modbus"), lists: &[("vectors", modbus::run)] },
     Suite {
         schema: "protocol-vectors/1",
@@ -246,6 +247,7 @@ static SUITES: [Suite; 13] = [
     Suite { schema: "protocol-vectors/1", protocol: Some("dlt645-1997"), lists: &[("vectors", dlt645::run_1997)] },
     Suite { schema: "protocol-vectors/1", protocol: Some("osdp-2.2"), lists: &[("vectors", osdp::run_frame)] },
     Suite { schema: "osdp-session/1", protocol: None, lists: &[("sessions", osdp::run_session)] },
+    Suite { schema: "protocol-vectors/1", protocol: Some("uhppote-udp"), lists: &[("vectors", uhppote::run)] },
     Suite { schema: "crc-vectors/1", protocol: None, lists: &[("crc", checksum::run_crc), ("lrc", checksum::run_lrc)] },
     Suite {
         schema: "value-format/1",

@@ -67,9 +67,10 @@ fn every_committed_vector_passes() {
         ("modbus.json", 52),
         ("osdp-frames.json", 70),
         ("osdp-sessions.json", 5),
+        ("uhppote.json", 15),
     ];
     assert_eq!(counts, expected);
-    assert_eq!(report.passed, 378);
+    assert_eq!(report.passed, 393);
 }
 
 #[test]
@@ -243,7 +244,7 @@ fn only_narrows_by_schema_or_protocol() {
     assert_eq!((files(&partly).len(), partly.unmatched), (2, only(&["sparkplug"])));
     let nothing = run_folder(&committed(), None, &only(&["sparkplug"])).unwrap_err().to_string();
     let kinds = "crc-vectors/1, device-decode/1, dlt645-1997, dlt645-2007, modbus, modbus-rtu relay boards, \
-                 osdp-2.2, osdp-session/1, value-format/1";
+                 osdp-2.2, osdp-session/1, uhppote-udp, value-format/1";
     assert!(nothing.ends_with(&format!("is of sparkplug; there are: {kinds}")), "{nothing}");
 }
 
@@ -453,11 +454,11 @@ fn command(arguments: &[&str]) -> (Option<i32>, String, String) {
 fn the_exit_code_says_whether_all_passed_any_failed_or_none_could_run() {
     let (code, out, err) = command(&[committed().to_str().unwrap()]);
     assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
-    assert!(out.ends_with("378 passed, 0 failed, in 10 files\n"), "{out}");
+    assert!(out.ends_with("393 passed, 0 failed, in 11 files\n"), "{out}");
 
     let (code, out, err) = command(&[committed().to_str().unwrap(), committed_rules().to_str().unwrap()]);
     assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
-    assert!(out.ends_with("465 passed, 0 failed, in 14 files\n"), "{out}");
+    assert!(out.ends_with("480 passed, 0 failed, in 15 files\n"), "{out}");
 
     let failing = folder(&[("a.json", r#"{"schema": "new/1", "cases": [{}, {}]}"#)]);
     let (code, out, _) = command(&[failing.path().to_str().unwrap(), "--json"]);

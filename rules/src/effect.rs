@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use gatehouse_core::driver::Action;
-use gatehouse_core::{DeviceIx, Event, Lane, Mono, NoData, Stamp};
+use gatehouse_core::{DeviceIx, Event, Lane, Mono, Name, NoData, Stamp};
 use serde::Serialize;
 
 /// Something that the shell is to do.
@@ -51,6 +51,27 @@ pub struct Act {
     pub expires: Mono,
     /// True when it does not wait for the journal.
     pub urgent: bool,
+    /// The gate that it works; `None` for everything else.
+    pub gate: Option<Name>,
+}
+
+impl Act {
+    /// True when an urgent act that was decided later makes this one wrong: both work one gate, or both write one point.
+    pub fn gives_way_to(&self, urgent: &Act) -> bool {
+        let point = |act: &Act| match act.action {
+            Action::Write(point, _) => Some(point),
+            Action::Read(_)
+            | Action::Recall { .. }
+            | Action::Call { .. }
+            | Action::Identify
+            | Action::Controller(_) => None,
+        };
+        match (&self.gate, &urgent.gate) {
+            (Some(gate), Some(other)) => gate == other,
+            (Some(_), None) | (None, Some(_)) => false,
+            (None, None) => self.device == urgent.device && point(self).is_some() && point(self) == point(urgent),
+        }
+    }
 }
 
 /// How an act ended.

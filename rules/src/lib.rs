@@ -8,8 +8,10 @@
 
 pub mod access;
 pub mod alarm;
+pub mod billing;
 pub mod catalog;
 pub mod command;
+pub mod controller;
 pub mod effect;
 pub mod engine;
 pub mod expr;
@@ -18,10 +20,12 @@ pub mod instant;
 pub mod mode;
 pub mod report;
 pub mod schedule;
+pub mod supply;
 pub mod ticket;
 pub mod words;
 
 pub use access::Access;
+pub use billing::Billing;
 pub use catalog::{Catalog, CatalogDevice, CatalogPoint, PointRef};
 pub use effect::{Act, ActId, ActRefusal, ActResult, Effect, Effects};
 pub use engine::Engine;

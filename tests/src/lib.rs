@@ -21,5 +21,5 @@ pub use gateway::{Gateway, gatehouse};
 pub use ledger::{Ledger, Record};
 pub use process::{Process, SECONDS, eventually};
 pub use reader::Reader;
-pub use slave::{PTY_BAUD, Pty, Slave};
+pub use slave::{PTY_BAUD, Pty, Slave, python};
 pub use stage::Stage;

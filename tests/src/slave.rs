@@ -46,8 +46,8 @@ impl Slave {
     }
 }
 
-/// The Python that has pymodbus and cryptography: `GATEHOUSE_TEST_PYTHON`, or the one that `tests/run` makes.
-pub(crate) fn python() -> PathBuf {
+/// The Python that has pymodbus, cryptography and openpyxl: `GATEHOUSE_TEST_PYTHON`, or the one that `tests/run` makes.
+pub fn python() -> PathBuf {
     let made = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/peers/bin/python");
     let python = std::env::var_os("GATEHOUSE_TEST_PYTHON").map_or(made, PathBuf::from);
     assert!(python.is_file(), "{} is missing: run ./tests/run, which makes it", python.display());

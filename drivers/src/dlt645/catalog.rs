@@ -3,6 +3,7 @@
 mod y1997;
 mod y2007;
 
+use super::load;
 use super::point::{Edition, Format};
 
 /// What an identifier gives.
@@ -35,22 +36,27 @@ pub enum Axis {
     Phases,
     /// Total, then phases A, B, C.
     TotalAndPhases,
+    /// Active power in total and by phase, then reactive power so.
+    Powers,
     /// Total, then tariffs from 1 on.
     Tariffs,
     /// Now, then previous settlements from 1 on.
     Settlements,
+    /// The fields of a load record.
+    LoadRecord,
     /// Words, or other things that are only counted, from 1 on.
     Counted,
 }
 
 impl Axis {
-    /// True when a block may have so many items: phases are one or three, with the total one more, and twice that where
-    /// frozen active and reactive powers lie in one record.
+    /// True when a block may have so many items: phases are one or three, with the total one more. Frozen powers have all
+    /// eight, or it could not be told which they are.
     pub fn takes(self, items: usize) -> bool {
         match self {
             Axis::Phases => matches!(items, 1 | 3),
-            Axis::TotalAndPhases => matches!(items, 1 | 2 | 4 | 8),
-            Axis::One | Axis::Tariffs | Axis::Settlements | Axis::Counted => true,
+            Axis::TotalAndPhases => matches!(items, 1 | 2 | 4),
+            Axis::Powers => items == 8,
+            Axis::One | Axis::LoadRecord | Axis::Tariffs | Axis::Settlements | Axis::Counted => true,
         }
     }
 }
@@ -80,17 +86,54 @@ impl Layout {
         self.format.bytes() + if self.with_time { Format::Minute.bytes() } else { 0 }
     }
 
+    /// The unit of an item.
+    pub fn unit_of(&self, item: u8) -> &'static str {
+        match self.axis {
+            Axis::Powers if item >= 4 => "kvar",
+            Axis::LoadRecord => load::item(item).map_or("", |(_, unit, _)| unit),
+            Axis::One
+            | Axis::Phases
+            | Axis::TotalAndPhases
+            | Axis::Powers
+            | Axis::Tariffs
+            | Axis::Settlements
+            | Axis::Counted => self.unit,
+        }
+    }
+
+    /// How an item lies; `None` for one that there is not.
+    pub fn format_of(&self, item: u8) -> Option<Format> {
+        match self.axis {
+            Axis::LoadRecord => load::item(item).map(|(.., format)| format),
+            Axis::One
+            | Axis::Phases
+            | Axis::TotalAndPhases
+            | Axis::Powers
+            | Axis::Tariffs
+            | Axis::Settlements
+            | Axis::Counted => Some(self.format),
+        }
+    }
+
     /// The name of an item, counted from the first of the axis.
     pub fn name(&self, item: u8) -> String {
         let base = &self.base;
         let phase = |at: u8| ["a", "b", "c"].get(usize::from(at)).copied();
         match (self.axis, item) {
+            (Axis::LoadRecord, item) => {
+                load::item(item).map_or_else(|| format!("{base}_{item}"), |(name, ..)| name.to_owned())
+            }
             (Axis::One | Axis::Settlements, _) => base.clone(),
             (Axis::TotalAndPhases | Axis::Tariffs, 0) => format!("{base}_total"),
             (Axis::Tariffs, tariff) => format!("{base}_t{tariff}"),
             (Axis::Phases, at) => phase(at).map_or_else(|| format!("{base}_{at}"), |phase| format!("{base}_{phase}")),
             (Axis::TotalAndPhases, at) => {
                 phase(at - 1).map_or_else(|| format!("{base}_{at}"), |phase| format!("{base}_{phase}"))
+            }
+            (Axis::Powers, at) => {
+                let of = if at < 4 { "active" } else { "reactive" };
+                let part = ["total", "a", "b", "c"].get(usize::from(at % 4)).copied().unwrap_or_default();
+                format!("{base}_{of}_power_{part}")
             }
             (Axis::Counted, at) => format!("{base}_{}", u16::from(at) + 1),
         }
@@ -112,7 +155,7 @@ pub fn single(edition: Edition, di: u32, item: u8) -> Option<u32> {
         return None;
     }
     let number = match found.axis {
-        Axis::One => return None,
+        Axis::One | Axis::Powers | Axis::LoadRecord => return None,
         Axis::Phases | Axis::Counted => item.checked_add(1)?,
         Axis::TotalAndPhases | Axis::Tariffs | Axis::Settlements => item,
     };
@@ -159,6 +202,10 @@ mod tests {
         assert_eq!(names(V1997, 0xB613, 1), ["voltage_c"]);
         assert_eq!(layout(V2007, 0x0001_0003).unwrap().settlement, 3);
         assert_eq!(layout(V2007, 0x0103_0000).unwrap().unit, "kvar");
+        assert_eq!(names(V2007, 0x0500_1001, 5)[3..], ["frozen_active_power_c", "frozen_reactive_power_total"]);
+        let frozen = layout(V2007, 0x0500_1001).unwrap();
+        assert_eq!([0, 3, 4, 7].map(|item| frozen.unit_of(item)), ["kW", "kW", "kvar", "kvar"]);
+        assert!(frozen.axis.takes(8) && !frozen.axis.takes(4), "which four would they be");
         assert_eq!(layout(V2007, 0x0001_FFFF), None, "one axis at a time");
         assert_eq!(layout(V2007, 0x0700_0000), None);
     }

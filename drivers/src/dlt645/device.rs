@@ -1,20 +1,25 @@
 //! The driver of one meter.
 
 mod action;
+mod recall;
 
 use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gatehouse_core::driver::{Action, ActionError, Denial};
+use gatehouse_core::driver::{Action, ActionError, Denial, FREEZE_TIME, METER_CLOCK};
 use gatehouse_core::{Decoded, Driver, LocalTime, NoData, PointIx, PointReading, Reject, StepId, StepShape, Value};
 
 use super::catalog::{self, Axis};
-use super::control::Access;
+use super::control::{Access, read_time, set_time_data};
 use super::frame::{self, AROUND, Address, function};
+use super::load;
 use super::point::{Dlt645Point, Edition};
 use super::reply::{Answer, Expect, Found, find};
 use super::words::ERROR_NO_DATA;
+use action::Object;
+pub use action::object_name;
+
 use crate::summary::{Asked, StepSummary};
 
 /// Most frames of one answer.
@@ -52,8 +57,10 @@ pub struct Dlt645Meter {
     /// The steps of the action at hand.
     actions: Vec<Step>,
     answer: RefCell<LongAnswer>,
-    /// When the time was last broadcast from here.
+    /// The time that was last broadcast on the line, by whichever meter's driver.
     time_set: Option<LocalTime>,
+    /// How long ago the action at hand was asked for.
+    age: Duration,
 }
 
 /// One read of the plan.
@@ -84,13 +91,34 @@ enum Step {
         function: u8,
         data: Box<[u8]>,
     },
+    /// The time as of its sending to every meter of the line; never answered.
+    SetTime {
+        /// What the time was when it was asked for.
+        asked: LocalTime,
+        data: [u8; 6],
+    },
     ReadAddress,
+    /// Reads something that tells who the meter is.
+    Object(&'static Object),
     /// Reads status word 3 after a control command.
     Relay,
     /// Reads date or time of the meter before its clock is set.
     Clock {
         di: u32,
         now: LocalTime,
+    },
+    /// Reads when the meter froze its registers.
+    FreezeTime {
+        di: u32,
+    },
+    /// Reads frozen registers: points as they lie in the freeze record.
+    Frozen {
+        di: u32,
+        points: Box<[(PointIx, Dlt645Point)]>,
+    },
+    /// Reads date or time of the meter.
+    OwnClock {
+        di: u32,
     },
 }
 
@@ -149,6 +177,7 @@ impl Dlt645Meter {
             actions: Vec::new(),
             answer: RefCell::default(),
             time_set: None,
+            age: Duration::ZERO,
         };
         for group in groups {
             let first = meter.reads.len();
@@ -176,7 +205,7 @@ impl Dlt645Meter {
     /// after it.
     fn is_repeatable(&self, step: StepId) -> bool {
         let unnumbered = frame_of(step) > 0 && self.settings.edition == Edition::V1997;
-        let acts = matches!(self.action(step), Some(Step::Act { .. } | Step::Broadcast { .. }));
+        let acts = matches!(self.action(step), Some(Step::Act { .. } | Step::Broadcast { .. } | Step::SetTime { .. }));
         !unnumbered && !acts
     }
 
@@ -187,7 +216,13 @@ impl Dlt645Meter {
         let specs = || points.iter().filter_map(|point| self.points.get(usize::from(point.0)));
         let size = specs().map(|spec| usize::from(spec.item_bytes)).max().unwrap_or(0);
         let items = specs().map(|spec| usize::from(spec.item) + 1).max().unwrap_or(1);
-        let expected = if block.is_some() { size * items.max(BLOCK_ITEMS) } else { size };
+        let expected = if block == Some(Axis::LoadRecord) {
+            load::RECORD_BYTES
+        } else if block.is_some() {
+            size * items.max(BLOCK_ITEMS)
+        } else {
+            size
+        };
         ReadStep { di, points: points.into(), first, block, expected }
     }
 
@@ -246,9 +281,21 @@ impl Dlt645Meter {
             Step::Broadcast { function, data } => {
                 Request { address: Address::BROADCAST, function: *function, data, answered: false, ..plain }
             }
+            Step::SetTime { data, .. } => {
+                let (address, function) = (Address::BROADCAST, function::SET_TIME);
+                Request { address, function, data, answered: false, ..plain }
+            }
+            Step::Object(object) => {
+                Request { di: Some(object.di), expected: usize::from(object.format.bytes()), ..plain }
+            }
             Step::ReadAddress => Request { function: function::READ_ADDRESS, expected: 6, ..plain },
             Step::Relay => Request { di: Some(action::STATUS_WORD_3), expected: 2, ..plain },
-            Step::Clock { di, .. } => Request { di: Some(*di), expected: 4, ..plain },
+            Step::Clock { di, .. } | Step::OwnClock { di } => Request { di: Some(*di), expected: 4, ..plain },
+            Step::FreezeTime { di } => Request { di: Some(*di), expected: 5, ..plain },
+            Step::Frozen { di, points } => {
+                let size = points.first().map_or(0, |(_, spec)| usize::from(spec.item_bytes));
+                Request { di: Some(*di), expected: size * BLOCK_ITEMS, ..plain }
+            }
         })
     }
 
@@ -355,8 +402,16 @@ impl Driver for Dlt645Meter {
     fn points(&self, step: StepId, points: &mut Vec<PointIx>) {
         if let Some(read) = self.read_step(step) {
             points.extend(&read.points);
-        } else if let Some(Step::Relay | Step::Clock { .. } | Step::ReadAddress) = self.action(step) {
-            points.push(action::OWN_POINT);
+            return;
+        }
+        match self.action(step) {
+            Some(Step::Relay | Step::Clock { .. }) => points.push(action::OWN_POINT),
+            Some(Step::ReadAddress) => points.push(PointIx(action::ADDRESS)),
+            Some(Step::Object(object)) => points.push(PointIx(object.number)),
+            Some(Step::FreezeTime { .. }) => points.push(FREEZE_TIME),
+            Some(Step::OwnClock { .. }) => points.push(METER_CLOCK),
+            Some(Step::Frozen { points: frozen, .. }) => points.extend(frozen.iter().map(|(point, _)| *point)),
+            Some(Step::Read(_) | Step::Act { .. } | Step::Broadcast { .. } | Step::SetTime { .. }) | None => {}
         }
     }
 
@@ -417,12 +472,35 @@ impl Driver for Dlt645Meter {
         }
     }
 
+    fn aged(&mut self, age: Duration) {
+        self.age = age;
+        for step in &mut self.actions {
+            if let Step::SetTime { asked, data } = step
+                && let Some(now) = asked.after(age)
+            {
+                *data = set_time_data(now);
+            }
+        }
+    }
+
+    fn is_request(&self, bytes: &[u8]) -> bool {
+        frame::Frame::find(bytes, false).is_ok()
+    }
+
+    fn overheard(&mut self, broadcast: &[u8]) {
+        let Ok((frame, _)) = frame::Frame::find(broadcast, false) else { return };
+        if let (function::SET_TIME, Ok(time)) = (frame.function(), <[u8; 6]>::try_from(frame.data())) {
+            self.time_set = read_time(time).or(self.time_set);
+        }
+    }
+
     fn proves(&self, action: &Action, value: &Value) -> bool {
         action::proves(action, value)
     }
 
     fn end(&mut self) {
         self.actions.clear();
+        self.age = Duration::ZERO;
         let answer = self.answer.get_mut();
         (answer.date, answer.time) = (None, None);
     }

@@ -23,7 +23,7 @@ pub(super) const FROM_METER: u8 = 0x80;
 pub(super) const EXCEPTION: u8 = 0x40;
 /// Bit of the control byte: the data did not fit, more can be asked for.
 pub(super) const MORE: u8 = 0x20;
-const FUNCTION: u8 = 0x1F;
+pub(super) const FUNCTION: u8 = 0x1F;
 
 /// Functions of the edition of 2007 (chapter 7).
 pub mod function {

@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use toml::de::DeTable;
 
-use super::catalog::{self, Layout};
+use super::catalog::{self, Axis, Layout};
+use super::load;
 use super::point::{Dlt645Point, Edition, Format};
 use crate::point::{Place, PointSpec};
 use crate::profile::keys::{KeyError, Keys, Rule};
@@ -69,7 +70,9 @@ pub(crate) fn read_point(
         return Err(in_order(keys.errors));
     };
     let usual_unit = || match place.format {
-        Format::Number { .. } => catalog::layout(edition, place.di).map_or("", |layout| layout.unit).to_owned(),
+        Format::Number { .. } => {
+            catalog::layout(edition, place.di).map_or("", |layout| layout.unit_of(place.item)).to_owned()
+        }
         _ => String::new(),
     };
     let usual_bits = || match place.bit {
@@ -133,6 +136,16 @@ fn place(
         let span = keys.span_of("di");
         keys.error(Rule::Conflict, span, "this data identifier is not known", help);
         return None;
+    }
+    if let Some(Layout { axis: Axis::LoadRecord, .. }) = known {
+        let item = if part == Part::Time { load::TIME_ITEM } else { item };
+        let Some((_, _, usual)) = load::item(item) else {
+            let span = keys.span_of("item");
+            keys.error(Rule::BadValue, span, "a load record has the items 0 to 28", "its time is part = \"time\"");
+            return None;
+        };
+        let item_bytes = usual.bytes();
+        return Some(Dlt645Point { edition, di, item, item_bytes, offset: 0, format: usual, bit: None });
     }
     let with_time = known.as_ref().is_some_and(|layout| layout.with_time);
     if part == Part::Time && !with_time {

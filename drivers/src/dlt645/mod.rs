@@ -6,15 +6,19 @@
 pub mod catalog;
 pub mod control;
 pub mod device;
+pub(crate) mod dissect;
 mod error;
+pub(crate) mod explain;
 pub mod frame;
 pub(crate) mod keys;
+pub mod load;
 pub mod point;
 pub mod reply;
 mod value;
 pub mod words;
 
-pub use device::{Dlt645Meter, MeterSettings};
+pub use control::Access;
+pub use device::{Dlt645Meter, MeterSettings, object_name};
 pub use error::WireError;
 pub use frame::{Address, Frame, encode};
 pub use point::{Dlt645Point, Edition, Format};

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use gatehouse_core::{Decimal, NoData, Value};
 
 use super::catalog::Axis;
+use super::load;
 use super::point::{Dlt645Point, Edition, Format};
 
 /// The separator that some meters of 1997 put behind each item of a block. It is no packed decimal.
@@ -42,6 +43,9 @@ impl Dlt645Point {
     /// # Errors
     /// [`NoData`]: data of a wrong length are a `BadReply`, items that the meter does not have `NotAvailable`.
     pub fn decode(&self, data: &[u8], first: u8, block: Option<Axis>) -> Result<Value, NoData> {
+        if block == Some(Axis::LoadRecord) {
+            return self.format.decode(load::bytes_of(data, self.item)?);
+        }
         let size = usize::from(self.item_bytes).max(1);
         let separable = self.edition == Edition::V1997 && !matches!(self.format, Format::Word { .. });
         let stride = match block {

@@ -23,6 +23,11 @@ impl Cadence {
         Cadence { origin, interval: interval.max(Duration::from_millis(1)), slot: 0, turn: origin, extra: false }
     }
 
+    /// Time from one slot to the next.
+    pub(super) fn interval(&self) -> Duration {
+        self.interval
+    }
+
     /// When its next poll may begin; among several the earliest goes first.
     pub(super) fn turn(&self) -> Mono {
         self.turn

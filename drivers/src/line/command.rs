@@ -14,7 +14,8 @@ pub(super) const QUEUE_MAX: usize = 64;
 /// Commands that wait, and those under way: at most one for each device.
 #[derive(Debug, Default)]
 pub(super) struct Commands {
-    pub(super) queue: VecDeque<Command>,
+    /// Each with the time at which it was asked for.
+    pub(super) queue: VecDeque<(Mono, Command)>,
     /// In the order of their arrival.
     pub(super) active: Vec<Active>,
 }
@@ -26,6 +27,8 @@ pub(super) struct Active {
     /// Place of the device in the line.
     pub(super) device: usize,
     pub(super) steps: Steps,
+    /// When it was asked for.
+    pub(super) asked: Mono,
     /// True once a request went out.
     pub(super) begun: bool,
     /// What became of the write.
@@ -57,9 +60,19 @@ impl Commands {
 }
 
 impl Active {
-    pub(super) fn new(command: Command, device: usize, steps: Steps) -> Self {
+    pub(super) fn new((asked, command): (Mono, Command), device: usize, steps: Steps) -> Self {
         let (not_before, held_until) = (Mono(0), Mono(0));
-        Active { command, device, steps, begun: false, write: None, readings: Vec::new(), not_before, held_until }
+        Active {
+            command,
+            device,
+            steps,
+            asked,
+            begun: false,
+            write: None,
+            readings: Vec::new(),
+            not_before,
+            held_until,
+        }
     }
 
     /// When it may be sent, silences and the device's pause aside.
@@ -82,12 +95,12 @@ impl Active {
             Action::Write(point, _) => read_back(&mut self.readings, *point),
             // What a command reads itself is only there to prove it.
             Action::Call { .. } => self.readings.pop().map(|reading| reading.value),
-            Action::Read(_) | Action::Identify => None,
+            Action::Read(_) | Action::Recall { .. } | Action::Identify | Action::Controller(_) => None,
         };
         let proves = |value: &Value| match action {
             Action::Write(_, wanted) => same_value(value, wanted),
             Action::Call { .. } => driver.proves(action, value),
-            Action::Read(_) | Action::Identify => false,
+            Action::Read(_) | Action::Recall { .. } | Action::Identify | Action::Controller(_) => false,
         };
         match (self.write, read_back) {
             (None, read_back) => {

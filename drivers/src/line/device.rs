@@ -5,7 +5,7 @@ use std::time::Duration;
 use gatehouse_core::{DeviceIx, Driver, Mono};
 
 use super::dead::Backoff;
-use super::settings::{DeviceSettings, LineSettings};
+use super::settings::{Characters, DeviceSettings, LineSettings};
 use super::stats::{DeviceState, DeviceStatus};
 use super::turnaround::Turnaround;
 
@@ -32,8 +32,14 @@ pub(super) struct Device {
     /// Requests in a row that brought nothing.
     pub(super) silent: u32,
     pub(super) backoff: Backoff,
+    /// When its word was last heeded.
+    pub(super) heeded: Option<Mono>,
     /// How long after the ceiling its replies may still come.
     pub(super) late_window: Duration,
+    /// Those with the same number keep its pause as well.
+    pub(super) pauses_with: Option<u8>,
+    /// Its characters, where they are not the port's first.
+    pub(super) characters: Option<Characters>,
     floor: Duration,
     ceiling: Duration,
 }
@@ -61,8 +67,11 @@ impl Device {
             failing_since: None,
             silent: 0,
             backoff: Backoff::default(),
+            heeded: None,
             late_window: line.late_window,
             floor,
+            pauses_with: device.settings.pauses_with,
+            characters: device.settings.characters,
             ceiling,
         }
     }

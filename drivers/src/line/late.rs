@@ -6,7 +6,8 @@
 
 use gatehouse_core::{Mono, StepId, StepShape};
 
-/// What makes two requests the same, and which station they address.
+/// What makes two requests the same, and whose replies could be taken for each other: those of one station, or as its
+/// driver knows better (`Driver::reply_class`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Fingerprint {
     station: u64,

@@ -11,12 +11,14 @@ use super::command::{Commands, QUEUE_MAX};
 use super::dead::Budget;
 use super::device::{Device, LineDevice};
 use super::flight::{Flight, Outcome, Pace};
+use super::foreign::Overheard;
 use super::late::Outstanding;
 use super::output::{CloseReason, Command, CommandRefusal, CommandResult, Output, Wake};
 use super::poll::{Poll, Steps};
 use super::settings::{Echo, LineSettings, Medium, Wire};
 use super::stats::{DeviceStatus, LineStats};
 use super::trace::{Trace, TraceFrame};
+use super::tuning::Tuning;
 
 /// Polls that fall due in this time after the port closed wait for it; later ones are reported as gaps.
 const CLOSED_GRACE: Duration = Duration::from_secs(1);
@@ -39,6 +41,8 @@ pub struct Line {
     /// Requests of commands since the last poll.
     pub(super) commands_run: u8,
     pub(super) port: Port,
+    /// What the port is set to.
+    pub(super) tuning: Tuning,
     pub(super) flight: Option<Flight>,
     /// The request in flight.
     pub(super) request: Vec<u8>,
@@ -63,6 +67,7 @@ pub struct Line {
     pub(super) budget: Budget,
     pub(super) rng: Rng,
     pub(super) tag: u16,
+    pub(super) overheard: Overheard,
     pub(super) stats: LineStats,
     pub(super) trace: Trace,
     /// Scratch, kept for its capacity.
@@ -94,7 +99,8 @@ impl Line {
     /// group's interval. `seed` decides the jitter of probes.
     pub fn new(settings: LineSettings, devices: Vec<LineDevice>, seed: u64, now: Mono) -> Line {
         let polls = plan_polls(&settings, &devices, now);
-        let devices = devices.into_iter().map(|device| Device::new(device, &settings)).collect();
+        let devices: Vec<Device> = devices.into_iter().map(|device| Device::new(device, &settings)).collect();
+        let tuning = Tuning::of(settings.medium, &devices);
         let mut line = Line {
             settings,
             devices,
@@ -102,6 +108,7 @@ impl Line {
             commands_run: 0,
             commands: Commands::default(),
             port: Port::Closed(now),
+            tuning,
             flight: None,
             request: Vec::new(),
             rx: Vec::new(),
@@ -117,6 +124,7 @@ impl Line {
             budget: Budget::new(now),
             rng: Rng::with_seed(seed),
             tag: 0,
+            overheard: Overheard::default(),
             stats: LineStats::default(),
             trace: Trace::default(),
             spare: Spare::default(),
@@ -134,6 +142,7 @@ impl Line {
             self.settle(now, Outcome::PortLost);
         }
         self.port = Port::Open;
+        self.tuning.reset();
         self.rx.clear();
         self.free_at = self.free_at.max(now + self.silence());
         (self.echo_found, self.pace, self.early_score, self.silent_run) = (None, Pace::Unknown, 0, 0);
@@ -151,6 +160,7 @@ impl Line {
         if self.flight.is_some() {
             self.settle(now, Outcome::PortLost);
         }
+        self.tuning.reset();
         self.rx.clear();
         self.arm(now);
     }
@@ -191,7 +201,10 @@ impl Line {
         match self.flight {
             Some(flight) if now >= flight.deadline => self.give_up(now),
             Some(_) => {}
-            None => self.attend(now),
+            None => {
+                self.expire_switch(now);
+                self.attend(now);
+            }
         }
         self.arm(now);
     }
@@ -208,7 +221,7 @@ impl Line {
         };
         match refusal {
             Some(refusal) => self.command_done(command.id, now, CommandResult::Refused(refusal)),
-            None => self.commands.queue.push_back(command),
+            None => self.commands.queue.push_back((now, command)),
         }
         self.arm(now);
     }
@@ -320,10 +333,19 @@ impl Line {
         }
     }
 
+    /// The wire as the port is set now; `None` on a socket.
     pub(super) fn wire(&self) -> Option<Wire> {
         match self.settings.medium {
-            Medium::Serial(wire) => Some(wire),
-            Medium::Tcp | Medium::RtuOverTcp => None,
+            Medium::Serial(wire) => Some(self.tuning.now().map_or(wire, |characters| wire.with(characters))),
+            Medium::Tcp | Medium::RtuOverTcp | Medium::Datagram => None,
+        }
+    }
+
+    /// True where late replies are told apart, or got rid of, by the connection itself.
+    pub(super) fn is_stream(&self) -> bool {
+        match self.settings.medium {
+            Medium::Tcp | Medium::RtuOverTcp => true,
+            Medium::Serial(_) | Medium::Datagram => false,
         }
     }
 
@@ -346,15 +368,17 @@ impl Line {
         }
     }
 
-    fn arm(&mut self, now: Mono) {
+    pub(super) fn arm(&mut self, now: Mono) {
         self.wake = self.next_wake(now);
     }
 }
 
-/// One poll for each group of each device, its slots at its share of the interval.
+/// One poll for each group of each device, its slots at its share of the interval; devices of like characters next to
+/// each other, so that they change once in a round.
 fn plan_polls(settings: &LineSettings, devices: &[LineDevice], now: Mono) -> Vec<Poll> {
-    let groups =
-        || devices.iter().enumerate().flat_map(|(at, device)| (0..device.driver.groups()).map(move |g| (at, g)));
+    let mut order: Vec<usize> = (0..devices.len()).collect();
+    order.sort_by_key(|&at| devices[at].settings.characters);
+    let groups = || order.iter().flat_map(|&at| (0..devices[at].driver.groups()).map(move |group| (at, group)));
     let count = u32::try_from(groups().count()).unwrap_or(u32::MAX);
     let origin = now + settings.phase;
     let poll = |(place, (device, group)): (u32, (usize, usize))| {

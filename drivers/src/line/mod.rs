@@ -7,18 +7,20 @@
 //!    the port holds unread (serial lines only), write them, and call [`Line::handle_sent`] when the kernel has them all.
 //! 2. Arm one timer to [`Line::poll_timeout`]; when it fires call [`Line::handle_timeout`].
 //! 3. On [`Output::ClosePort`] close the port, call [`Line::handle_closed`], open it again, call [`Line::handle_opened`].
-//! 4. Give the readings of each [`Output::Sample`] back to [`Line::recycle`], so that polling allocates nothing.
+//! 4. On [`Output::Characters`] let the port drain, set it so, and call [`Line::handle_switched`].
+//! 5. Give the readings of each [`Output::Sample`] back to [`Line::recycle`], so that polling allocates nothing.
 //!
 //! What it is not: it knows no protocol. Requests, replies and points are the [`Driver`](gatehouse_core::Driver)'s.
 //! Start reading at [`Line`] (`machine.rs`), then `turn.rs` (who goes next), `receive.rs` (bytes to a verdict) and
 //! `settle.rs` (what follows). The rules are one file each: `cadence.rs` due times, `turnaround.rs` learned timeouts,
-//! `late.rs` late replies, `dead.rs` lost devices, `command.rs` the command lane.
+//! `tuning.rs` devices whose characters differ, `late.rs` late replies, `dead.rs` lost devices, `foreign.rs` other masters, `command.rs` the command lane.
 
 mod cadence;
 mod command;
 mod dead;
 mod device;
 mod flight;
+mod foreign;
 mod late;
 mod machine;
 pub mod output;
@@ -28,13 +30,14 @@ pub mod settings;
 mod settle;
 pub mod stats;
 pub mod trace;
+mod tuning;
 mod turn;
 mod turnaround;
 
 pub use device::LineDevice;
 pub use machine::Line;
 pub use output::{CloseReason, Command, CommandRefusal, CommandResult, Output, Wake};
-pub use settings::{DeviceSettings, Echo, LineSettings, Medium, Wire};
+pub use settings::{Characters, DeviceSettings, Echo, LineSettings, Medium, Parity, Wire};
 pub use stats::{DeviceState, DeviceStatus, LineStats};
 pub use trace::{Direction, TraceFrame, Verdict};
 

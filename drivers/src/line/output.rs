@@ -3,6 +3,8 @@
 use gatehouse_core::driver::{Action, ActionError};
 use gatehouse_core::{DeviceIx, Mono, NoData, PointReading, Value};
 
+use super::settings::Characters;
+
 /// Something that the line tells the shell.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Output {
@@ -37,6 +39,11 @@ pub enum Output {
         /// How it ended.
         result: CommandResult,
     },
+    /// Devices that differ in their characters share the port: set it so once what was written has left it.
+    Characters {
+        /// The characters; `None`: those that the port is opened with.
+        characters: Option<Characters>,
+    },
     /// Close the port or connection and open it again.
     ClosePort {
         /// Why.
@@ -59,6 +66,9 @@ pub enum CloseReason {
     /// The kernel did not take a request within the time that it needs on the wire and 2 s.
     #[error("the port does not take what is written to it")]
     TransmitStuck,
+    /// The port was not set to other characters within 2 s.
+    #[error("the port does not take the line settings of one of its devices")]
+    SettingsStuck,
 }
 
 /// One requested action.
@@ -124,4 +134,6 @@ pub enum Wake {
     Report,
     /// A command waits or expires.
     Command,
+    /// The port is being set to other characters.
+    Settings,
 }

@@ -7,6 +7,7 @@ use gatehouse_core::{Decoded, Mono, Reject};
 use super::flight::{Flight, Outcome, Pace, Task};
 use super::machine::Line;
 use super::output::CloseReason;
+use super::settings::Medium;
 use super::trace::{Direction, Verdict};
 
 /// Most received bytes that wait for a verdict: four of the longest RTU frames.
@@ -17,6 +18,12 @@ const GAP_SERIAL: Duration = Duration::from_millis(30);
 
 /// The same on a socket, where a lost segment is sent again after 200 ms.
 const GAP_SOCKET: Duration = Duration::from_millis(250);
+
+/// Characters that a UART may keep back before it tells of them.
+const FIFO: usize = 32;
+
+/// The longest frame of any protocol, with what may precede it: a reply that grows is waited for that long.
+const LONGEST_FRAME: usize = 280;
 
 /// Least time for devices to act on a broadcast (Modbus over serial line, 2.4.1: 100 to 200 ms).
 const BROADCAST_PAUSE: Duration = Duration::from_millis(100);
@@ -37,6 +44,10 @@ const EARLY_WEIGHT: u8 = 4;
 /// Most bytes of noise before a reply that do not put it in doubt: half-duplex drivers add a few when they turn on.
 const GLITCH_MAX: usize = 4;
 
+/// Word of a device that comes sooner than this after the last waits so long: whoever sends it for the device cannot have
+/// it asked without end.
+const HEED_PAUSE: Duration = Duration::from_millis(100);
+
 /// What became of the local echo at the head of what was received.
 enum EchoAt {
     /// It is not there.
@@ -49,6 +60,9 @@ enum EchoAt {
 
 impl Line {
     pub(super) fn receive(&mut self, now: Mono, bytes: &[u8]) {
+        if self.settings.medium == Medium::Datagram {
+            return self.receive_datagram(now, bytes);
+        }
         for piece in bytes.chunks(RX_MAX / 2) {
             if self.rx.len() + piece.len() > RX_MAX {
                 self.stats.bytes_discarded += self.rx.len() as u64;
@@ -62,9 +76,47 @@ impl Line {
                     self.last_heard = now;
                     self.judge(now);
                 }
-                None => self.stray(now),
+                None => {
+                    let late = self.stats.late_replies;
+                    self.stray(now);
+                    if self.stats.late_replies == late {
+                        self.overhear(now, piece);
+                    }
+                }
             }
         }
+    }
+
+    /// A datagram is a frame by itself: it is judged whole, and nothing of it is kept.
+    fn receive_datagram(&mut self, now: Mono, bytes: &[u8]) {
+        self.rx.clear();
+        // No frame is so long that cutting it would make another of it.
+        self.rx.extend(bytes.iter().take(RX_MAX));
+        if let Some(flight) = &mut self.flight {
+            flight.received += bytes.len();
+            self.last_heard = now;
+            self.judge(now);
+        } else if self.claim_late(now, None).is_none() && !self.heed_word(now) {
+            self.stats.bytes_discarded += self.rx.len() as u64;
+            self.trace.note(now, Direction::Received, None, Verdict::Stray, &self.rx);
+        }
+        self.rx.clear();
+    }
+
+    /// Polls a device ahead of its time if what was received is word of it. The word itself is believed in nothing.
+    fn heed_word(&mut self, now: Mono) -> bool {
+        let Some(at) = self.devices.iter().position(|device| device.driver.is_word(&self.rx)) else { return false };
+        let device = &mut self.devices[at];
+        let (ix, due) = (device.ix, device.heeded.map_or(now, |last| now.max(last + HEED_PAUSE)));
+        if device.heeded.is_none_or(|last| last <= now) {
+            device.heeded = Some(due);
+            self.stats.words_heeded += 1;
+            for poll in self.polls.iter_mut().filter(|poll| poll.device == at) {
+                poll.cadence.hurry(due);
+            }
+        }
+        self.trace.note(now, Direction::Received, Some(ix), Verdict::Stray, &self.rx);
+        true
     }
 
     /// Sets when the flight is given up; `progress`: bytes came just now, and so many more are missing.
@@ -78,10 +130,10 @@ impl Line {
         };
         if let Some((now, missing)) = progress {
             let (gap, most) = match serial {
-                true => (GAP_SERIAL, reply + Duration::from_millis(100)),
+                true => (GAP_SERIAL, reply.max(self.chars(LONGEST_FRAME)) + Duration::from_millis(100)),
                 false => (GAP_SOCKET, self.devices[flight.device].ceiling()),
             };
-            let patient = now + self.chars(missing.min(flight.shape.reply_bytes)) + gap;
+            let patient = now + self.chars(missing.min(flight.shape.reply_bytes.max(FIFO))) + gap;
             deadline = deadline.max(patient.min(deadline + most));
         }
         if !flight.sent {
@@ -130,6 +182,9 @@ impl Line {
     fn judge(&mut self, now: Mono) {
         while let Some(flight) = self.flight {
             if self.rx.len() < flight.need {
+                if self.settings.medium == Medium::Datagram {
+                    return; // The rest of a datagram does not come.
+                }
                 let missing = flight.need - self.rx.len();
                 return self.set_deadline(Some((now, missing)));
             }
@@ -226,9 +281,13 @@ impl Line {
         self.need(1);
         if let Some(bytes) = self.claim_late(now, Some(flight)) {
             self.rx.drain(..bytes);
-            return;
+            return self.not_its_own(bytes);
+        }
+        if self.settings.medium == Medium::Datagram && (why == Reject::AddressMismatch || self.heed_word(now)) {
+            self.not_its_own(self.rx.len());
         }
         let bytes = bytes.clamp(1, self.rx.len());
+        self.overhear_frame(now, flight.device, bytes);
         self.stats.note_reject(why);
         self.stats.bytes_discarded += bytes as u64;
         let device = Some(self.devices[flight.device].ix);
@@ -239,6 +298,13 @@ impl Line {
             if matches!(why, Reject::Noise | Reject::BadChecksum | Reject::BadCharacter) {
                 flight.garbled += bytes;
             }
+        }
+    }
+
+    /// A datagram that is not from the device that was asked, or not about what it was asked, is no bad reply.
+    fn not_its_own(&mut self, bytes: usize) {
+        if let (Medium::Datagram, Some(flight)) = (self.settings.medium, &mut self.flight) {
+            flight.received = flight.received.saturating_sub(bytes);
         }
     }
 
@@ -333,7 +399,7 @@ impl Line {
         let mut prefix = self.rx.len();
         for at in 0..self.late.len() {
             let entry = *self.late.at(at);
-            let Some(step) = entry.step else { continue };
+            let Some(step) = entry.step.filter(|_| self.is_tuned(entry.device)) else { continue };
             self.spare.readings.clear();
             let driver = &self.devices[entry.device].driver;
             match driver.decode(step, entry.tag, &self.rx, &mut self.spare.readings) {
@@ -348,7 +414,8 @@ impl Line {
     fn claim_late(&mut self, now: Mono, flight: Option<&Flight>) -> Option<usize> {
         for at in 0..self.late.len() {
             let entry = *self.late.at(at);
-            let Some(step) = entry.step else { continue };
+            // What a device says with other characters than the port has now is heard as noise.
+            let Some(step) = entry.step.filter(|_| self.is_tuned(entry.device)) else { continue };
             if flight.is_some_and(|flight| flight.request == entry.request) {
                 continue;
             }

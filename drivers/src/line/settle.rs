@@ -30,6 +30,11 @@ impl Line {
         self.tell_driver(&flight, now, outcome);
         self.note_outstanding(&flight, outcome);
         self.rest(now, &flight, outcome);
+        if matches!(outcome, Outcome::Sent) {
+            for device in &mut self.devices {
+                device.driver.overheard(&self.request);
+            }
+        }
         match flight.task {
             Task::Poll(at) => self.settle_poll(at, now, &flight, outcome),
             Task::Probe(device) => self.settle_probe(device, now, outcome),
@@ -43,7 +48,7 @@ impl Line {
                     self.close_port(now, CloseReason::Desynchronised);
                 }
                 Medium::Tcp if silent => self.close_port(now, CloseReason::Silent),
-                Medium::Tcp | Medium::Serial(_) => {}
+                Medium::Tcp | Medium::Serial(_) | Medium::Datagram => {}
             }
         }
     }
@@ -90,7 +95,7 @@ impl Line {
     /// Remembers that a reply to this request may still come.
     fn note_outstanding(&mut self, flight: &Flight, outcome: Outcome) {
         let numbered = self.devices[flight.device].driver.is_session();
-        if self.wire().is_none() || flight.shape.reply_bytes == 0 || numbered {
+        if self.is_stream() || flight.shape.reply_bytes == 0 || numbered {
             return;
         }
         let expected = match outcome {
@@ -121,7 +126,13 @@ impl Line {
         self.free_at = self.free_at.max(last + quiet);
         self.patience = Some(now + super::receive::BABBLE);
         if !matches!(outcome, Outcome::PortLost) {
-            self.devices[flight.device].ready_at = last + flight.shape.pause_after;
+            let ready_at = last + flight.shape.pause_after;
+            self.devices[flight.device].ready_at = ready_at;
+            if let Some(group) = self.devices[flight.device].pauses_with {
+                for device in self.devices.iter_mut().filter(|device| device.pauses_with == Some(group)) {
+                    device.ready_at = device.ready_at.max(ready_at);
+                }
+            }
         }
         let took = flight.start.until(self.free_at.max(now));
         self.stats.busy += took;

@@ -35,10 +35,16 @@ pub struct LineStats {
     pub unasked_polls: u64,
     /// Steps held back because a late reply could have been taken for theirs.
     pub embargoed: u64,
+    /// Sound requests on the line that nobody here sent.
+    pub foreign_requests: u64,
     /// Times that noise never fell silent and the line went on regardless.
     pub babble: u64,
+    /// Changes of the port's characters between devices that differ in them.
+    pub switches: u64,
     /// Commands turned away because the queue was full.
     pub commands_turned_away: u64,
+    /// Times that a device was polled ahead of its time because it sent word unasked.
+    pub words_heeded: u64,
     /// Samples not reported because nobody took the outputs.
     pub outputs_dropped: u64,
     /// Bytes sent.
@@ -47,7 +53,7 @@ pub struct LineStats {
     pub bytes_received: u64,
     /// Received bytes that belonged to no reply.
     pub bytes_discarded: u64,
-    /// Time that requests, waiting, replies and the silences after them took. Bus load is its growth over time.
+    /// Time that requests, waiting, replies, the silences after them and changes of characters took. Bus load is its growth over time.
     pub busy: Duration,
     /// Of `busy`, what lost devices took.
     pub busy_dead: Duration,

@@ -8,8 +8,8 @@ use gatehouse_core::{DeviceIx, Mono, Reject};
 /// How many frames the ring holds.
 pub const FRAMES: usize = 64;
 
-/// How many bytes of a frame are kept.
-pub const FRAME_BYTES: usize = 32;
+/// How many bytes of a frame are kept: every frame of a meter is shorter.
+pub const FRAME_BYTES: usize = 300;
 
 /// Which way a frame went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -42,8 +42,10 @@ pub enum Verdict {
 }
 
 /// One frame, or what stood in its place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TraceFrame {
+    /// Its number on this line, from 1; one that is not there any more has left the ring.
+    pub seq: u64,
     /// When it was handed out or judged.
     pub at: Mono,
     /// Which way.
@@ -54,45 +56,55 @@ pub struct TraceFrame {
     pub verdict: Verdict,
     /// Its length in bytes.
     pub length: usize,
-    head: [u8; FRAME_BYTES],
+    head: Vec<u8>,
 }
 
 impl TraceFrame {
-    /// The first bytes of the frame, at most [`FRAME_BYTES`].
+    /// The bytes of the frame, at most the first [`FRAME_BYTES`].
     pub fn bytes(&self) -> &[u8] {
-        &self.head[..self.length.min(FRAME_BYTES)]
+        &self.head
     }
 }
 
+impl fmt::Display for Verdict {
+    /// Writes it for people: `reply`, `exception 2`, `rejected BadChecksum`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Verdict::Request => f.write_str("request"),
+            Verdict::Reply => f.write_str("reply"),
+            Verdict::Exception(code) => write!(f, "exception {code}"),
+            Verdict::Rejected(why) => write!(f, "rejected {why:?}"),
+            Verdict::Late => f.write_str("late"),
+            Verdict::Early => f.write_str("early"),
+            Verdict::Stray => f.write_str("stray"),
+            Verdict::TimedOut => f.write_str("timed out"),
+        }
+    }
+}
+
+/// So many bytes of a frame are written for people.
+const SHOWN: usize = 32;
+
 impl fmt::Display for TraceFrame {
-    /// Writes the way, the verdict and the bytes: `sent request 01 03 00 00 00 02 c4 0b`.
+    /// Writes the way, the verdict and the first bytes: `sent request 01 03 00 00 00 02 c4 0b`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let way = match self.direction {
             Direction::Sent => "sent",
             Direction::Received => "received",
         };
-        write!(f, "{way} ")?;
-        match self.verdict {
-            Verdict::Request => f.write_str("request")?,
-            Verdict::Reply => f.write_str("reply")?,
-            Verdict::Exception(code) => write!(f, "exception {code}")?,
-            Verdict::Rejected(why) => write!(f, "rejected {why:?}")?,
-            Verdict::Late => f.write_str("late")?,
-            Verdict::Early => f.write_str("early")?,
-            Verdict::Stray => f.write_str("stray")?,
-            Verdict::TimedOut => f.write_str("timed out")?,
-        }
-        for byte in self.bytes() {
+        write!(f, "{way} {}", self.verdict)?;
+        for byte in self.head.iter().take(SHOWN) {
             write!(f, " {byte:02x}")?;
         }
-        if self.length > self.bytes().len() { write!(f, " … {} bytes", self.length) } else { Ok(()) }
+        if self.length > SHOWN { write!(f, " … {} bytes", self.length) } else { Ok(()) }
     }
 }
 
-/// The ring.
+/// The ring. A frame takes over the memory of the one that it displaces, so that noting one allocates nothing for long.
 #[derive(Debug, Default)]
 pub(super) struct Trace {
     frames: VecDeque<TraceFrame>,
+    noted: u64,
 }
 
 impl Trace {
@@ -104,13 +116,22 @@ impl Trace {
         verdict: Verdict,
         bytes: &[u8],
     ) {
-        if self.frames.len() == FRAMES {
-            self.frames.pop_front();
-        }
-        let mut head = [0; FRAME_BYTES];
-        let kept = bytes.len().min(FRAME_BYTES);
-        head[..kept].copy_from_slice(&bytes[..kept]);
-        self.frames.push_back(TraceFrame { at, direction, device, verdict, length: bytes.len(), head });
+        let mut head = match self.frames.len() {
+            FRAMES => self.frames.pop_front().map(|frame| frame.head).unwrap_or_default(),
+            _ => Vec::new(),
+        };
+        head.clear();
+        head.extend_from_slice(&bytes[..bytes.len().min(FRAME_BYTES)]);
+        self.noted += 1;
+        self.frames.push_back(TraceFrame {
+            seq: self.noted,
+            at,
+            direction,
+            device,
+            verdict,
+            length: bytes.len(),
+            head,
+        });
     }
 
     pub(super) fn frames(&self) -> impl Iterator<Item = &TraceFrame> {

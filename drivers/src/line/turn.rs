@@ -1,6 +1,6 @@
 //! Whose turn it is: commands first, then whoever waits longest, probes of lost devices among them.
 
-use gatehouse_core::{Mono, NoData, StepId};
+use gatehouse_core::{Mono, NoData, StepId, StepShape};
 
 use super::command::{Active, Written};
 use super::device::Device;
@@ -21,15 +21,18 @@ impl Line {
             return false;
         }
         self.attend(now);
-        if self.port != Port::Open || now < self.free_at {
+        if self.port != Port::Open || self.tuning.is_changing() || now < self.free_at {
             return false;
         }
         self.late.expire(now);
         self.admit_commands(now);
-        // Each round sends, holds a task back to a later time, or ends a poll without steps.
+        // Each round sends, holds a task back to a later time, ends a poll without steps, or wants other characters.
         while let Some(task) = self.next_task(now) {
             if self.send(task, now) {
                 return true;
+            }
+            if self.tuning.is_changing() {
+                return false;
             }
         }
         false
@@ -38,16 +41,18 @@ impl Line {
     /// The task that goes next, if one may go now.
     fn next_task(&self, now: Mono) -> Option<Task> {
         let rested = |device: usize| self.devices[device].ready_at <= now;
+        let stays = self.stays_tuned(now);
         let command = self.commands.active.iter().find(|active| active.ready_at() <= now && rested(active.device));
         let polls = self.polls.iter().enumerate().filter(|(_, poll)| {
-            poll.ready_at() <= now && rested(poll.device) && !self.devices[poll.device].is_offline()
+            let ready = poll.ready_at().max(self.tuned_at(poll, stays)) <= now;
+            ready && rested(poll.device) && !self.devices[poll.device].is_offline()
         });
         let poll = polls.map(|(at, poll)| (poll.waits_since(), at)).min();
         // Commands go first, but however many there are, the readings go on.
         if let Some(active) = command.filter(|_| poll.is_none() || self.commands_run < COMMANDS_RUN) {
             return Some(Task::Command(active.command.id));
         }
-        match (poll, self.next_probe(now)) {
+        match (poll, self.next_probe(now, stays)) {
             (Some((since, at)), Some((probe_at, device))) => {
                 Some(if probe_at <= since { Task::Probe(device) } else { Task::Poll(at) })
             }
@@ -57,12 +62,13 @@ impl Line {
     }
 
     /// The lost device to probe, if that is affordable now.
-    fn next_probe(&self, now: Mono) -> Option<(Mono, usize)> {
+    fn next_probe(&self, now: Mono, stays: bool) -> Option<(Mono, usize)> {
         let due = self
             .devices
             .iter()
             .enumerate()
-            .filter(|(_, device)| device.is_offline() && device.backoff.probe_at.max(device.ready_at) <= now);
+            .filter(|(_, device)| device.is_offline() && device.backoff.probe_at.max(device.ready_at) <= now)
+            .filter(|(at, _)| self.probe_tuned_at(*at, stays) <= now);
         let (probe_at, device) = due.map(|(at, device)| (device.backoff.probe_at, at)).min()?;
         (self.budget.free_at() <= now).then_some((probe_at, device))
     }
@@ -70,16 +76,22 @@ impl Line {
     /// Puts the task's current step in flight; false if it has none or must wait.
     fn send(&mut self, task: Task, now: Mono) -> bool {
         let Some((device, step)) = self.step_of(task, now) else { return false };
+        let proves = self.ready_command(task, device, now);
         self.devices[device].driver.prepare(step, now);
         let shape = self.devices[device].driver.shape(step);
         let tag = self.tag.wrapping_add(1);
         self.request.clear();
         self.devices[device].driver.encode(step, tag, &mut self.request);
-        let request = Fingerprint::of(self.devices[device].driver.station(), &self.request);
+        let request = Fingerprint::of(self.devices[device].driver.reply_class(step), &self.request);
+        // What proves an action must not be the late reply to a poll from before it.
+        let told = StepShape { repeatable: shape.repeatable && !proves, ..shape };
         let numbered = self.devices[device].driver.is_session();
-        if let Some(until) = self.late.holds(request, shape, now).filter(|_| !numbered) {
+        if let Some(until) = self.late.holds(request, told, now).filter(|_| !numbered) {
             self.stats.embargoed += 1;
             self.hold(task, until);
+            return false;
+        }
+        if !self.tune(device, now) {
             return false;
         }
         self.tag = tag;
@@ -119,7 +131,17 @@ impl Line {
             self.rx.clear();
         }
         self.count_request(task, device, now);
+        self.charge_switch(task, now);
         true
+    }
+
+    /// Tells the driver how old a command is; true if what it sends acts, or is to prove that it did.
+    fn ready_command(&mut self, task: Task, device: usize, now: Mono) -> bool {
+        let Task::Command(id) = task else { return false };
+        let Some(active) = self.commands.find(id) else { return false };
+        let (age, acts) = (now.since(active.asked), active.command.action.acts());
+        self.devices[device].driver.aged(age);
+        acts
     }
 
     fn count_request(&mut self, task: Task, device: usize, now: Mono) {
@@ -207,24 +229,24 @@ impl Line {
     /// Begins waiting commands, one for each device.
     fn admit_commands(&mut self, now: Mono) {
         let mut at = 0;
-        while let Some(command) = self.commands.queue.get(at) {
+        while let Some((_, command)) = self.commands.queue.get(at) {
             let device = self.devices.iter().position(|device| device.ix == command.device);
             let busy = device.is_none_or(|device| self.commands.active.iter().any(|active| active.device == device));
             let (Some(device), false) = (device, busy) else {
                 at += 1;
                 continue;
             };
-            let Some(command) = self.commands.queue.remove(at) else { break };
+            let Some((asked, command)) = self.commands.queue.remove(at) else { break };
             match Steps::of(|steps| self.devices[device].driver.begin(&command.action, steps)) {
-                Ok(steps) => self.commands.active.push(Active::new(command, device, steps)),
+                Ok(steps) => self.commands.active.push(Active::new((asked, command), device, steps)),
                 Err(error) => self.command_done(command.id, now, CommandResult::Refused(error.into())),
             }
         }
     }
 
     fn expire_commands(&mut self, now: Mono) {
-        while let Some(at) = self.commands.queue.iter().position(|command| command.expires <= now) {
-            if let Some(command) = self.commands.queue.remove(at) {
+        while let Some(at) = self.commands.queue.iter().position(|(_, command)| command.expires <= now) {
+            if let Some((_, command)) = self.commands.queue.remove(at) {
                 self.command_done(command.id, now, CommandResult::Expired);
             }
         }
@@ -285,7 +307,7 @@ impl Line {
 
     /// Ends every command because the port is gone.
     fn fail_commands(&mut self, now: Mono) {
-        while let Some(command) = self.commands.queue.pop_front() {
+        while let Some((_, command)) = self.commands.queue.pop_front() {
             let expired = command.expires <= now;
             let result = if expired { CommandResult::Expired } else { CommandResult::Failed(NoData::BusDown) };
             self.command_done(command.id, now, result);
@@ -305,22 +327,28 @@ impl Line {
             let commands = (self.commands.len() > 0).then_some((gap_at, Wake::Command));
             return polls.chain(commands).min_by_key(|wake| wake.0);
         }
+        if let Some(until) = self.tuning.changes_until() {
+            return Some((until, Wake::Settings));
+        }
+        let stays = self.stays_tuned(now);
         let at_turn = |at: Mono, device: usize| at.max(self.devices[device].ready_at).max(self.free_at);
         let polls = self.polls.iter().map(|poll| {
             let offline = self.devices[poll.device].is_offline();
-            let send = at_turn(poll.ready_at(), poll.device);
+            let send = at_turn(poll.ready_at().max(self.tuned_at(poll, stays)), poll.device);
             if offline { (poll.cadence.turn(), Wake::Report) } else { (send, Wake::Poll) }
         });
         let lost = self.devices.iter().enumerate().filter(|(_, device)| device.is_offline());
-        let probes =
-            lost.map(|(at, device)| (at_turn(device.backoff.probe_at.max(self.budget.free_at()), at), Wake::Probe));
+        let probes = lost.map(|(at, device)| {
+            let due = device.backoff.probe_at.max(self.budget.free_at()).max(self.probe_tuned_at(at, stays));
+            (at_turn(due, at), Wake::Probe)
+        });
         let active = self.commands.active.iter().map(|active| {
             let send = at_turn(active.ready_at(), active.device);
             (if active.begun { send } else { send.min(active.command.expires) }, Wake::Command)
         });
         // A waiting command is looked at when the line is free: it begins then, or its device is busy with another.
         let waits = |device| self.commands.active.iter().any(|active| self.devices[active.device].ix == device);
-        let queued = self.commands.queue.iter().map(|command| {
+        let queued = self.commands.queue.iter().map(|(_, command)| {
             let at = if waits(command.device) { command.expires } else { self.free_at.min(command.expires) };
             (at, Wake::Command)
         });

@@ -10,6 +10,7 @@ use std::time::Duration;
 use gatehouse_core::driver::{Action, ActionError, Denial};
 use gatehouse_core::{Decoded, Driver, NoData, PointIx, PointReading, Reject, StepId, StepShape};
 
+use super::checksum::crc16;
 use super::decode::PointCodec;
 use super::frame::Framing;
 use super::pdu::{self, function};
@@ -356,10 +357,27 @@ impl Driver for ModbusDevice {
         self.continue_identity(step, steps);
     }
 
+    fn is_request(&self, bytes: &[u8]) -> bool {
+        self.framing == Framing::Rtu && is_rtu_request(bytes)
+    }
+
     fn end(&mut self) {
         self.actions.clear();
         self.next_object.set(None);
     }
+}
+
+/// Whether the bytes are one RTU request that cannot be an answer: reads, and writes of several. Writes of one are
+/// answered by themselves.
+fn is_rtu_request(bytes: &[u8]) -> bool {
+    let Some((body, &[low, high])) = bytes.split_last_chunk::<2>() else { return false };
+    let shaped = match *body {
+        // An answer of three bytes is as long.
+        [_, 1..=4, a1, _, n1, n0] => a1 != 3 && (1..=2000).contains(&u16::from_be_bytes([n1, n0])),
+        [_, 15 | 16, _, _, _, _, count, ref data @ ..] => data.len() == usize::from(count) && count > 0,
+        _ => false,
+    };
+    shaped && crc16(body) == u16::from_le_bytes([low, high])
 }
 
 #[cfg(test)]

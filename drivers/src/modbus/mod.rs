@@ -7,8 +7,10 @@
 pub mod checksum;
 pub mod decode;
 pub mod device;
+pub(crate) mod dissect;
 pub mod encode;
 pub mod error;
+pub(crate) mod explain;
 pub mod frame;
 pub mod pdu;
 pub mod planner;

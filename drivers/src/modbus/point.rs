@@ -135,6 +135,21 @@ pub enum WriteWith {
 }
 
 impl ModbusPoint {
+    /// True when a write of one would reach what the other holds: they share a coil, or bits of a register.
+    pub fn touches(&self, other: &ModbusPoint) -> bool {
+        let end = |point: &ModbusPoint| u32::from(point.address) + u32::from(point.width());
+        let apart = end(self) <= u32::from(other.address) || end(other) <= u32::from(self.address);
+        let bits = |(low, width): (u8, u8)| u32::from(low)..u32::from(low) + u32::from(width);
+        let split = match (self.bit, other.bit) {
+            (Some(own), Some(others)) => {
+                let (own, others) = (bits(own), bits(others));
+                own.end <= others.start || others.end <= own.start
+            }
+            (Some(_), None) | (None, Some(_)) | (None, None) => false,
+        };
+        self.table == other.table && !apart && !split
+    }
+
     /// What the point's values are made of, which follows from type, scale and offset.
     pub fn kind(&self) -> Kind {
         match self.data_type {

@@ -7,13 +7,13 @@ use toml::de::{DeTable, DeValue};
 
 use super::keys::{Found, KeyError, Keys, Rule, integer};
 use super::point_rules::check;
-use crate::dlt645;
 use crate::modbus::point::{DataType, ModbusPoint, Order, Table, WriteWith};
 use crate::osdp;
 use crate::point::{Place, PointSpec, Protocol};
+use crate::{dlt645, uhppote};
 
 /// The keys of a point, as profiles and site files write them.
-pub const POINT_KEYS: [&str; 20] = [
+pub const POINT_KEYS: [&str; 21] = [
     "name",
     "table",
     "address",
@@ -34,6 +34,7 @@ pub const POINT_KEYS: [&str; 20] = [
     "item",
     "part",
     "format",
+    "field",
 ];
 
 pub(super) const TABLES: [(&str, Table); 4] =
@@ -100,6 +101,7 @@ pub fn parse_point(
         Protocol::Modbus => read_point(None, table, span, extra),
         Protocol::Dlt645(edition) => dlt645::keys::read_point(edition, None, table, span, extra),
         Protocol::Osdp => osdp::keys::read_point(None, table, span, extra),
+        Protocol::Uhppote => uhppote::keys::read_point(None, table, span, extra),
     }
 }
 
@@ -118,6 +120,7 @@ pub fn override_point(
         Place::Modbus(_) | Place::Own { .. } => read_point(Some(base), table, span, extra),
         Place::Dlt645(place) => dlt645::keys::read_point(place.edition, Some(base), table, span, extra),
         Place::Osdp(_) => osdp::keys::read_point(Some(base), table, span, extra),
+        Place::Uhppote(_) => uhppote::keys::read_point(Some(base), table, span, extra),
     }
 }
 

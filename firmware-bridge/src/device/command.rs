@@ -31,7 +31,10 @@ impl<C: EdgeInput, R: PulseOutput> BoxDevice<C, R> {
             Action::Call { command, channel, argument } => {
                 self.call(now, command, *channel, *argument).unwrap_or_else(CommandResult::Refused)
             }
-            Action::Identify => CommandResult::Refused(ActionError::Unsupported),
+            Action::Recall { points, back: 0 } => CommandResult::Read(self.readings(points)),
+            Action::Recall { .. } | Action::Identify | Action::Controller(_) => {
+                CommandResult::Refused(ActionError::Unsupported)
+            }
         }
     }
 

@@ -30,6 +30,8 @@ pub const UNKNOWN_TIMEZONE: &str = "gatehouse::config::unknown_timezone";
 pub const DUPLICATE_UNIT: &str = "gatehouse::config::duplicate_unit";
 /// Two buses on one port.
 pub const SHARED_PORT: &str = "gatehouse::config::shared_port";
+/// A device whose profile usually has other line settings than its bus.
+pub const LINE_SETTINGS: &str = "gatehouse::config::line_settings";
 /// A unit address that the standard reserves.
 pub const RESERVED_UNIT: &str = "gatehouse::config::reserved_unit";
 /// A point that bills cannot be made of, or only with care.

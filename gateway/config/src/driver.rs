@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use gatehouse_core::{Driver, PointIx};
+use gatehouse_drivers::dissect::Language;
 use gatehouse_drivers::dlt645::{Dlt645Meter, MeterSettings};
 use gatehouse_drivers::modbus::planner::PlanError;
 use gatehouse_drivers::modbus::{Cost, ModbusDevice};
 use gatehouse_drivers::osdp::{OsdpReader, Secrets};
 use gatehouse_drivers::summary::StepSummary;
+use gatehouse_drivers::uhppote::{UhppoteController, UhppoteSettings};
 
 use crate::site::{Bus, Device, ModbusStation, OsdpStation, Station};
 
@@ -23,7 +25,17 @@ pub fn driver(bus: &Bus, device: &Device, secrets: Secrets) -> Box<dyn Driver> {
         }
         Station::Dlt645(settings) => Box::new(meter(device, settings)),
         Station::Osdp(station) => Box::new(reader(device, station, secrets)),
+        Station::Uhppote(station) => Box::new(controller(device, station.settings)),
         Station::Own(_) => unreachable!("{NO_BUS}"),
+    }
+}
+
+/// How frames to and from a device are read; `None` for the box itself.
+pub fn language(bus: &Bus, device: &Device) -> Option<Language> {
+    match &device.station {
+        Station::Modbus(_) => Some(Language::Modbus(bus.framing)),
+        Station::Dlt645(settings) => Some(Language::Dlt645(settings.edition)),
+        Station::Osdp(_) | Station::Uhppote(_) | Station::Own(_) => None,
     }
 }
 
@@ -36,6 +48,7 @@ pub(crate) fn plan_summary(bus: &Bus, device: &Device) -> Vec<Vec<StepSummary>> 
         Station::Modbus(station) => plan_modbus(bus, device, station).expect(PLANNED).plan_summary(),
         Station::Dlt645(settings) => meter(device, settings).plan_summary(),
         Station::Osdp(station) => reader(device, station, Secrets::default()).plan_summary(),
+        Station::Uhppote(station) => controller(device, station.settings).plan_summary(),
         Station::Own(_) => Vec::new(),
     }
 }
@@ -44,8 +57,7 @@ pub(crate) fn plan_summary(bus: &Bus, device: &Device) -> Vec<Vec<StepSummary>> 
 pub(crate) fn plan_trouble(bus: &Bus, device: &Device) -> Option<PlanError> {
     match &device.station {
         Station::Modbus(station) => plan_modbus(bus, device, station).err(),
-        Station::Dlt645(_) | Station::Osdp(_) => None,
-        Station::Own(_) => None,
+        Station::Dlt645(_) | Station::Osdp(_) | Station::Uhppote(_) | Station::Own(_) => None,
     }
 }
 
@@ -67,15 +79,21 @@ fn reader(device: &Device, station: &OsdpStation, secrets: Secrets) -> OsdpReade
     OsdpReader::with_secrets(station.settings.clone(), points, &groups, secrets)
 }
 
+fn controller(device: &Device, settings: UhppoteSettings) -> UhppoteController {
+    let points: Vec<_> = device.points.iter().filter_map(|point| point.spec.uhppote()).collect();
+    let groups: Vec<Vec<PointIx>> = device.groups.iter().map(|group| group.points.clone()).collect();
+    UhppoteController::new(settings, points, &groups)
+}
+
 /// What requests to a device cost: wire time, silences and turnaround, or round trips.
 pub fn cost(bus: &Bus, device: &Device) -> Cost {
     let pause = match &device.station {
         Station::Modbus(station) => Duration::from_millis(u64::from(station.limits.pause_ms)),
         Station::Dlt645(settings) => settings.pause,
-        Station::Osdp(_) | Station::Own(_) => Duration::ZERO,
+        Station::Osdp(_) | Station::Uhppote(_) | Station::Own(_) => Duration::ZERO,
     };
-    match &bus.wire {
-        Some(wire) => Cost::serial(wire, bus.turnaround, pause),
+    match bus.wire_of(device) {
+        Some(wire) => Cost::serial(&wire, bus.turnaround, pause),
         None => Cost::tcp(bus.turnaround + pause),
     }
 }

@@ -6,4 +6,4 @@ mod link;
 mod load;
 
 pub use link::{Assumptions, LinkForecast, link};
-pub use load::{BusForecast, DeviceForecast, RequestForecast, bus};
+pub use load::{BusForecast, Changes, DeviceForecast, RequestForecast, bus};

@@ -19,11 +19,12 @@ pub mod units;
 pub use box_io::BoxIoSettings;
 pub use degraded::{Degraded, Escalation, IntervalChange};
 pub use diff::SiteDiff;
-pub use driver::{cost, driver};
+pub use driver::{cost, driver, language};
+pub use gatehouse_drivers::line::settings::{Characters, Parity};
 pub use gatehouse_drivers::modbus::Framing;
 pub use load::{Loaded, add_folder, check, load, relays};
 pub use problem::{Problem, Problems, Severity, render};
 pub use site::{
-    ApiSettings, Bus, ClockSettings, CoreTime, Device, Group, Labels, ModbusStation, OsdpStation, Parity, PointConfig,
-    PortKind, SerialSource, Site, Station,
+    ApiSettings, Bus, ClockSettings, CoreTime, Device, Group, Labels, MeterConfig, ModbusStation, OsdpStation,
+    PointConfig, PortKind, RegisterConfig, SerialSource, Site, Station,
 };

@@ -2,19 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, SocketAddrV4};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gatehouse_core::{DeviceIx, Name, PointIx, Schema, SchemaPoint};
-use gatehouse_drivers::dlt645::MeterSettings;
-use gatehouse_drivers::line::settings::{DeviceSettings, LineSettings, Wire};
+use gatehouse_core::{Decimal, DeviceIx, Name, PointIx, Schema, SchemaPoint};
+use gatehouse_drivers::dlt645::{Edition, MeterSettings};
+use gatehouse_drivers::line::settings::{Characters, DeviceSettings, LineSettings, Parity, Wire};
 use gatehouse_drivers::modbus::Framing;
 use gatehouse_drivers::osdp::ReaderSettings;
 use gatehouse_drivers::point::PointSpec;
 use gatehouse_drivers::profile::{Command, Limits};
+use gatehouse_drivers::uhppote::UhppoteSettings;
 use gatehouse_rules::report::Policy;
+use gatehouse_rules::supply::SupplySpec;
 
 use crate::box_io::BoxIoSettings;
 
@@ -108,7 +110,8 @@ pub struct Bus {
     pub framing: Framing,
     /// How the line treats its devices; its medium fits `port`.
     pub line: LineSettings,
-    /// The wire that the frames travel on: the port's, or the one behind a serial server; `None` for Modbus TCP.
+    /// The wire that the frames travel on: the port's, or the one behind a serial server; `None` for Modbus TCP and
+    /// for datagrams.
     pub wire: Option<Wire>,
     /// How long a person may wait at an OSDP reader of this bus because of its other devices; `None`: there are none.
     pub reader_latency: Option<Duration>,
@@ -139,6 +142,15 @@ pub enum PortKind {
         /// The port.
         port: u16,
     },
+    /// Datagrams to and from controllers for doors.
+    Udp {
+        /// A name or an address; that of a network reaches all controllers on it, each by its serial number.
+        host: String,
+        /// The port.
+        port: u16,
+        /// The address of the box to send from and to have events sent to; `None`: any, and no events are sent.
+        listen: Option<SocketAddrV4>,
+    },
 }
 
 /// How a serial port is found.
@@ -157,25 +169,13 @@ pub enum SerialSource {
     },
 }
 
-/// The parity bit of a serial character.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Parity {
-    /// None.
-    #[default]
-    None,
-    /// Even.
-    Even,
-    /// Odd.
-    Odd,
-}
-
 impl fmt::Display for PortKind {
     /// Writes where the port is, as a site file says it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             PortKind::Serial { source, .. } => source.fmt(f),
             PortKind::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
-            PortKind::Tcp { host, port } => write!(f, "{host}:{port}"),
+            PortKind::Tcp { host, port } | PortKind::Udp { host, port, .. } => write!(f, "{host}:{port}"),
         }
     }
 }
@@ -215,6 +215,12 @@ pub struct Device {
     pub groups: Vec<Group>,
     /// Most time allowed for a reply to begin, where it differs from the bus.
     pub timeout: Option<Duration>,
+    /// Speed and shape of its characters, where they differ from the bus.
+    pub characters: Option<Characters>,
+    /// Devices of one bus with the same number keep each other's pauses; `None`: only its own.
+    pub pauses_with: Option<u8>,
+    /// What is said of the meter that it is.
+    pub meter: Option<Box<MeterConfig>>,
 }
 
 /// How a device is addressed, and what its protocol must know of it.
@@ -226,6 +232,8 @@ pub enum Station {
     Dlt645(MeterSettings),
     /// An OSDP reader.
     Osdp(OsdpStation),
+    /// A UHPPOTE controller for doors.
+    Uhppote(ControllerStation),
     /// The box itself, which is on no bus, with what its relays can do beyond points.
     Own(Arc<[Command]>),
 }
@@ -254,6 +262,31 @@ pub struct OsdpStation {
     pub commissioning: bool,
 }
 
+impl Station {
+    /// How the supply behind the device is cut and given back; `None`: it cuts none.
+    pub fn supply(&self) -> Option<SupplySpec> {
+        let name = |text| Name::new(text).ok();
+        match self {
+            Station::Dlt645(meter) if meter.edition == Edition::V2007 => Some(SupplySpec {
+                cut: name("trip")?,
+                permit: name("permit_close"),
+                connect: name("close")?,
+                deadline: true,
+            }),
+            Station::Modbus(_) | Station::Dlt645(_) | Station::Osdp(_) | Station::Uhppote(_) | Station::Own(_) => None,
+        }
+    }
+}
+
+/// A UHPPOTE controller.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ControllerStation {
+    /// Its serial number, and where it sends its events.
+    pub settings: UhppoteSettings,
+    /// What it can do beyond points.
+    pub commands: Arc<[Command]>,
+}
+
 impl fmt::Display for Station {
     /// Writes the address as the site file says it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -261,6 +294,7 @@ impl fmt::Display for Station {
             Station::Modbus(modbus) => modbus.unit.fmt(f),
             Station::Dlt645(meter) => meter.address.fmt(f),
             Station::Osdp(reader) => reader.settings.address.fmt(f),
+            Station::Uhppote(controller) => controller.settings.serial.fmt(f),
             Station::Own(_) => Ok(()),
         }
     }
@@ -292,6 +326,32 @@ pub struct PointConfig {
     pub billing: bool,
     /// Which of its readings become records.
     pub report: Policy,
+    /// Of a billing point: how its register counts; `None`: as its protocol says.
+    pub register: Option<Box<RegisterConfig>>,
+}
+
+/// How a register of a billing point counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RegisterConfig {
+    /// True for what only counts up; `None`: as the protocol says.
+    pub counter: Option<bool>,
+    /// Where it begins anew at zero; `None`: as the protocol says.
+    pub rollover: Option<Decimal>,
+    /// The most that can be counted within an hour.
+    pub max_per_hour: Option<Decimal>,
+}
+
+/// What is said of the meter that a device is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct MeterConfig {
+    /// The serial number of the meter that was there first.
+    pub serial: Option<String>,
+    /// The ratio of its current and voltage transformers.
+    pub multiplier: Option<Decimal>,
+    /// The point that reads its serial number or address.
+    pub serial_point: Option<PointIx>,
+    /// False where it is never asked for its daily freezes.
+    pub no_freezes: bool,
 }
 
 impl PointConfig {
@@ -305,6 +365,13 @@ impl Group {
     /// Time from one poll to the next, while the site is cut off or while it is not.
     pub fn interval_when(&self, cut_off: bool) -> Duration {
         self.interval_degraded.filter(|_| cut_off).unwrap_or(self.interval)
+    }
+}
+
+impl Bus {
+    /// The wire as a device sees it, its own characters taken into account.
+    pub fn wire_of(&self, device: &Device) -> Option<Wire> {
+        self.wire.map(|wire| device.characters.map_or(wire, |characters| wire.with(characters)))
     }
 }
 
@@ -374,6 +441,7 @@ impl Device {
         match &self.station {
             Station::Modbus(modbus) => &modbus.commands,
             Station::Dlt645(_) | Station::Osdp(_) => &[],
+            Station::Uhppote(controller) => &controller.commands,
             Station::Own(commands) => commands,
         }
     }
@@ -390,6 +458,7 @@ impl Device {
 
     /// The device as the line sees it.
     pub fn line_settings(&self) -> DeviceSettings {
-        DeviceSettings { intervals: self.intervals(false), timeout_ceiling: self.timeout }
+        let Device { timeout, characters, pauses_with, .. } = *self;
+        DeviceSettings { intervals: self.intervals(false), timeout_ceiling: timeout, characters, pauses_with }
     }
 }

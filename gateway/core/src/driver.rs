@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use crate::controller::ControllerAsk;
 use crate::ids::{Name, PointIx};
 use crate::reading::PointReading;
 use crate::time::{LocalTime, Mono};
@@ -112,6 +113,11 @@ pub enum Argument {
     At(LocalTime),
 }
 
+/// Stands for the time at which a device froze the values of [`Action::Recall`], a text `2026-11-26T00:00`.
+pub const FREEZE_TIME: PointIx = PointIx(u16::MAX - 1);
+/// Stands for what a device's own clock shows, a text `2026-11-26T00:00:07`.
+pub const METER_CLOCK: PointIx = PointIx(u16::MAX - 2);
+
 /// What someone asks of a device beside its polls.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
@@ -128,9 +134,21 @@ pub enum Action {
         /// What the caller adds.
         argument: Argument,
     },
+    /// Reads points as they were when the device itself froze them, `back` daily freezes ago, with [`FREEZE_TIME`]; with
+    /// 0 as they are now, with [`METER_CLOCK`] where the device has a clock. Refused as [`ActionError::Unsupported`] where
+    /// the device keeps no daily freezes of any of the points.
+    Recall {
+        /// The points. Those that are not frozen are left out.
+        points: Vec<PointIx>,
+        /// How many daily freezes ago: 1 is the latest; 0 is now.
+        back: u8,
+    },
     /// Asks the device who it is, where the protocol can. Its readings are texts, under the protocol's object number
     /// in place of a point (Modbus: 0 vendor, 1 product, 2 revision).
     Identify,
+    /// Asks a controller for something of its events or of its list. Its readings are a
+    /// [`ControllerAnswer`](crate::ControllerAnswer). Sending it twice does no harm.
+    Controller(ControllerAsk),
 }
 
 impl Action {
@@ -224,6 +242,23 @@ pub trait Driver: Send {
         let _ = (step, steps);
     }
 
+    /// Tells the driver, before a step of an action is encoded, how long ago the action was asked for: a time that the
+    /// request carries moves on by as much.
+    fn aged(&mut self, age: Duration) {
+        let _ = age;
+    }
+
+    /// Whether the bytes are one sound request of the protocol, whomever it is for, and no answer.
+    fn is_request(&self, bytes: &[u8]) -> bool {
+        let _ = bytes;
+        false
+    }
+
+    /// Tells the driver what went to every device of its line, whoever's driver made it.
+    fn overheard(&mut self, broadcast: &[u8]) {
+        let _ = broadcast;
+    }
+
     /// Whether a value that an action's own read gave says that the device obeyed.
     fn proves(&self, action: &Action, value: &Value) -> bool {
         let _ = (action, value);
@@ -247,6 +282,20 @@ pub trait Driver: Send {
     /// Called before `follow_up` and `refused`.
     fn settled(&mut self, step: StepId, now: Mono, answered: bool) {
         let _ = (step, now, answered);
+    }
+
+    /// Whose late reply could be taken for the step's: two steps of one class are not asked while a reply to the other
+    /// may still come. All of a station, unless replies tell more.
+    fn reply_class(&self, step: StepId) -> u64 {
+        let _ = step;
+        self.station()
+    }
+
+    /// Whether a datagram that nobody asked for is word of the device that something has happened. It proves nothing, as
+    /// anybody may have sent it, but it is a reason to ask.
+    fn is_word(&self, datagram: &[u8]) -> bool {
+        let _ = datagram;
+        false
     }
 
     /// Frees the steps of the last action.

@@ -16,6 +16,7 @@
 //! - **command**: one requested action with one outcome.
 //! - **trust**: how far a wall-clock time may be believed.
 
+pub mod controller;
 pub mod driver;
 pub mod ids;
 pub mod lane;
@@ -24,6 +25,7 @@ pub mod record;
 pub mod time;
 pub mod value;
 
+pub use controller::{ControllerAnswer, ControllerAsk, ControllerEvent, EventKind, ListedCard};
 pub use driver::{Decoded, Driver, Reject, StepId, StepShape};
 pub use ids::{DeviceIx, InvalidName, Name, PointIx};
 pub use lane::Lane;

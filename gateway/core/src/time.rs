@@ -134,6 +134,20 @@ impl LocalTime {
         3600 * i64::from(self.hour) + 60 * i64::from(self.minute) + i64::from(self.second)
     }
 
+    /// The time that a clock shows `later`, in whole seconds; `None` beyond 2099.
+    pub fn after(self, later: Duration) -> Option<LocalTime> {
+        let seconds = i64::try_from(later.as_secs()).ok()?.checked_add(self.second_of_day())?;
+        let part = |seconds: i64| u8::try_from(seconds).ok();
+        let (hour, minute) = (part(seconds % 86_400 / 3600)?, part(seconds % 3600 / 60)?);
+        let mut at = LocalTime { hour, minute, second: part(seconds % 60)?, ..self };
+        for _ in 0..seconds / 86_400 {
+            let LocalTime { year, month, day, hour, minute, second } = at;
+            let on = |year, month, day| LocalTime::new(year, month, day, hour, minute, second);
+            at = on(year, month, day + 1).or_else(|| on(year, month + 1, 1)).or_else(|| on(year + 1, 1, 1))?;
+        }
+        Some(at)
+    }
+
     /// Seconds from `earlier` to this time, as both clocks show it; negative if that lies ahead.
     pub fn seconds_since(self, earlier: LocalTime) -> i64 {
         86_400 * (self.day_number() - earlier.day_number()) + self.second_of_day() - earlier.second_of_day()
@@ -155,6 +169,9 @@ mod tests {
         assert_eq!(days(at(2025, 1, 1), at(2024, 1, 1)), 366);
         assert_eq!(days(at(2027, 1, 1), at(2026, 1, 1)), 365);
         let before = LocalTime::new(2026, 12, 31, 23, 59, 59).unwrap();
+        assert_eq!(before.after(Duration::from_millis(2900)), LocalTime::new(2027, 1, 1, 0, 0, 1));
+        assert_eq!(before.after(Duration::from_secs(60 * 86_400)), LocalTime::new(2027, 3, 1, 23, 59, 59));
+        assert_eq!(before.after(Duration::from_secs(u64::MAX)), None);
         assert_eq!(LocalTime::new(2027, 1, 1, 0, 0, 1).unwrap().seconds_since(before), 2);
     }
 }

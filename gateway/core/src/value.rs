@@ -1,5 +1,6 @@
 //! Values as meters give them: exact decimals, floats with their own digits, flags and text.
 
+use std::cmp::Ordering;
 use std::fmt;
 
 /// An exact decimal number: `mantissa × 10^exponent`.
@@ -61,6 +62,17 @@ impl Decimal {
         let exponent = self.exponent.min(other.exponent);
         let mantissa = self.at_exponent(exponent)?.checked_add(other.at_exponent(exponent)?)?;
         Some(Decimal { mantissa, exponent })
+    }
+
+    /// The exact difference, with the finer of the two exponents; `None` where it does not fit.
+    pub fn checked_sub(self, other: Decimal) -> Option<Decimal> {
+        self.checked_add(Decimal { mantissa: other.mantissa.checked_neg()?, ..other })
+    }
+
+    /// Which of two numbers is the greater, whatever their exponents; `None` where that cannot be reckoned exactly.
+    pub fn compare(self, other: Decimal) -> Option<Ordering> {
+        let exponent = self.exponent.min(other.exponent);
+        Some(self.at_exponent(exponent)?.cmp(&other.at_exponent(exponent)?))
     }
 
     /// The mantissa that this number has at a finer exponent; `None` where it does not fit or would round.
@@ -244,5 +256,8 @@ mod tests {
         assert!(!dec("16.01").same_number(dec("16")));
         assert_eq!(dec("1.5").checked_add(dec("0.25")).unwrap().to_string(), "1.75");
         assert_eq!(dec("16.00").trimmed().to_string(), "16");
+        assert_eq!(dec("1.5").checked_sub(dec("0.25")).unwrap().to_string(), "1.25");
+        assert_eq!(dec("-0.1").compare(dec("-0.10")), Some(Ordering::Equal));
+        assert_eq!(dec("2").compare(dec("1.99")), Some(Ordering::Greater));
     }
 }

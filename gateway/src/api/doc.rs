@@ -250,3 +250,59 @@ pub struct IdentifyAnswer {
     /// What it says of itself: `vendor`, `product_code`, `revision`, ...
     pub objects: BTreeMap<String, String>,
 }
+
+/// `GET /api/v1/buses/BUS/frames`: what was on the wires lately.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Frames {
+    /// The bus.
+    pub bus: String,
+    /// The number of the last frame: `since` of the next question.
+    pub last: u64,
+    /// Frames after `since` that have left the ring already.
+    pub lost: u64,
+    /// Frames, the oldest first.
+    pub frames: Vec<Frame>,
+}
+
+/// One frame on the wires, or what stood in its place.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Frame {
+    /// Its number since the bus began.
+    pub seq: u64,
+    /// Microseconds since 1970: when it was handed to the port, or judged.
+    pub at_us: i64,
+    /// True for what the box sent.
+    pub sent: bool,
+    /// The device that was asked; `None` for bytes that nobody waited for.
+    pub device: Option<String>,
+    /// What the line made of it: `request`, `reply`, `exception 2`, `late`, `timed out`, ...
+    pub verdict: String,
+    /// Its length in bytes.
+    pub length: usize,
+    /// Its bytes, in hexadecimal with blanks; of a very long one the first.
+    pub bytes: String,
+    /// Wireshark's dissector for it; `""` for none.
+    pub dissector: String,
+    /// Its fields, in the order of its bytes.
+    pub fields: Vec<Field>,
+}
+
+/// One field of a frame.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Field {
+    /// The protocol's name for it.
+    pub name: String,
+    /// What it says.
+    pub text: String,
+    /// Its first byte, counted from 0.
+    pub from: usize,
+    /// The byte after its last.
+    pub to: usize,
+}
+
+impl Frame {
+    /// Its bytes. What is no hexadecimal is left out.
+    pub fn raw(&self) -> Vec<u8> {
+        self.bytes.split(' ').filter_map(|byte| u8::from_str_radix(byte, 16).ok()).collect()
+    }
+}

@@ -64,6 +64,35 @@ pub enum Request {
         /// Who asks, for the audit trail.
         issuer: String,
     },
+    /// [`doc::Frames`].
+    Frames {
+        /// Bus id.
+        bus: String,
+        /// After the frame with this number.
+        since: u64,
+    },
+    /// Meters that bills are made of: registers and installations.
+    Meters,
+    /// What a month's account is made of.
+    MeterBooks(String),
+    /// A meter was replaced, or has another ratio.
+    SwapMeter {
+        /// Device id.
+        device: String,
+        /// What was done, as JSON.
+        body: Vec<u8>,
+        /// Who asks, for the record.
+        issuer: String,
+    },
+    /// A person read a meter.
+    EnterReading {
+        /// Device id.
+        device: String,
+        /// What was read, as JSON.
+        body: Vec<u8>,
+        /// Who asks, for the record.
+        issuer: String,
+    },
     /// [`doc::Spool`].
     Spool,
     /// Loads the site file anew.
@@ -86,6 +115,8 @@ pub enum Part {
     Tickets,
     /// Gates with their states.
     Gates,
+    /// Controllers that decide themselves, and how far their events are taken in.
+    Controllers,
     /// Credentials held, occupancy, lock-outs: no credential itself.
     Access,
     /// The mode, rules and their versions.

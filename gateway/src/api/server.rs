@@ -10,7 +10,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::connect_info::{ConnectInfo, Connected};
-use axum::extract::{Path as UrlPath, State};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path as UrlPath, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -95,11 +96,17 @@ pub async fn serve_api(listener: UnixListener, desk: Desk, operators: Vec<u32>) 
         .route("/api/v1/devices/{device}/read", post(read))
         .route("/api/v1/devices/{device}/identify", post(identify))
         .route("/api/v1/devices/{device}/write", post(write))
+        .route("/api/v1/buses/{bus}/frames", get(frames))
         .route("/api/v1/alarms", get(|State(api): State<Api>| decided(api, Part::Alarms)))
         .route("/api/v1/tickets", get(|State(api): State<Api>| decided(api, Part::Tickets)))
         .route("/api/v1/gates", get(|State(api): State<Api>| decided(api, Part::Gates)))
+        .route("/api/v1/controllers", get(|State(api): State<Api>| decided(api, Part::Controllers)))
         .route("/api/v1/access", get(|State(api): State<Api>| decided(api, Part::Access)))
         .route("/api/v1/mode", get(|State(api): State<Api>| decided(api, Part::Mode)))
+        .route("/api/v1/meters", get(|State(api): State<Api>| async move { answer(&api.desk, Request::Meters).await }))
+        .route("/api/v1/meters/books/{month}", get(books))
+        .route("/api/v1/meters/{device}/swap", post(swap))
+        .route("/api/v1/meters/{device}/enter", post(enter))
         .route("/api/v1/commands", post(command))
         .route("/api/v1/readers/{reader}/present", post(present))
         .route("/api/v1/access/codes", post(issue_code))
@@ -146,6 +153,26 @@ pub async fn serve_http(addr: SocketAddr, desk: Desk, trouble: Arc<Mutex<Option<
 
 async fn device(State(api): State<Api>, UrlPath(device): UrlPath<String>) -> Response {
     answer(&api.desk, Request::Devices(Some(device))).await
+}
+
+/// Query of the frames of a bus.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Since {
+    /// The number of the last frame that is known already.
+    #[serde(default)]
+    since: u64,
+}
+
+async fn frames(
+    State(api): State<Api>,
+    UrlPath(bus): UrlPath<String>,
+    query: Result<Query<Since>, QueryRejection>,
+) -> Response {
+    match query {
+        Ok(Query(Since { since })) => answer(&api.desk, Request::Frames { bus, since }).await,
+        Err(why) => refuse(&Refusal::new(400, "bad_query", format!("since takes a number: {why}"))),
+    }
 }
 
 /// Body of a read request.
@@ -229,6 +256,40 @@ async fn issue_code(State(api): State<Api>, ConnectInfo(peer): ConnectInfo<Peer>
         Ok(uid) => {
             let issuer = format!("uid:{uid}");
             answer(&api.desk, Request::IssueCode { body: body.into(), issuer }).await
+        }
+        Err(refusal) => refuse(&refusal),
+    }
+}
+
+async fn books(State(api): State<Api>, UrlPath(month): UrlPath<String>) -> Response {
+    answer(&api.desk, Request::MeterBooks(month)).await
+}
+
+async fn swap(
+    State(api): State<Api>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    UrlPath(device): UrlPath<String>,
+    body: Bytes,
+) -> Response {
+    match api.operator(peer) {
+        Ok(uid) => {
+            let issuer = format!("uid:{uid}");
+            answer(&api.desk, Request::SwapMeter { device, body: body.into(), issuer }).await
+        }
+        Err(refusal) => refuse(&refusal),
+    }
+}
+
+async fn enter(
+    State(api): State<Api>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    UrlPath(device): UrlPath<String>,
+    body: Bytes,
+) -> Response {
+    match api.operator(peer) {
+        Ok(uid) => {
+            let issuer = format!("uid:{uid}");
+            answer(&api.desk, Request::EnterReading { device, body: body.into(), issuer }).await
         }
         Err(refusal) => refuse(&refusal),
     }

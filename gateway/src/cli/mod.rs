@@ -5,8 +5,11 @@ mod check;
 mod command;
 mod decided;
 mod degraded;
+mod explain;
 mod generate;
 mod identify;
+mod meters;
+mod monitor;
 mod outputs_off;
 mod plan;
 mod profiles;
@@ -71,6 +74,10 @@ enum Command {
     Read(read::Args),
     /// Asks a device for its vendor, product and revision.
     Identify(identify::Args),
+    /// Follows a value from the bytes on the wire to its unit: the request, the reply, each step between.
+    Explain(explain::Args),
+    /// Shows the frames of a bus as they come, field by field, without disturbing it.
+    Monitor(monitor::Args),
     /// Writes a point and reads it back: through the running daemon, or directly when none runs.
     Write(write::Args),
     /// Has a gate, an alarm, a ticket or a device act: through the running daemon, with an honest outcome.
@@ -84,6 +91,8 @@ enum Command {
     Gates(decided::Args),
     /// Shows the credentials of the running daemon, or makes a code for a visitor.
     Access(access::Args),
+    /// Lists the meters that bills are made of; records swaps, takes readings by hand, writes a month's account.
+    Meters(meters::Args),
     /// Shows whether the running daemon counts as cut off from the core.
     Mode(decided::Args),
     /// Shows what the running daemon does.
@@ -123,12 +132,15 @@ pub fn main() -> ExitCode {
         Command::Profiles(args) => profiles::run(args, &mut out),
         Command::Read(args) => read::run(&args, &mut out),
         Command::Identify(args) => identify::run(&args, &mut out),
+        Command::Explain(args) => explain::run(&args, &mut out),
+        Command::Monitor(args) => monitor::run(&args, &mut out),
         Command::Write(args) => write::run(&args, &mut out),
         Command::Act(args) => command::run(&args, &mut out),
         Command::Alarms(args) => decided::run(&decided::ALARMS, &args, &mut out),
         Command::Tickets(args) => tickets::run(args, &mut out),
         Command::Gates(args) => decided::run(&decided::GATES, &args, &mut out),
         Command::Access(args) => access::run(&args, &mut out),
+        Command::Meters(args) => meters::run(&args, &mut out),
         Command::Mode(args) => decided::mode(&args, &mut out),
         Command::Status(args) => status::status(&args, &mut out),
         Command::Spool(args) => status::spool(&args, &mut out),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use gatehouse_config::forecast::{self, Assumptions, BusForecast, LinkForecast, RequestForecast};
+use gatehouse_config::forecast::{self, Assumptions, BusForecast, Changes, LinkForecast, RequestForecast};
 use gatehouse_config::units::duration_text;
 use gatehouse_config::{Bus, PortKind, Site};
 use gatehouse_drivers::summary::Asked;
@@ -112,6 +112,18 @@ fn write_bus(site: &Site, bus: &Bus, forecast: &BusForecast, out: &mut dyn Write
         }
     }
     writeln!(out, "{rows}")?;
+    if let Some(Changes { settings, guard, per_second, load }) = forecast.changes {
+        let (guard, load) = (millis(guard), load * 100.0);
+        let often = match per_second * 60.0 {
+            minute if minute < 10.0 => format!("{minute:.1}"),
+            minute => format!("{minute:.0}"),
+        };
+        writeln!(
+            out,
+            "{settings} line settings on one pair: {settings} changes of {guard} in a round, at most {often} a minute, \
+             {load:.1} % of the line"
+        )?;
+    }
     writeln!(out, "load {:.1} %, everything once in {}", forecast.load * 100.0, millis(forecast.round))?;
     if forecast.dead > 0 {
         let (dead, load) = (forecast.dead, forecast.load_with_dead * 100.0);
@@ -202,6 +214,7 @@ fn bus_document(site: &Site, bus: &Bus, forecast: &BusForecast) -> Value {
                 document["count"] = count.into();
             }
             Asked::Osdp { .. } => {}
+            Asked::Uhppote { function } => document["function"] = function.into(),
             Asked::Dlt645 { .. } => document["identifier"] = request.step.asked.to_string().into(),
         }
         document
@@ -214,7 +227,14 @@ fn bus_document(site: &Site, bus: &Bus, forecast: &BusForecast) -> Value {
     json!({
         "id": bus.id.as_str(), "port": bus.port.to_string(), "load": forecast.load,
         "round_s": forecast.round.as_secs_f64(), "dead": forecast.dead, "load_with_dead": forecast.load_with_dead,
-        "hold_up_s": forecast.hold_up.as_secs_f64(), "devices": devices.collect::<Vec<_>>(),
+        "hold_up_s": forecast.hold_up.as_secs_f64(), "changes": forecast.changes.map(changes_document), "devices": devices.collect::<Vec<_>>(),
+    })
+}
+
+fn changes_document(changes: Changes) -> Value {
+    json!({
+        "settings": changes.settings, "guard_s": changes.guard.as_secs_f64(), "per_second": changes.per_second,
+        "load": changes.load,
     })
 }
 
@@ -265,6 +285,25 @@ interval = "500ms"
         assert!(plan["warnings"][0].as_str().unwrap().contains("bus slow: its polls need"), "{plan}");
         let (allowed, plan) = planned(SLOW, true);
         assert_eq!((allowed, &plan["ok"]), (code(exit::OK), &json!(true)));
+    }
+
+    #[test]
+    fn devices_that_differ_in_their_line_settings_cost_a_change_for_each_settings_and_round() {
+        let one = SLOW.replace("500ms", "60s");
+        assert_eq!(planned(&one, false).1["buses"][0]["changes"], Value::Null);
+        let two = format!("{one}{}", one.split("[[device]]").nth(1).map(|d| format!("[[device]]{d}")).unwrap());
+        let two = two.replacen("unit = 1", "unit = 2\nbaud = 9600\nparity = \"even\"", 1).replacen(
+            "\"meter\"",
+            "\"other\"",
+            1,
+        );
+        let (_, plan) = planned(&two, false);
+        let bus = &plan["buses"][0];
+        let expected = json!({ "settings": 2, "guard_s": 0.05, "per_second": 2.0 / 60.0, "load": 0.1 / 60.0 });
+        assert_eq!(bus["changes"], expected, "{plan}");
+        let requests: f64 =
+            bus["devices"].as_array().unwrap().iter().map(|device| device["load"].as_f64().unwrap()).sum();
+        assert!((bus["load"].as_f64().unwrap() - requests - 0.1 / 60.0).abs() < 1e-9);
     }
 
     #[test]

@@ -109,6 +109,7 @@ fn show(profile: &Profile, out: &mut dyn Write) -> anyhow::Result<()> {
                 [String::new(), place.to_string(), place.format.to_string(), String::new(), String::new()]
             }
             Place::Osdp(place) => [String::new(), place.to_string(), String::new(), String::new(), String::new()],
+            Place::Uhppote(field) => [String::new(), field.to_string(), String::new(), String::new(), String::new()],
             // No profile is of the box itself.
             Place::Own { .. } => Default::default(),
         };
@@ -185,6 +186,7 @@ fn document(profile: &Profile) -> Value {
                 "di": place.to_string(), "format": place.format.to_string(), "bit": place.bit,
             }),
             Place::Osdp(place) => json!({ "shows": place.to_string(), "write": place.is_writable() }),
+            Place::Uhppote(field) => json!({ "field": field.to_string() }),
             Place::Own { .. } => json!({}),
         };
         document["name"] = point.name.as_str().into();

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use gatehouse_config::PortKind;
+use gatehouse_config::{Characters, PortKind};
 use gatehouse_core::{DeviceIx, Mono, PointReading};
 use gatehouse_drivers::line::{Command, Line, Output};
 use tokio::sync::mpsc;
@@ -130,6 +130,7 @@ pub fn spawn(
         line,
         state,
         port,
+        characters: None,
         quiet_until,
         pause: REOPEN.0,
         told: None,
@@ -149,6 +150,8 @@ struct Task {
     line: Rc<RefCell<Line>>,
     state: Rc<RefCell<PortState>>,
     port: PortSlot,
+    /// What the line wants the port to be set to.
+    characters: Option<Option<Characters>>,
     /// Until when a fresh line only listens.
     quiet_until: Option<Mono>,
     /// How long to wait after the next loss; begins anew once bytes come.
@@ -208,6 +211,7 @@ impl Task {
             if self.drain() {
                 self.close_on_purpose();
             }
+            self.switch().await;
             let PortSlot::Open(port) = &mut self.port else { return };
             if port.has_unread() {
                 return;
@@ -222,9 +226,21 @@ impl Task {
             } else if self.drain() {
                 // Looking for something to send ended a poll, and with it the connection.
                 self.close_on_purpose();
-            } else {
+            } else if self.characters.is_none() {
                 return;
             }
+        }
+    }
+
+    /// Sets the port as the line wants it.
+    async fn switch(&mut self) {
+        let Some(characters) = self.characters.take() else { return };
+        let PortSlot::Open(port) = &mut self.port else { return };
+        let switched = port.switch(&self.kind, characters).await;
+        let now = self.clock.mono();
+        match switched {
+            Ok(()) => self.line.borrow_mut().handle_switched(now),
+            Err(e) => self.lost(&e.to_string(), now),
         }
     }
 
@@ -245,6 +261,7 @@ impl Task {
             match output {
                 None => return close,
                 Some(Output::ClosePort { .. }) => close = true,
+                Some(Output::Characters { characters }) => self.characters = Some(characters),
                 Some(output) => {
                     if let Some(buffer) = self.sink.output(output) {
                         self.line.borrow_mut().recycle(buffer);
@@ -309,6 +326,7 @@ impl Task {
             self.port = PortSlot::Listening(port, until);
             return;
         }
+        self.characters = None;
         let mut state = self.state.borrow_mut();
         if state.opened == 0 && self.told.is_none() {
             tracing::info!(bus = %self.name, port = %self.kind, "port open");

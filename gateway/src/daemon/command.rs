@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gatehouse_config::Device;
+use gatehouse_config::{Device, Station};
 use gatehouse_core::driver::{Action, ActionError};
 use gatehouse_core::{Mono, NoData, PointIx, Reading, Value};
 use gatehouse_drivers::line::{CommandRefusal, CommandResult};
@@ -65,7 +65,13 @@ pub fn identify_answer(device: &Device, result: CommandResult) -> Result<doc::Id
     };
     let objects = readings.into_iter().filter_map(|reading| {
         let number = reading.point.0;
-        let name = NAMES.get(usize::from(number)).map_or_else(|| format!("object_{number}"), |name| (*name).to_owned());
+        let known = match &device.station {
+            Station::Dlt645(_) => gatehouse_drivers::dlt645::object_name(number),
+            Station::Modbus(_) | Station::Osdp(_) | Station::Uhppote(_) | Station::Own(_) => {
+                NAMES.get(usize::from(number)).copied()
+            }
+        };
+        let name = known.map_or_else(|| format!("object_{number}"), str::to_owned);
         Some((name, reading.value.ok()?.to_string()))
     });
     Ok(doc::IdentifyAnswer { device: device.id.to_string(), objects: objects.collect() })

@@ -1,17 +1,16 @@
 //! Credentials at work: keys from their files, the image beside the store, and what the core sends, in its order.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use gatehouse_config::Site;
-use gatehouse_rules::access::{
-    Access, AccessSpec, Applied, Durable, Image, LookupKey, PinSecret, Salt, SealKey, Snapshot,
-};
+use gatehouse_rules::access::{Access, AccessSpec, Applied, Image, LookupKey, PinSecret, Salt, SealKey, Snapshot};
 use gatehouse_uplink::{Assembler, Inbound, Message};
 use ring::rand::{SecureRandom, SystemRandom};
 use serde_json::json;
@@ -28,6 +27,11 @@ const IMAGE: &str = "image.ghs";
 const QUEUE: usize = 64;
 /// What the core hears when nothing of it can be taken.
 pub(super) const NO_ACCESS: &str = "the site has no [access], or its keys cannot be read";
+/// Pauses before an image that could not be written is tried again, while what it came with is not settled yet.
+const KEEP_PAUSES: [Duration; 4] =
+    [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4), Duration::from_secs(8)];
+/// And how often after that.
+const KEEP_AGAIN: Duration = Duration::from_secs(60);
 /// A secret's file is refused beyond this.
 const SECRET_BYTES: u64 = 4096;
 
@@ -112,16 +116,29 @@ fn write_image(folder: &Path, sealed: &[u8]) -> std::io::Result<()> {
 pub(super) struct Intake {
     queue: mpsc::Sender<Message>,
     busy: Rc<Cell<bool>>,
+    key: SealKey,
 }
 
 impl Intake {
     /// Takes what the core sends in, one after the other, and keeps the image up to date.
     pub(super) fn spawn(hub: Rc<Hub>, data: &Path, key: SealKey) -> Intake {
         let (queue, messages) = mpsc::channel(QUEUE);
-        let busy = Rc::new(Cell::new(false));
-        let task = Task { hub, folder: data.join(FOLDER), key, assembler: Assembler::default(), busy: busy.clone() };
+        let busy = Rc::new(Cell::new(true));
+        let task = Task {
+            hub,
+            folder: data.join(FOLDER),
+            key: key.clone(),
+            assembler: Assembler::default(),
+            busy: busy.clone(),
+            told: RefCell::default(),
+        };
         tokio::task::spawn_local(task.run(messages));
-        Intake { queue, busy }
+        Intake { queue, busy, key }
+    }
+
+    /// True while it seals with this key.
+    pub(super) fn seals_with(&self, key: &SealKey) -> bool {
+        self.key == *key
     }
 
     /// Takes one part. Gives it back when too many wait.
@@ -141,38 +158,46 @@ struct Task {
     key: SealKey,
     assembler: Assembler,
     busy: Rc<Cell<bool>>,
+    /// What was told last of an image that could not be written.
+    told: RefCell<Option<(u64, String)>>,
 }
 
 impl Task {
     async fn run(mut self, mut messages: mpsc::Receiver<Message>) {
         self.keep_image().await;
-        while let Some(message) = messages.recv().await {
-            self.busy.set(true);
-            if self.apply(&message).await {
-                self.hub.hold(Held::Settle(message.id));
+        self.busy.set(false);
+        loop {
+            match tokio::time::timeout(KEEP_AGAIN, messages.recv()).await {
+                Ok(Some(message)) => {
+                    self.busy.set(true);
+                    self.apply(&message).await;
+                    self.hub.hold(Held::Settle(message.id));
+                }
+                Ok(None) => return,
+                Err(_) => {
+                    self.busy.set(true);
+                    self.keep_image().await;
+                }
             }
             self.busy.set(false);
         }
     }
 
-    /// Takes one part, and the whole if it was the last. True when the message is dealt with; else the broker sends it
-    /// again with the next link.
-    async fn apply(&mut self, message: &Message) -> bool {
+    /// Takes one part, and the whole if it was the last. An image that cannot be written is told and tried again, also
+    /// after the message was settled: the broker would hold back everything else that was settled after it.
+    async fn apply(&mut self, message: &Message) {
         let whole = match self.assembler.handle_part(&message.payload) {
             Ok(Some(whole)) => whole,
-            // The last part may come again for an image that could not be written.
-            Ok(None) => return self.keep_image().await,
-            Err(why) => {
-                self.hub.refuse_message(Inbound::Credentials, &why.to_string());
-                return true;
-            }
+            Ok(None) => return,
+            Err(why) => return self.hub.refuse_message(Inbound::Credentials, &why.to_string()),
         };
         let Some(expected) = self.hub.look(|engine| engine.access().map(Access::expected)) else {
-            self.hub.refuse_message(Inbound::Credentials, NO_ACCESS);
-            return true;
+            return self.hub.refuse_message(Inbound::Credentials, NO_ACCESS);
         };
         let verified = tokio::task::spawn_blocking(move || Snapshot::verify(&whole.bytes, &expected)).await;
-        let Ok(verified) = verified else { return false };
+        let Ok(verified) = verified else {
+            return self.hub.refuse_message(Inbound::Credentials, "its verification did not end: send it again");
+        };
         let mut applied = None;
         self.hub.decide(|engine, now| {
             applied = engine.handle_access(now, |access, now| match verified {
@@ -184,14 +209,16 @@ impl Task {
                 }
             });
         });
-        let kept = self.keep_image().await;
-        match applied.flatten() {
-            Some(Applied { version, durable }) => {
-                tracing::info!(version, "credentials are in force");
-                durable == Durable::WithEffects || kept
-            }
-            None => kept,
+        if let Some(Applied { version, .. }) = applied.flatten() {
+            tracing::info!(version, "credentials are in force");
         }
+        for pause in KEEP_PAUSES {
+            if self.keep_image().await {
+                return;
+            }
+            tokio::time::sleep(pause).await;
+        }
+        self.keep_image().await;
     }
 
     /// Writes the image while one is wanted. False when it could not be written.
@@ -205,10 +232,13 @@ impl Task {
                 write_image(&folder, &image.seal(&key, Salt(random()))).map_err(|why| why.to_string())
             });
             if let Err(why) = written.await.unwrap_or_else(|why| Err(why.to_string())) {
-                tracing::error!(why, "the image of the credentials cannot be written");
-                self.hub.audit("credentials_not_kept", &json!({ "version": version, "why": why }));
+                if self.told.replace(Some((version, why.clone()))) != Some((version, why.clone())) {
+                    tracing::error!(why, "the image of the credentials cannot be written");
+                    self.hub.audit("credentials_not_kept", &json!({ "version": version, "why": why }));
+                }
                 return false;
             }
+            self.told.replace(None);
             self.hub.decide(|engine, now| {
                 engine.handle_access(now, |access, now| access.handle_image_written(now, version));
             });

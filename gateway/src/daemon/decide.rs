@@ -1,8 +1,9 @@
 //! The engine at work: what happened goes in, and what it wants is stored, sent and told.
 
-use gatehouse_core::{Mono, Stamp};
+use gatehouse_core::{Mono, NoData, Stamp};
 use gatehouse_drivers::line::CommandResult;
 use gatehouse_rules::command::{Answer, CommandId, Outcome, Reception, Request, Source};
+use gatehouse_rules::controller::{Enquiry, EnquiryId};
 use gatehouse_rules::engine::Output;
 use gatehouse_rules::words::RequestId;
 use gatehouse_rules::{Act, ActId, ActResult, Engine};
@@ -19,6 +20,8 @@ struct Round {
     ended: Vec<(ActId, ActResult)>,
     /// Questions that could not be asked.
     unasked: Vec<RequestId>,
+    /// Questions to controllers that no line took.
+    unsent: Vec<EnquiryId>,
 }
 
 /// Acts that fail at once make the engine decide anew; more rounds than this would be a circle.
@@ -87,9 +90,19 @@ impl Hub {
     }
 
     /// Takes a line's result, if it is one of an act.
-    pub(super) fn act_done(&self, number: u64, result: &CommandResult) -> bool {
+    pub(super) fn act_done(&self, number: u64, at: Mono, result: &CommandResult) -> bool {
         let Some(ended) = self.effector.borrow_mut().handle_done(number, result) else { return false };
+        if let CommandResult::Read(readings) = result {
+            self.decide(|engine, now| engine.handle_act_readings(now, ended.0, at, readings));
+        }
         self.end_acts(vec![ended]);
+        true
+    }
+
+    /// Takes a line's result, if it is one of a question to a controller.
+    pub(super) fn enquiry_done(&self, number: u64, result: &CommandResult) -> bool {
+        let Some((id, answer)) = self.effector.borrow_mut().handle_answered(number, result) else { return false };
+        self.decide(|engine, now| engine.handle_enquired(now, id, answer));
         true
     }
 
@@ -112,8 +125,8 @@ impl Hub {
     /// Stores, sends and tells what the engine wants.
     fn follow(&self, now: Stamp) {
         for _ in 0..ROUNDS {
-            let Round { ended, unasked } = self.round();
-            if ended.is_empty() && unasked.is_empty() {
+            let Round { ended, unasked, unsent } = self.round();
+            if ended.is_empty() && unasked.is_empty() && unsent.is_empty() {
                 break;
             }
             let mut engine = self.engine.borrow_mut();
@@ -122,6 +135,9 @@ impl Hub {
             }
             for request in unasked {
                 engine.handle_access(now, |access, now| access.handle_unasked(now, request));
+            }
+            for enquiry in unsent {
+                engine.handle_enquired(now, enquiry, Err(NoData::BusDown));
             }
         }
         if self.next_due().is_some_and(|due| due < self.engine_armed.get()) {
@@ -135,7 +151,7 @@ impl Hub {
 
     /// Takes all effects that wait.
     fn round(&self) -> Round {
-        let (mut urgent, mut unasked) = (Vec::new(), Vec::new());
+        let (mut urgent, mut unasked, mut unsent) = (Vec::new(), Vec::new(), Vec::new());
         let mut any = false;
         while let Some(effect) = self.poll_engine_effect() {
             any = true;
@@ -143,7 +159,15 @@ impl Hub {
         }
         while let Some(output) = self.poll_engine_output() {
             any = true;
-            unasked.extend(self.tell(output));
+            match output {
+                Output::Enquire(enquiry) => unsent.extend(self.enquire(&enquiry)),
+                Output::Ask(ask) => unasked.extend((!self.ask_core(&ask)).then_some(ask.request)),
+                Output::Answer(answer) => self.effector.borrow_mut().hold(Held::Answer(answer)),
+                Output::Mode(mode) => {
+                    tracing::info!(mode = mode.as_str(), "the box's mode has changed");
+                    self.tell_mode(mode.as_str());
+                }
+            }
         }
         if !any && !self.effector.borrow().has_fresh() {
             return Round::default();
@@ -156,7 +180,7 @@ impl Hub {
             Ok(ready) => ended.extend(self.release(ready)),
             Err(error) => self.store_failed(&error),
         }
-        Round { ended, unasked }
+        Round { ended, unasked, unsent }
     }
 
     fn poll_engine_effect(&self) -> Option<gatehouse_rules::Effect> {
@@ -171,6 +195,8 @@ impl Hub {
                 Held::Act(act) => acts.push(act),
                 Held::Answer(answer) => self.answer(answer),
                 Held::Settle(message) => self.settle_message(message),
+                // Whoever asked may have gone; what was asked for is kept all the same.
+                Held::Told(asker) => drop(asker.send(())),
             }
         }
         self.send_all(acts)
@@ -225,16 +251,9 @@ impl Hub {
         acts.into_iter().filter_map(send).collect()
     }
 
-    /// Tells what is not kept; gives a question that could not be asked.
-    fn tell(&self, output: Output) -> Option<RequestId> {
-        match output {
-            Output::Answer(answer) => self.effector.borrow_mut().hold(Held::Answer(answer)),
-            Output::Ask(ask) => return (!self.ask_core(&ask)).then_some(ask.request),
-            Output::Mode(mode) => {
-                tracing::info!(mode = mode.as_str(), "the box's mode has changed");
-                self.tell_mode(mode.as_str());
-            }
-        }
-        None
+    /// Asks a controller; gives the question where no line takes it.
+    fn enquire(&self, enquiry: &Enquiry) -> Option<EnquiryId> {
+        let number = self.next_number();
+        self.effector.borrow_mut().enquire(enquiry, number).err()
     }
 }

@@ -23,6 +23,7 @@ impl Daemon {
             Part::Mode => mode(engine),
             Part::Tickets => json!(engine.tickets().list(now, None, TICKETS_SHOWN)),
             Part::Gates => json!(engine.gates().list(now.mono)),
+            Part::Controllers => json!(engine.controllers().view()),
             Part::Access => super::entrance::document(engine),
         })
     }

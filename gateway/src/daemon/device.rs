@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use gatehouse_config::{Device, Station};
-use gatehouse_core::{DeviceIx, Kind, Mono, Name, NoData, PointIx, PointReading, Reading, Schema, Value};
+use gatehouse_core::{DeviceIx, Kind, Mono, Name, NoData, PointIx, PointReading, Reading, Schema, SchemaPoint, Value};
+use gatehouse_rules::billing::{Flag, flags_text};
 use gatehouse_rules::report::Reporter;
 
 use crate::api::{Refusal, doc};
@@ -19,6 +20,8 @@ pub struct DeviceRuntime {
     pub bus: Option<Name>,
     /// What its stored values mean.
     pub schema: Arc<Schema>,
+    /// What its stored billing values mean: the same points, and behind them the flags of each billing point.
+    pub billing_schema: Arc<Schema>,
     /// Samples taken.
     pub samples: u64,
     state: Option<(bool, Mono, Option<NoData>)>,
@@ -31,6 +34,7 @@ impl DeviceRuntime {
     /// A device of which nothing is known yet.
     pub fn new((place, config): (DeviceIx, Arc<Device>), bus: Option<Name>) -> Self {
         let schema = config.schema();
+        let billing_schema = billing_schema(&config, &schema);
         let policies: Vec<_> = config.points.iter().map(|p| p.report).collect();
         let always = gatehouse_rules::report::Policy::Always;
         let plain = config.points.iter().all(|p| !p.billing && p.report == always && !p.spec.is_personal());
@@ -40,6 +44,7 @@ impl DeviceRuntime {
             place,
             bus,
             schema,
+            billing_schema,
             samples: 0,
             state: None,
             reporter: Reporter::new(policies),
@@ -94,6 +99,23 @@ impl DeviceRuntime {
         false
     }
 
+    /// True when bills are made of one of its points.
+    pub fn has_billing(&self) -> bool {
+        self.billing_schema.points.len() > self.schema.points.len()
+    }
+
+    /// Puts the flags of billing points behind their values, as further points of [`DeviceRuntime::billing_schema`].
+    pub fn add_flags(&self, flags: &[(PointIx, Vec<Flag>)], billing: &mut Vec<PointReading>) {
+        let billed = (0u16..).map(PointIx).zip(&self.config.points).filter(|(_, point)| point.billing);
+        let first = self.config.points.len();
+        for (at, (point, _)) in billed.enumerate() {
+            let Some((_, flags)) = flags.iter().find(|(of, _)| *of == point) else { continue };
+            let Ok(place) = u16::try_from(first + at) else { continue };
+            let value = Ok(Value::Text(flags_text(flags).into()));
+            billing.push(PointReading { point: PointIx(place), value });
+        }
+    }
+
     /// Notes that the device answers again, or no longer.
     pub fn set_state(&mut self, at: Mono, online: bool, reason: Option<NoData>) {
         self.state = Some((online, at, reason));
@@ -112,7 +134,7 @@ impl DeviceRuntime {
             bus: self.bus.as_ref().map(Name::to_string).unwrap_or_default(),
             unit: match &self.config.station {
                 Station::Modbus(modbus) => Some(modbus.unit),
-                Station::Dlt645(_) | Station::Osdp(_) | Station::Own(_) => None,
+                Station::Dlt645(_) | Station::Osdp(_) | Station::Uhppote(_) | Station::Own(_) => None,
             },
             address: self.config.station.to_string(),
             state: state.to_owned(),
@@ -150,6 +172,18 @@ impl DeviceRuntime {
             points: points.filter_map(|(ix, latest)| point_doc(&self.config, ix, latest.as_ref(), now)).collect(),
         }
     }
+}
+
+/// The schema with a text behind it for the flags of each billing point: `import_energy.flags`.
+fn billing_schema(config: &Device, schema: &Arc<Schema>) -> Arc<Schema> {
+    let names = config.points.iter().filter(|point| point.billing).map(|point| format!("{}.flags", point.spec.name));
+    let flags: Vec<SchemaPoint> =
+        names.filter_map(|name| Some(SchemaPoint { name: Name::new(&name).ok()?, kind: Kind::Text })).collect();
+    if flags.is_empty() {
+        return Arc::clone(schema);
+    }
+    let points = schema.points.iter().cloned().chain(flags).collect();
+    Arc::new(Schema { device: schema.device.clone(), points })
 }
 
 /// The document of one point with this reading.

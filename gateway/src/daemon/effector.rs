@@ -8,15 +8,17 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::{Rc, Weak};
 
-use gatehouse_core::driver::ActionError;
-use gatehouse_core::{DeviceIx, Event, Lane, Mono, NoData, Stamp};
+use gatehouse_core::driver::{Action, ActionError};
+use gatehouse_core::{ControllerAnswer, DeviceIx, Event, Lane, Mono, NoData, Stamp};
 use gatehouse_drivers::line::{Command, CommandRefusal, CommandResult, Line};
 use gatehouse_rules::command::Answer;
+use gatehouse_rules::controller::{Enquiry, EnquiryId};
 use gatehouse_rules::engine::FrameSource;
 use gatehouse_rules::{Act, ActId, ActRefusal, ActResult, Effect};
 use gatehouse_store::{Batch, CommitTicket, Store, StoreError};
 
 use gatehouse_uplink::MessageId;
+use tokio::sync::oneshot;
 
 use super::box_io::BoxCommands;
 use super::bus::CommandSender;
@@ -68,6 +70,8 @@ pub enum Held {
     Answer(Answer),
     /// To be acknowledged to the broker.
     Settle(MessageId),
+    /// Somebody waits to hear that it is done.
+    Told(oneshot::Sender<()>),
 }
 
 /// What is on its way from the engine to the store and to the lines.
@@ -86,6 +90,8 @@ pub struct Effector {
     superseded: Vec<ActId>,
     /// Acts under way: the line's number of each, in the order of sending.
     under_way: BTreeMap<u64, ActId>,
+    /// Questions to controllers under way, by the line's number of each.
+    asked: BTreeMap<u64, EnquiryId>,
     durable: CommitTicket,
     dropped: u64,
 }
@@ -130,7 +136,7 @@ impl Effector {
                 self.events.push_back((lane, at, event));
             }
             Effect::Act(act) if act.urgent => {
-                self.supersede(act.device);
+                self.supersede(&act);
                 return Some(act);
             }
             Effect::Act(act) => self.fresh.push(Held::Act(act)),
@@ -138,16 +144,16 @@ impl Effector {
         None
     }
 
-    /// What has not gone out yet to a device that is told something urgent never goes out: a CLOSE that waits for the
+    /// What has not gone out yet to a gate that is told something urgent never goes out: a CLOSE that waits for the
     /// disk must not follow the STOP that overtook it.
-    fn supersede(&mut self, device: DeviceIx) {
+    fn supersede(&mut self, urgent: &Act) {
         let superseded = &mut self.superseded;
         let mut stays = |held: &Held| match held {
-            Held::Act(act) if act.device == device => {
+            Held::Act(act) if act.gives_way_to(urgent) => {
                 superseded.push(act.id);
                 false
             }
-            Held::Act(_) | Held::Answer(_) | Held::Settle(_) => true,
+            Held::Act(_) | Held::Answer(_) | Held::Settle(_) | Held::Told(_) => true,
         };
         self.fresh.retain(&mut stays);
         self.waiting.retain(|(_, held)| stays(held));
@@ -214,7 +220,7 @@ impl Effector {
                 out.push(act.id);
                 false
             }
-            Held::Act(_) | Held::Answer(_) | Held::Settle(_) => true,
+            Held::Act(_) | Held::Answer(_) | Held::Settle(_) | Held::Told(_) => true,
         });
         out
     }
@@ -223,7 +229,7 @@ impl Effector {
     pub fn poll_timeout(&self) -> Option<Mono> {
         let acts = self.waiting.iter().filter_map(|(_, held)| match held {
             Held::Act(act) => Some(act.expires),
-            Held::Answer(_) | Held::Settle(_) => None,
+            Held::Answer(_) | Held::Settle(_) | Held::Told(_) => None,
         });
         acts.min()
     }
@@ -245,6 +251,31 @@ impl Effector {
         Ok(())
     }
 
+    /// Hands a question to the line of its controller, under this number of the line's. It waits for no journal: it
+    /// changes nothing that could not be asked again.
+    ///
+    /// # Errors
+    /// The question, when no line takes it.
+    pub fn enquire(&mut self, enquiry: &Enquiry, number: u64) -> Result<(), EnquiryId> {
+        let routes = self.routes.borrow();
+        let route = usize::try_from(enquiry.device.0).ok().and_then(|at| routes.get(at)?.as_ref());
+        let route = route.ok_or(enquiry.id)?;
+        let action = Action::Controller(enquiry.ask.clone());
+        let command = Command { id: number, device: route.device, action, expires: enquiry.expires };
+        route.way.send(command).map_err(|_| enquiry.id)?;
+        self.asked.insert(number, enquiry.id);
+        Ok(())
+    }
+
+    /// Takes a line's result of this number, if it is one of a question to a controller.
+    pub fn handle_answered(
+        &mut self,
+        number: u64,
+        result: &CommandResult,
+    ) -> Option<(EnquiryId, Result<ControllerAnswer, NoData>)> {
+        Some((self.asked.remove(&number)?, controller_answer(result)))
+    }
+
     /// Takes a line's result of this number, if it is one of an act.
     pub fn handle_done(&mut self, number: u64, result: &CommandResult) -> Option<(ActId, ActResult)> {
         Some((self.under_way.remove(&number)?, act_result(result)))
@@ -252,6 +283,8 @@ impl Effector {
 
     /// Acts that a line will never tell of, because it has ended without a word.
     pub fn lost(&mut self) -> Vec<(ActId, ActResult)> {
+        // Of questions the machine that asked knows when to give them up.
+        self.asked.clear();
         let lost = std::mem::take(&mut self.under_way);
         lost.into_values().map(|id| (id, ActResult::Unknown(NoData::BusDown))).collect()
     }
@@ -266,6 +299,18 @@ fn last_frames(line: &Line, device: DeviceIx) -> Vec<String> {
     texts
 }
 
+/// What a line's result says of a controller.
+fn controller_answer(result: &CommandResult) -> Result<ControllerAnswer, NoData> {
+    match result {
+        CommandResult::Read(readings) => ControllerAnswer::from_readings(readings).ok_or(NoData::BadReply),
+        CommandResult::Failed(why) | CommandResult::Unknown(why, _) => Err(*why),
+        CommandResult::Expired => Err(NoData::Timeout),
+        CommandResult::Refused(_) => Err(NoData::NotAvailable),
+        // No question is a write.
+        CommandResult::Verified(_) | CommandResult::Acknowledged(_) | CommandResult::Sent => Err(NoData::BadReply),
+    }
+}
+
 /// What a line's result means for an act.
 fn act_result(result: &CommandResult) -> ActResult {
     match result {
@@ -276,7 +321,7 @@ fn act_result(result: &CommandResult) -> ActResult {
         CommandResult::Unknown(why, _) => ActResult::Unknown(*why),
         CommandResult::Expired => ActResult::Expired,
         CommandResult::Refused(why) => ActResult::Refused(refusal(refusal_name(why), &why.to_string())),
-        // No act asks for readings.
+        // What it read is told by itself.
         CommandResult::Read(_) => ActResult::Acknowledged,
     }
 }
@@ -313,7 +358,7 @@ mod tests {
     #[test]
     fn a_device_without_a_bus_refuses_by_name() {
         let action = gatehouse_core::driver::Action::Identify;
-        let act = Act { id: ActId(7), device: DeviceIx(3), action, expires: Mono(1), urgent: false };
+        let act = Act { id: ActId(7), device: DeviceIx(3), action, expires: Mono(1), urgent: false, gate: None };
         let (id, result) = Effector::default().send(act, 1).unwrap_err();
         let ActResult::Refused(why) = result else { panic!("it was refused") };
         assert_eq!((id, &*why.reason), (ActId(7), "no_bus"));

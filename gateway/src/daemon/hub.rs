@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use gatehouse_core::{DeviceIx, Event, Lane, Mono, NoData, PointReading, Schema};
+use gatehouse_core::{DeviceIx, Event, Lane, Mono, NoData, PointIx, PointReading, Schema};
 use gatehouse_drivers::line::{CommandResult, Output};
 use gatehouse_rules::Engine;
 use gatehouse_rules::access::Ask;
+use gatehouse_rules::billing::Flag;
 use gatehouse_store::{Batch, CommitTicket, Store, StoreError};
 use gatehouse_uplink::schema::AskMessage;
 use gatehouse_uplink::{Inbound, MessageId, UplinkHandle};
@@ -177,7 +178,14 @@ impl Hub {
         }
     }
 
-    fn sample(&self, ix: DeviceIx, at: Mono, readings: &[PointReading]) {
+    /// Judges the billing points of a sample before it is stored.
+    fn judge(&self, ix: DeviceIx, at: Mono, readings: &[PointReading]) -> Vec<(PointIx, Vec<Flag>)> {
+        let place = self.with(ix, |device| device.has_billing().then_some(device.place)).flatten();
+        let now = self.clock.now();
+        place.map(|place| self.engine.borrow_mut().judge(now, place, at, readings)).unwrap_or_default()
+    }
+
+    fn sample(&self, ix: DeviceIx, at: Mono, readings: &[PointReading], flags: &[(PointIx, Vec<Flag>)]) {
         let mut devices = self.devices.borrow_mut();
         let Some(device) = devices.get_mut(&ix) else { return };
         let mut sorted = self.sorted.borrow_mut();
@@ -187,7 +195,8 @@ impl Hub {
             self.append(Lane::Telemetry, at, &device.schema, readings);
         } else {
             self.append(Lane::Telemetry, at, &device.schema, telemetry);
-            self.append(Lane::Billing, at, &device.schema, billing);
+            device.add_flags(flags, billing);
+            self.append(Lane::Billing, at, &device.billing_schema, billing);
         }
         telemetry.clear();
         billing.clear();
@@ -263,7 +272,8 @@ impl Sink for Hub {
     fn output(&self, output: Output) -> Option<Vec<PointReading>> {
         match output {
             Output::Sample { device, at, readings, .. } => {
-                self.sample(device, at, &readings);
+                let flags = self.judge(device, at, &readings);
+                self.sample(device, at, &readings, &flags);
                 if let Some(place) = self.with(device, |device| device.place) {
                     self.decide(|engine, now| engine.handle_sample(now, place, at, &readings));
                 }
@@ -277,7 +287,8 @@ impl Sink for Hub {
                 }
                 None
             }
-            Output::CommandDone { id, result, .. } if self.act_done(id, &result) => None,
+            Output::CommandDone { id, at, result } if self.act_done(id, at, &result) => None,
+            Output::CommandDone { id, result, .. } if self.enquiry_done(id, &result) => None,
             Output::CommandDone { id, at, result } => {
                 let waiting = self.waiting.borrow_mut().remove(&id);
                 if let Some((_, waiting)) = waiting {
@@ -286,7 +297,7 @@ impl Sink for Hub {
                 }
                 None
             }
-            Output::ClosePort { .. } => None,
+            Output::ClosePort { .. } | Output::Characters { .. } => None,
         }
     }
 }
@@ -295,7 +306,7 @@ impl Sink for Hub {
 mod tests {
     use std::path::Path;
 
-    use gatehouse_core::{Body, PointIx, Value};
+    use gatehouse_core::{Body, Value};
     use gatehouse_drivers::profile::Library;
 
     use super::*;
@@ -361,6 +372,39 @@ billing = ["import_energy"]
         }
         let other = 1 - billing.unwrap();
         assert_eq!(seen, [(Lane::Telemetry, vec![other]), (Lane::Billing, vec![billing.unwrap()])]);
+    }
+
+    #[test]
+    fn a_flag_travels_in_the_record_of_the_reading_that_has_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (hub, ix) = hub(dir.path());
+        let billing = hub.with(ix, |d| d.config.points.iter().position(|p| p.billing)).flatten().unwrap();
+        let point = PointIx(u16::try_from(billing).unwrap());
+        for mantissa in [1_234_567, 1_234_500] {
+            let value = Ok(Value::Decimal(gatehouse_core::Decimal { mantissa, exponent: -2 }));
+            let readings = vec![PointReading { point, value }];
+            hub.output(Output::Sample { device: ix, group: 0, at: hub.clock.mono(), readings });
+        }
+        let mut seen = Vec::new();
+        let mut store = hub.store.borrow_mut();
+        while store.newest(Lane::Billing) < 2 {
+            std::thread::yield_now();
+            let _ = store.poll_event();
+        }
+        store
+            .read(Lane::Billing, 0, &mut |record| {
+                let Body::Sample { schema, readings } = &record.body else { return std::ops::ControlFlow::Break(()) };
+                let named =
+                    |r: &PointReading| format!("{}={}", schema.point(r.point).unwrap().name, r.value.as_ref().unwrap());
+                seen.push(readings.iter().map(named).collect::<Vec<_>>().join(" "));
+                std::ops::ControlFlow::Continue(())
+            })
+            .unwrap();
+        assert_eq!(
+            seen,
+            ["import_energy=12345.67", "import_energy=12345.00 import_energy.flags=regression"],
+            "the value is kept as it came"
+        );
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod inbox;
 pub mod lines;
 pub mod log;
 pub mod memory;
+pub mod meters;
 pub mod metrics;
 pub mod outbox;
 pub mod own_device;
@@ -33,6 +34,7 @@ pub mod run;
 pub mod setup;
 pub mod systemd;
 pub mod timer;
+mod wire;
 
 use std::path::Path;
 

@@ -1,22 +1,27 @@
-//! Ports: a serial adapter or a socket, opened by what the site file says and behind one face.
+//! Ports: a serial adapter or a socket of streams or datagrams, opened by what the site file says and behind one face.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use gatehouse_config::{Parity, PortKind, SerialSource};
+use gatehouse_config::{Characters, Parity, PortKind, SerialSource};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UdpSocket};
 use tokio_serial::{SerialPort, SerialStream};
 
 /// How long a connection may take to come about.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the kernel may take to accept one request; a request is at most 512 bytes.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(1);
+/// How often to look whether written bytes have left.
+const DRAIN_LOOK: Duration = Duration::from_millis(1);
+
+/// Foreign datagrams that are dropped before others get their turn.
+const FOREIGN_AT_ONCE: u32 = 64;
 
 /// An open port.
 #[derive(Debug)]
@@ -25,6 +30,52 @@ pub enum Port {
     Serial(SerialStream),
     /// A socket.
     Tcp(TcpStream),
+    /// A socket of datagrams.
+    Udp(Datagrams),
+}
+
+/// Datagrams to one address, and from it.
+#[derive(Debug)]
+pub struct Datagrams {
+    socket: UdpSocket,
+    to: SocketAddr,
+    /// Who is listened to; `None`: everybody, because a whole network is asked.
+    only: Option<IpAddr>,
+}
+
+impl Datagrams {
+    async fn open(kind: &PortKind, host: &str, port: u16, listen: Option<SocketAddr>) -> io::Result<Datagrams> {
+        let addresses = resolve(host, port).await?;
+        let suits = |to: &&SocketAddr| listen.is_none_or(|own| own.is_ipv4() == to.is_ipv4());
+        let to =
+            *addresses.iter().find(suits).ok_or_else(|| io::Error::other(format!("{kind} has no IPv4 address")))?;
+        let any: IpAddr = if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        let own = listen.unwrap_or(SocketAddr::new(any, 0));
+        let socket = UdpSocket::bind(own)
+            .await
+            .map_err(|e| io::Error::new(e.kind(), format!("{own}: {e}; is it an address of this box, and free?")))?;
+        socket.set_broadcast(true)?;
+        let asks_all = matches!(to.ip(), IpAddr::V4(ip) if ip.octets().ends_with(&[255]));
+        Ok(Datagrams { socket, to, only: (!asks_all).then(|| to.ip()) })
+    }
+
+    /// The next datagram. Empty ones are nobody's.
+    fn poll_receive(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        for _ in 0..FOREIGN_AT_ONCE {
+            buf.clear();
+            let from = ready!(self.socket.poll_recv_from(cx, buf))?;
+            if !buf.filled().is_empty() && self.only.is_none_or(|only| only == from.ip()) {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Sends a datagram.
+    fn poll_send(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.socket.poll_send_to(cx, bytes, self.to)
+    }
 }
 
 impl Port {
@@ -36,7 +87,9 @@ impl Port {
         match kind {
             PortKind::Serial { source, baud, data_bits, parity, stop_bits } => {
                 let path = find(source)?;
-                open_serial(&path, *baud, *data_bits, *parity, *stop_bits).map(Port::Serial)
+                let characters =
+                    Characters { baud: *baud, data_bits: *data_bits, parity: *parity, stop_bits: *stop_bits };
+                open_serial(&path, characters).map(Port::Serial)
             }
             PortKind::Tcp { host, port } => {
                 let addresses = resolve(host, *port).await?;
@@ -45,6 +98,9 @@ impl Port {
                 let stream = stream.map_err(|e| io::Error::new(e.kind(), explain_tcp(kind, &e)))?;
                 stream.set_nodelay(true)?;
                 Ok(Port::Tcp(stream))
+            }
+            PortKind::Udp { host, port, listen } => {
+                Datagrams::open(kind, host, *port, listen.map(SocketAddr::V4)).await.map(Port::Udp)
             }
         }
     }
@@ -55,6 +111,7 @@ impl Port {
         ready!(match self {
             Port::Serial(stream) => Pin::new(stream).poll_read(cx, &mut buf),
             Port::Tcp(stream) => Pin::new(stream).poll_read(cx, &mut buf),
+            Port::Udp(datagrams) => datagrams.poll_receive(cx, &mut buf),
         })?;
         Poll::Ready(Ok(buf.filled().len()))
     }
@@ -62,6 +119,27 @@ impl Port {
     /// True when the kernel holds bytes of a serial line that were not read yet: someone talks, and one must not.
     pub fn has_unread(&self) -> bool {
         matches!(self, Port::Serial(stream) if stream.bytes_to_read().is_ok_and(|bytes| bytes > 0))
+    }
+
+    /// Sets the characters of a serial port once all that was written has left it; `None`: those that `kind` opens it
+    /// with.
+    ///
+    /// # Errors
+    /// When the port is gone, keeps bytes for seconds, or refuses the settings.
+    pub async fn switch(&mut self, kind: &PortKind, characters: Option<Characters>) -> io::Result<()> {
+        let (Port::Serial(stream), PortKind::Serial { baud, data_bits, parity, stop_bits, .. }) = (self, kind) else {
+            return Ok(());
+        };
+        let opened = Characters { baud: *baud, data_bits: *data_bits, parity: *parity, stop_bits: *stop_bits };
+        let drain = async {
+            while stream.bytes_to_write().is_ok_and(|bytes| bytes > 0) {
+                tokio::time::sleep(DRAIN_LOOK).await;
+            }
+        };
+        let drained = tokio::time::timeout(WRITE_TIMEOUT, drain).await;
+        drained.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the port keeps the bytes written to it"))?;
+        let characters = characters.unwrap_or(opened);
+        set(stream, characters).map_err(|e| io::Error::other(format!("{kind} cannot be set to {characters}: {e}")))
     }
 
     /// Hands all bytes to the kernel.
@@ -75,6 +153,7 @@ impl Port {
             Poll::Ready(match self {
                 Port::Serial(stream) => Pin::new(stream).poll_write(cx, bytes),
                 Port::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
+                Port::Udp(datagrams) => datagrams.poll_send(cx, bytes),
             })
         });
         if let Poll::Ready(n) = first.await {
@@ -88,6 +167,7 @@ impl Port {
             match self {
                 Port::Serial(stream) => stream.write_all(rest).await,
                 Port::Tcp(stream) => stream.write_all(rest).await,
+                Port::Udp(datagrams) => std::future::poll_fn(|cx| datagrams.poll_send(cx, rest)).await.map(drop),
             }
         };
         tokio::time::timeout(WRITE_TIMEOUT, write)
@@ -150,18 +230,62 @@ fn explain_tcp(kind: &PortKind, error: &io::Error) -> String {
     }
 }
 
-fn open_serial(path: &Path, baud: u32, data_bits: u8, parity: Parity, stop_bits: u8) -> io::Result<SerialStream> {
-    let builder = tokio_serial::new(path.to_string_lossy(), baud)
-        .data_bits(if data_bits == 7 { tokio_serial::DataBits::Seven } else { tokio_serial::DataBits::Eight })
-        .stop_bits(if stop_bits == 2 { tokio_serial::StopBits::Two } else { tokio_serial::StopBits::One })
-        .parity(match parity {
-            Parity::None => tokio_serial::Parity::None,
-            Parity::Even => tokio_serial::Parity::Even,
-            Parity::Odd => tokio_serial::Parity::Odd,
-        });
+fn open_serial(path: &Path, characters: Characters) -> io::Result<SerialStream> {
+    let Shape { data_bits, parity, stop_bits } = Shape::of(characters);
+    let builder = tokio_serial::new(path.to_string_lossy(), characters.baud)
+        .data_bits(data_bits)
+        .stop_bits(stop_bits)
+        .parity(parity);
     let stream = SerialStream::open(&builder).map_err(|e| io::Error::other(explain(path, &e)))?;
     ask_low_latency(&stream);
     Ok(stream)
+}
+
+/// A character as the serial crate says it.
+struct Shape {
+    data_bits: tokio_serial::DataBits,
+    parity: tokio_serial::Parity,
+    stop_bits: tokio_serial::StopBits,
+}
+
+impl Shape {
+    fn of(characters: Characters) -> Self {
+        Shape {
+            data_bits: match characters.data_bits {
+                7 => tokio_serial::DataBits::Seven,
+                _ => tokio_serial::DataBits::Eight,
+            },
+            parity: match characters.parity {
+                Parity::None => tokio_serial::Parity::None,
+                Parity::Even => tokio_serial::Parity::Even,
+                Parity::Odd => tokio_serial::Parity::Odd,
+            },
+            stop_bits: if characters.stop_bits == 2 {
+                tokio_serial::StopBits::Two
+            } else {
+                tokio_serial::StopBits::One
+            },
+        }
+    }
+}
+
+/// Sets a port. Each setting is a request to an adapter of its own, so those that are right already are left alone; a
+/// pseudo-terminal has no parity and keeps what it can.
+fn set(stream: &mut SerialStream, characters: Characters) -> tokio_serial::Result<()> {
+    let Shape { data_bits, parity, stop_bits } = Shape::of(characters);
+    if stream.baud_rate().ok() != Some(characters.baud) {
+        stream.set_baud_rate(characters.baud)?;
+    }
+    if stream.data_bits().ok() != Some(data_bits) {
+        stream.set_data_bits(data_bits)?;
+    }
+    if stream.parity().ok() != Some(parity) {
+        stream.set_parity(parity)?;
+    }
+    if stream.stop_bits().ok() != Some(stop_bits) {
+        stream.set_stop_bits(stop_bits)?;
+    }
+    Ok(())
 }
 
 /// Asks the driver to hand on bytes at once: FTDI adapters hold them back for 16 ms otherwise. Ports that know no such
@@ -230,4 +354,23 @@ fn find(source: &SerialSource) -> io::Result<PathBuf> {
 fn usb_device(tty: &Path) -> Option<PathBuf> {
     let device = tty.join("device").canonicalize().ok()?;
     device.ancestors().find(|dir| dir.join("idVendor").is_file()).map(Path::to_path_buf)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_pseudo_terminal_bears_other_characters() {
+        let (_other, stream) = SerialStream::pair().unwrap();
+        let source = SerialSource::Path(PathBuf::from("/dev/pts/0"));
+        let kind = PortKind::Serial { source, baud: 9600, data_bits: 8, parity: Parity::None, stop_bits: 1 };
+        let mut port = Port::Serial(stream);
+        let slow = Characters { baud: 2400, data_bits: 8, parity: Parity::Even, stop_bits: 1 };
+        for characters in [Some(slow), None, Some(slow), Some(slow), None] {
+            port.switch(&kind, characters).await.unwrap();
+            let Port::Serial(stream) = &port else { panic!("it was serial") };
+            assert_eq!(stream.baud_rate().unwrap(), if characters.is_some() { 2400 } else { 9600 });
+        }
+    }
 }

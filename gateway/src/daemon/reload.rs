@@ -1,9 +1,10 @@
 //! Applies a changed site file to the running daemon: what did not change goes on and misses no poll.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use gatehouse_config::{Site, SiteDiff};
-use gatehouse_core::Mono;
+use gatehouse_core::{Mono, PointReading};
 use gatehouse_rules::Access;
 use serde_json::json;
 
@@ -155,8 +156,10 @@ impl Daemon {
         let Prepared { mut engine, trouble, key } =
             super::setup::engine(&self.site, &self.hub.store.borrow(), self.hub.next_run());
         self.credentials_trouble = trouble;
-        // Without its keys at the start, the box took no credentials until now.
-        if let (None, Some(key)) = (&self.intake, key) {
+        // Without its keys at the start, the box took no credentials until now; with another key it seals anew.
+        if let Some(key) = key
+            && !self.intake.as_ref().is_some_and(|intake| intake.seals_with(&key))
+        {
             self.intake = Some(Intake::spawn(self.hub.clone(), &self.site.store.dir, key));
         }
         let now = self.hub.clock.now();
@@ -167,8 +170,12 @@ impl Daemon {
                 if let Some(online) = device.online() {
                     engine.handle_device_state(now, device.place, online, "");
                 }
+                let mut polls = BTreeMap::<Mono, Vec<PointReading>>::new();
                 for (at, reading) in device.latest() {
-                    engine.handle_sample(now, device.place, at, &[reading]);
+                    polls.entry(at).or_default().push(reading);
+                }
+                for (at, readings) in &polls {
+                    engine.handle_sample(now, device.place, *at, readings);
                 }
             });
         }

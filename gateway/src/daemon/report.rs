@@ -33,6 +33,7 @@ impl Daemon {
             Request::Spool => document(&self.spool()),
             Request::Health => document(&self.health()),
             Request::Metrics => Ok(Answer::Text(metrics::text(self))),
+            Request::Frames { bus, since } => self.frames(&bus, since).and_then(|frames| document(&frames)),
             Request::Devices(None) => document(&self.devices()),
             Request::Devices(Some(id)) => self.device(&id).and_then(|d| document(&d)),
             Request::Reload { issuer } => {
@@ -42,6 +43,12 @@ impl Daemon {
             Request::Command { body, uid } => return self.command(&body, uid, reply),
             Request::Present { reader, body } => self.present(&reader, &body),
             Request::IssueCode { body, issuer } => self.issue_code(&body, &issuer),
+            Request::Meters => Ok(Answer::Json(self.meters())),
+            Request::MeterBooks(month) => self.meter_books(&month).and_then(|books| document(&books)),
+            Request::SwapMeter { device, body, issuer } => return self.swap_meter(&device, &body, &issuer, reply),
+            Request::EnterReading { device, body, issuer } => {
+                return self.enter_reading(&device, &body, &issuer, reply);
+            }
             Request::Read { device, points } => return self.read(&device, &points, reply),
             Request::Identify(device) => return self.identify(&device, reply),
             Request::Write { device, point, value, issuer } => {
@@ -257,7 +264,7 @@ impl Daemon {
     }
 }
 
-type Reply = tokio::sync::oneshot::Sender<Result<Answer, Refusal>>;
+pub(super) type Reply = tokio::sync::oneshot::Sender<Result<Answer, Refusal>>;
 type Done = tokio::sync::oneshot::Receiver<(Mono, CommandResult)>;
 
 fn stopped() -> Refusal {

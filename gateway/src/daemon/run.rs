@@ -60,6 +60,8 @@ pub struct BusRuntime {
     /// Its devices, in the order of the site file.
     pub devices: Vec<DeviceIx>,
     busy: VecDeque<(Mono, Duration)>,
+    /// Whether another master asks on it, as the engine was told last.
+    foreign_master: Option<bool>,
 }
 
 impl BusRuntime {
@@ -257,7 +259,7 @@ impl Daemon {
         let quiet_until = late_until.max(now + bus.line.timeout_ceiling);
         let port = (bus.id.as_str(), bus.port.clone());
         let handle = bus::spawn(port, line, quiet_until, self.hub.clone(), self.hub.clock.clone());
-        let mut runtime = BusRuntime { handle, devices, busy: VecDeque::new() };
+        let mut runtime = BusRuntime { handle, devices, busy: VecDeque::new(), foreign_master: None };
         runtime.tick(now);
         self.set_intervals(&runtime);
         Some(runtime)
@@ -417,6 +419,8 @@ impl Daemon {
         self.look_at_clock();
         self.tell_backlog();
         self.tell_ports();
+        self.tell_foreign_masters(now);
+        self.drop_old_readings();
         if now.since(self.health_seen) >= SEE_HEALTH || self.own.as_mut().is_some_and(OwnDevice::has_news) {
             self.look_at_health();
         }
@@ -437,6 +441,16 @@ impl Daemon {
             let gone = !port.open && port.error.is_some() && self.hub.clock.mono().since(port.since) >= PORT_GRACE;
             if port.open || gone {
                 self.hub.decide(|engine, now| engine.handle_port(now, at, port.open));
+            }
+        }
+    }
+
+    /// Tells the engine on which buses somebody else asks.
+    fn tell_foreign_masters(&mut self, now: Mono) {
+        for (at, bus) in self.buses.iter_mut().enumerate() {
+            let there = bus.handle.line.borrow().has_foreign_master(now);
+            if bus.foreign_master.replace(there) != Some(there) {
+                self.hub.decide(|engine, now| engine.handle_foreign_master(now, at, there));
             }
         }
     }

@@ -279,7 +279,7 @@ fn values(edition: Edition, di: u32, layout: &Layout, payload: &[u8]) -> Result<
             Err(NoData::NotAvailable) if layout.is_block => Value::Null,
             other => other.map_err(class)?.to_string().into(),
         };
-        let mut fields = object(json!({ "name": layout.name(item), "value": value, "unit": layout.unit }));
+        let mut fields = object(json!({ "name": layout.name(item), "value": value, "unit": layout.unit_of(item) }));
         if layout.settlement > 0 {
             fields.insert("settlement".to_owned(), layout.settlement.into());
         }

@@ -124,7 +124,7 @@ impl<'a> Judge<'a> {
     fn offline(&self) -> Option<Offline> {
         let policy = &self.gate.policy;
         let stands = match policy.decide {
-            Decide::Core { .. } => false,
+            Decide::Core { .. } | Decide::Controller => false,
             Decide::Local => self.roll.zip(self.seconds()).is_some_and(|(roll, now)| {
                 let age = u64::try_from(now - i64::from(roll.terms.created)).unwrap_or(0);
                 now < i64::from(roll.terms.expires_at) && age < policy.max_snapshot_age.as_secs()

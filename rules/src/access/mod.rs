@@ -23,6 +23,7 @@ pub mod holdings;
 pub mod issue;
 mod judge;
 pub mod machine;
+mod number;
 pub mod plate;
 pub mod policy;
 pub mod presence;

@@ -13,6 +13,8 @@ use crate::words::HolderClass;
 pub enum Decide {
     /// The box, by the credentials that it has.
     Local,
+    /// A controller at the gate, by a list of its own; the box takes in afterwards what it decided.
+    Controller,
     /// The core, while it can be reached.
     Core {
         /// How long the box waits for the answer, in milliseconds; customary are 800.

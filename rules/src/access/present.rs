@@ -128,7 +128,8 @@ impl Access {
         let deadline_ms = match gate.policy.decide {
             // The core does not know yet what happened during the outage while the box still tells it.
             Decide::Core { deadline_ms } if mode == Mode::Online => deadline_ms,
-            Decide::Core { .. } | Decide::Local => {
+            // Nobody presents anything to the box where a controller decides.
+            Decide::Core { .. } | Decide::Local | Decide::Controller => {
                 self.decide(now, matter, mode != Mode::Online);
                 return Taken::Decided;
             }

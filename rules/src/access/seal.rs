@@ -26,6 +26,15 @@ pub struct SealKey {
     name: [u8; 8],
 }
 
+impl PartialEq for SealKey {
+    /// Compares the keys' names, which are made of the keys.
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for SealKey {}
+
 impl fmt::Debug for SealKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SealKey").finish_non_exhaustive()

@@ -44,7 +44,7 @@ pub(super) fn judge(settings: &Settings, request: &Request, seen: Seen, now: &St
         return Err(Refusal::LocalOnly);
     }
     let life = between(request.issued_at, request.expires_at);
-    if life > settings.longest_life {
+    if life > settings.longest_for(request.what.action()) {
         return Err(Refusal::TooLong);
     }
     if seen.retained {

@@ -25,8 +25,9 @@ use gatehouse_core::{Lane, Mono, Stamp, Trust, Wall};
 
 pub use outcome::{Outcome, Refusal, Step};
 pub use record::Source;
+pub(crate) use request::Wire;
 pub use request::{CommandId, Fault, MAX_BYTES, Malformed, Request, What};
-pub use settings::Settings;
+pub use settings::{Settings, WISH};
 pub use signature::Signing;
 pub use target::{InvalidTarget, Target, TargetClass};
 
@@ -283,6 +284,16 @@ impl Commands {
             Phase::Open(_) => State::Waiting,
             Phase::Ended(outcome) => State::Ended(outcome),
         })
+    }
+
+    /// True when one of the core's keys has signed a command, whoever brought it.
+    pub fn is_signed(&self, request: &Request) -> bool {
+        request.signature.is_some() && self.settings.signing.check(request, Source::Core) == Ok(true)
+    }
+
+    /// True when a command would still be let in, as far as signatures are concerned.
+    pub fn is_authorised(&self, request: &Request, source: Source) -> bool {
+        self.settings.signing.check(request, source).is_ok()
     }
 
     /// How many ids are held; at most [`Settings::room`], and 64 more for STOP.

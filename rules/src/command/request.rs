@@ -188,7 +188,7 @@ pub struct Malformed {
 /// The JSON of a command, as it travels and as it is kept.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Wire {
+pub(crate) struct Wire {
     v: u64,
     id: String,
     target: String,
@@ -236,7 +236,7 @@ impl Request {
         matches!(self.target, Target::Gate(_)) && self.what.action() == "stop"
     }
 
-    pub(super) fn from_wire(wire: Wire) -> Result<Self, Fault> {
+    pub(crate) fn from_wire(wire: Wire) -> Result<Self, Fault> {
         if wire.v != 1 {
             return Err(Fault::Version(wire.v));
         }
@@ -260,7 +260,7 @@ impl Request {
         Ok(request)
     }
 
-    pub(super) fn to_wire(&self) -> Wire {
+    pub(crate) fn to_wire(&self) -> Wire {
         let (action, args, point, value) = match &self.what {
             What::Act { action, args } => {
                 let args = args.iter().map(|(key, text)| (key.to_string(), text.to_string())).collect();

@@ -7,6 +7,11 @@ use gatehouse_core::Name;
 
 use super::signature::Signing;
 
+/// The action that wishes a supply back.
+pub const WISH: &str = "reconnect";
+/// The longest time that it may wait.
+const LONGEST_WISH: Duration = Duration::from_secs(31 * 86_400);
+
 /// What the site file says of commands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -41,6 +46,11 @@ impl Settings {
             room: 4096,
             waiting: 16,
         }
+    }
+
+    /// How long a command may live: a wish to give a supply back waits for a site that is cut off.
+    pub(super) fn longest_for(&self, action: &str) -> Duration {
+        if action == WISH { LONGEST_WISH } else { self.longest_life }
     }
 
     /// How long an id is kept whose command may not act: until it could not act any more by any clock.

@@ -10,7 +10,7 @@ const MOST: usize = 8192;
 
 /// The first number of a machine's acts in one run of the engine: runs and machines never share numbers.
 pub(super) fn first(run: u32, machine: u64) -> ActId {
-    ActId((u64::from(run) << 36) + (machine << 34) + 1)
+    ActId((u64::from(run) << 37) + (machine << 34) + 1)
 }
 
 /// The acts of commands that are under way.

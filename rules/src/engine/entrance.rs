@@ -112,7 +112,8 @@ impl Engine {
         let mut all = Vec::new();
         while let Some(verdict) = self.access.as_mut().and_then(Access::poll_verdict) {
             let is_card = verdict.facts.get("kind").is_some_and(|kind| kind.starts_with("card"));
-            if let (true, true, Some(who)) = (is_card, verdict.reason != reason::REVOKED, &verdict.who) {
+            let valid = ![reason::REVOKED, reason::EXPIRED, reason::NOT_YET_VALID].contains(&verdict.reason.as_str());
+            if let (true, true, Some(who)) = (is_card, valid, &verdict.who) {
                 self.rounds.handle_card(now, &verdict.via, Holder { who, class: verdict.class });
             }
             self.gates.handle_verdict(now, &verdict);

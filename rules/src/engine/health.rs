@@ -108,6 +108,7 @@ pub(super) fn sources(catalog: &Catalog, mains: Option<&Mains>) -> Vec<AlarmSour
         let all = here.peek().is_some() && here.all(|(ix, _)| mains.is_some_and(|mains| mains.silences(ix)));
         let parents = if all { vec![id("mains_lost", MAINS)] } else { Vec::new() };
         sources.push(source(id("bus_offline", bus), None, parents));
+        sources.push(source(id("foreign_master", bus), None, Vec::new()));
     }
     if mains.is_some() {
         sources.push(source(id("mains_lost", MAINS), mains.map(|mains| mains.at.device), Vec::new()));
@@ -171,6 +172,14 @@ pub(super) fn tell_device(
     let message = format!("{name} does not answer ({why})");
     let id = id("device_offline", &config.id);
     alarms.handle_condition(now, &Condition { id, active: Some(!online), device: Some(device), message });
+}
+
+/// Tells the alarms whether another master asks on a bus.
+pub(super) fn tell_foreign(alarms: &mut Alarms, now: Stamp, catalog: &Catalog, bus: usize, there: bool) {
+    let Some(name) = catalog.buses.get(bus) else { return };
+    let message = format!("on the bus {name} are requests that this box did not send");
+    let id = id("foreign_master", name);
+    alarms.handle_condition(now, &Condition { id, active: Some(there), device: None, message });
 }
 
 /// Tells the alarms whether a bus is alive: its port is there, and not all of its devices are silent.

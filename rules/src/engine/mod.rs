@@ -6,17 +6,20 @@
 //!
 //! The files: `latest` what is known of points, `rules` which conditions to look at, `health` what needs no rule,
 //! `routing` commands to their targets, `reserved` what they may not touch, `acts` whose act it was, `readers` what a
-//! device shows of cards, `entrance` who may pass.
+//! device shows of cards, `entrance` who may pass, `recorded` what controllers decided, `bills` readings that can be
+//! billed.
 
 mod acts;
 mod ask_alarm;
 mod ask_gate;
 mod ask_ticket;
+mod bills;
 mod entrance;
 mod evidence;
 mod health;
 mod latest;
 mod readers;
+mod recorded;
 mod reserved;
 mod routing;
 mod rules;
@@ -32,17 +35,20 @@ pub use entrance::Admission;
 pub use evidence::FrameSource;
 pub use health::{BOX, BoxHealth, BoxLimits, MAINS, Mains};
 pub use latest::Latest;
-pub use readers::{CardPoint, CardSource, ReaderSpec};
+pub use readers::{CardPoint, CardSource, READER_GAP, ReaderSpec};
 pub use rules::{RuleInstance, RuleSpec};
 
 use crate::access::{self, Access, GateAccess, GuessLimits, PublicKey, ZoneSpec};
 use crate::alarm::{AlarmSource, AlarmSpec, Alarms, SpecError};
+use crate::billing::{Billing, BillingSetup};
 use crate::catalog::{Catalog, PointRef};
 use crate::command::{self, Answer, Commands, Malformed, Outcome, Reception, Request, Source};
+use crate::controller::{ControllerSpec, Controllers, Enquiry, EnquiryId};
 use crate::effect::{ActId, ActResult, Effect, Effects};
 use crate::gate::{GateSpec, Gates, SiteError};
 use crate::mode::{Backlog, ModeSettings, Modes};
 use crate::schedule::{Calendar, RoundSpec, Rounds};
+use crate::supply::{self, Outlook, Supplies, SupplySetup};
 use crate::ticket::{TicketRules, Tickets, Update, UpdateResult};
 use crate::words::{AlarmId, Condition, Mode};
 use acts::Acts;
@@ -72,12 +78,18 @@ pub struct Setup {
     pub gates: Vec<GateSpec>,
     /// Readers and cameras.
     pub readers: Vec<ReaderSpec>,
+    /// Controllers that decide at their doors themselves.
+    pub controllers: Vec<ControllerSpec>,
     /// Who may pass; `None`: nobody by a credential.
     pub access: Option<AccessSetup>,
     /// What becomes of faults.
     pub tickets: TicketRules,
+    /// Supplies that can be cut and given back.
+    pub supply: SupplySetup,
     /// Inspection rounds.
     pub rounds: Vec<RoundSpec>,
+    /// What bills are made of.
+    pub billing: BillingSetup,
     /// The site's work days and holidays.
     pub calendar: Calendar,
     /// The site's zone.
@@ -124,6 +136,8 @@ pub enum Output {
     Answer(Answer),
     /// A question to the core, at once: late it is worth nothing.
     Ask(access::Ask),
+    /// A question to a controller.
+    Enquire(Enquiry),
 }
 
 /// The engine.
@@ -140,9 +154,12 @@ pub struct Engine {
     acts: Acts,
     gates: Gates,
     readers: Readers,
+    controllers: Controllers,
     access: Option<Access>,
     tickets: Tickets,
+    supplies: Supplies,
     rounds: Rounds,
+    billing: Billing,
     zone: TimeZone,
     calendar: Calendar,
     frames: Option<FrameSource>,
@@ -184,9 +201,12 @@ impl Engine {
             acts: Acts::new(acts::first(run, 0)),
             gates,
             readers: Readers::new(&setup.readers),
+            controllers: Controllers::new(&setup.controllers, setup.zone.clone(), EnquiryId(acts::first(run, 4).0)),
             access: None,
             tickets: Tickets::new(setup.tickets.clone(), acts::first(run, 2)),
+            supplies: Supplies::new(setup.supply.clone(), &setup.catalog, setup.zone.clone(), acts::first(run, 3)),
             rounds,
+            billing: Billing::new(&setup.billing, &setup.catalog, setup.zone.clone(), acts::first(run, 5)),
             zone: setup.zone.clone(),
             calendar: setup.calendar.clone(),
             frames: None,
@@ -208,8 +228,21 @@ impl Engine {
     }
 
     /// The prefixes of all that the engine keeps, for the shell to read at the start.
-    pub const KEPT: [&'static str; 10] =
-        ["mode", "alarm", "command", "gate/", "passage/", "request-next", "ticket", "round/", "access/", "apb/"];
+    pub const KEPT: [&'static str; 13] = [
+        "mode",
+        "alarm",
+        "command",
+        "gate/",
+        "passage/",
+        "request-next",
+        "ticket",
+        "round/",
+        "access/",
+        "apb/",
+        "supply",
+        "controller/",
+        "billing/",
+    ];
 
     /// Takes back what was kept under a key; all of it before anything is handled.
     pub fn restore(&mut self, key: &str, value: &[u8]) {
@@ -220,7 +253,10 @@ impl Engine {
             Some("command") => self.commands.restore(key, value).is_ok(),
             Some("gate" | "passage" | "request") => self.gates.restore(key, value),
             Some("ticket") => self.tickets.restore(key, value),
+            Some("supply") => self.supplies.restore(key, value),
             Some("round") => self.rounds.restore(key, value).is_ok(),
+            Some("controller") => self.controllers.restore(key, value),
+            Some("billing") => self.billing.restore(key, value),
             // Without its keys what was kept of credentials waits for the next start.
             Some("access" | "apb") => self.access.as_mut().is_none_or(|access| access.restore(key, value).is_ok()),
             _ => false,
@@ -251,6 +287,7 @@ impl Engine {
         // The mode outlives a restart: nobody else tells the tickets before it changes.
         self.tickets.handle_mode(now, self.mode);
         self.rounds.handle_timeout(now);
+        self.billing.handle_start(now);
         self.rules.resume(&self.alarms);
         self.settle(now);
     }
@@ -258,7 +295,8 @@ impl Engine {
     /// A poll of a device came to its end.
     pub fn handle_sample(&mut self, now: Stamp, device: DeviceIx, at: Mono, readings: &[PointReading]) {
         // Gates first: a fire releases before anything else is looked at.
-        self.gates.handle_readings(now, device, readings);
+        self.gates.handle_readings(now, device, at, readings);
+        self.controllers.handle_readings(now, device, readings);
         for presentation in self.readers.handle_readings(device, at, readings) {
             self.present(now, presentation);
         }
@@ -288,9 +326,13 @@ impl Engine {
     /// A device answers, or no longer; `why` is what its last poll died of.
     pub fn handle_device_state(&mut self, now: Stamp, device: DeviceIx, online: bool, why: &str) {
         self.latest.set_online(device, online);
-        if !online {
+        if online {
+            self.gates.handle_returned(now, device);
+        } else {
             self.readers.handle_lost(device);
+            self.controllers.handle_lost(device);
         }
+        self.billing.handle_device_state(device, online);
         let bus = self.catalog.device(device).and_then(|config| config.bus);
         // The bus first: it explains its devices.
         if let Some(bus) = bus {
@@ -316,6 +358,12 @@ impl Engine {
         health::tell_bus(&mut self.alarms, now, (&self.catalog, &self.latest), bus, port);
     }
 
+    /// Another master asks on a bus, or no longer. `bus` counts in [`Catalog::buses`].
+    pub fn handle_foreign_master(&mut self, now: Stamp, bus: usize, there: bool) {
+        health::tell_foreign(&mut self.alarms, now, &self.catalog, bus, there);
+        self.settle(now);
+    }
+
     /// How the box is; to be told every minute or so.
     pub fn handle_box(&mut self, now: Stamp, health: &BoxHealth) {
         health::tell_box(&mut self.alarms, now, health, &self.limits);
@@ -335,6 +383,7 @@ impl Engine {
     pub fn handle_clock(&mut self, now: Stamp) {
         self.tickets.handle_clock(now);
         self.rounds.handle_timeout(now);
+        self.billing.handle_timeout(now);
         self.settle(now);
     }
 
@@ -367,9 +416,13 @@ impl Engine {
 
     /// An act came to its end.
     pub fn handle_act_result(&mut self, now: Stamp, id: ActId, result: ActResult) {
+        let of_supply = self.supplies.handle_act_result(now, id, &result);
         if let Some(command) = self.acts.end(id) {
             self.command_ended(now, &command, result.into());
-        } else if !self.gates.handle_act_result(now, id, &result) {
+        } else if !of_supply
+            && !self.gates.handle_act_result(now, id, &result)
+            && !self.billing.handle_act_result(now, id, &result)
+        {
             self.tickets.handle_act_result(now, id, &result);
         }
         self.settle(now);
@@ -390,6 +443,9 @@ impl Engine {
         if due(self.gates.poll_timeout()) {
             self.gates.handle_timeout(now);
         }
+        if due(self.controllers.poll_timeout()) {
+            self.controllers.handle_timeout(now);
+        }
         if due(self.access.as_ref().and_then(Access::poll_timeout))
             && let Some(access) = &mut self.access
         {
@@ -401,6 +457,10 @@ impl Engine {
         if due(self.rounds.poll_timeout()) {
             self.rounds.handle_timeout(now);
         }
+        if due(self.billing.poll_timeout()) {
+            self.billing.handle_timeout(now);
+        }
+        // What is due of supplies is looked at whenever something happened.
         self.rules.handle_timeout(now.mono);
         self.settle(now);
     }
@@ -413,9 +473,12 @@ impl Engine {
             self.alarms.poll_timeout(),
             self.rules.poll_timeout(),
             self.gates.poll_timeout(),
+            self.controllers.poll_timeout(),
             self.access.as_ref().and_then(Access::poll_timeout),
             self.tickets.poll_timeout(),
             self.rounds.poll_timeout(),
+            self.supplies.poll_timeout(),
+            self.billing.poll_timeout(),
         ];
         machines.into_iter().flatten().min()
     }
@@ -455,6 +518,16 @@ impl Engine {
         &self.tickets
     }
 
+    /// Commands, and how far each has come.
+    pub fn commands(&self) -> &Commands {
+        &self.commands
+    }
+
+    /// Supplies that are to be given back.
+    pub fn supplies(&self) -> &Supplies {
+        &self.supplies
+    }
+
     /// The site's work days and holidays, and its zone.
     pub fn calendar(&self) -> (&Calendar, &TimeZone) {
         (&self.calendar, &self.zone)
@@ -492,7 +565,9 @@ impl Engine {
         // What one says may make another speak; a circle would be a mistake of ours, and ends at the bound.
         for _ in 0..ROUNDS {
             let commanded = self.route(now);
+            self.reconnect(now);
             let answered = self.gate_steps(now);
+            let taken = self.take_recorded(now);
             let admitted = self.admit(now);
             let found = self.conditions(now);
             let mode = self.modes.mode();
@@ -504,17 +579,32 @@ impl Engine {
             }
             self.evaluate(now);
             let alarmed = self.alarmed(now);
-            if !(commanded || answered || admitted || found || alarmed) {
+            if !(commanded || answered || taken || admitted || found || alarmed) {
                 break;
             }
         }
         self.gather();
     }
 
-    /// Tells the alarms what gates and rounds have found.
+    /// Gives supplies back whose wish can be fulfilled now.
+    fn reconnect(&mut self, now: Stamp) {
+        let (latest, commands) = (&self.latest, &self.commands);
+        let outlook = Outlook {
+            online: &|device| latest.is_online(device) == Some(true),
+            authorised: &|request, source| commands.is_authorised(request, source),
+        };
+        self.supplies.handle_timeout(now, &outlook);
+    }
+
+    /// Tells the alarms what gates, rounds, supplies and meters have found.
     fn conditions(&mut self, now: Stamp) -> bool {
         let mut any = false;
-        while let Some(condition) = self.gates.poll_condition().or_else(|| self.rounds.poll_condition()) {
+        let mut next = || {
+            let gate = self.gates.poll_condition();
+            let other = gate.or_else(|| self.rounds.poll_condition()).or_else(|| self.supplies.poll_condition());
+            other.or_else(|| self.billing.poll_condition())
+        };
+        while let Some(condition) = next() {
             any = true;
             self.alarms.handle_condition(now, &condition);
         }
@@ -553,6 +643,13 @@ impl Engine {
         while let Some(effect) = self.gates.poll_effect() {
             self.effects.push(effect);
         }
+        // How far a controller's events are taken in is in the same batch as what they became.
+        while let Some(effect) = self.controllers.poll_effect() {
+            self.effects.push(effect);
+        }
+        while let Some(enquiry) = self.controllers.poll_enquiry() {
+            self.outputs.push_back(Output::Enquire(enquiry));
+        }
         // What decided is in the same batch as what its gate makes of it.
         while let Some(effect) = self.access.as_mut().and_then(Access::poll_effect) {
             self.effects.push(effect);
@@ -567,6 +664,12 @@ impl Engine {
             self.effects.push(effect);
         }
         while let Some(effect) = self.rounds.poll_effect() {
+            self.effects.push(effect);
+        }
+        while let Some(effect) = self.supplies.poll_effect() {
+            self.effects.push(effect);
+        }
+        while let Some(effect) = self.billing.poll_effect() {
             self.effects.push(effect);
         }
         while let Some(effect) = self.commands.poll_effect() {
@@ -589,6 +692,14 @@ fn specs(setup: &Setup) -> Vec<AlarmSpec> {
 /// Everything that alarms watch.
 fn sources(setup: &Setup) -> Vec<AlarmSource> {
     let mut sources = health::sources(&setup.catalog, setup.mains.as_ref());
+    let supplied = setup.supply.devices.keys().filter_map(|ix| Some((*ix, setup.catalog.device(*ix)?)));
+    sources.extend(supplied.map(|(ix, device)| AlarmSource {
+        id: health::id(supply::UNCONFIRMED, &device.id),
+        device: Some(ix),
+        parents: Vec::new(),
+        data_parents: Vec::new(),
+    }));
+    sources.extend(bills::sources(setup));
     for spec in &setup.rules {
         for rule in &spec.instances {
             let devices: BTreeSet<DeviceIx> = rule.when.inputs().points.iter().map(|point| point.device).collect();

@@ -14,7 +14,7 @@ use crate::catalog::PointRef;
 use crate::words::Direction;
 
 /// Longer without a look at a reader is a gap: whoever presented something in it has gone.
-const GAP: Duration = Duration::from_secs(10);
+pub const READER_GAP: Duration = Duration::from_secs(10);
 
 /// A reader or a camera.
 #[derive(Debug, Clone, PartialEq)]
@@ -221,7 +221,7 @@ impl Reader {
             .zip(all(source.count))
             .map(|(((card, bits), facility), count)| Shown { card, bits, facility, count });
         let before = std::mem::replace(&mut self.shown, shown.map(|shown| (at, shown)));
-        let recent = before.filter(|(seen, _)| at.since(*seen) <= GAP);
+        let recent = before.filter(|(seen, _)| at.since(*seen) <= READER_GAP);
         let (Some((_, before)), Some(shown)) = (recent, shown) else { return (None, 0) };
         let more = match (before.count, shown.count) {
             // A device that counts from the beginning again was restarted.

@@ -7,8 +7,9 @@ use gatehouse_core::{DeviceIx, Name, Stamp, Value};
 
 use super::Engine;
 use crate::catalog::PointRef;
-use crate::command::{CommandId, Dispatch, Outcome, Source, Step, Target, What};
-use crate::effect::{Act, Effect};
+use crate::command::{CommandId, Dispatch, Outcome, Source, Step, Target, WISH, What};
+use crate::effect::{Act, ActId, Effect};
+use crate::supply::SupplyRefusal;
 
 /// What an action takes.
 pub(super) type Args = BTreeMap<Name, Box<str>>;
@@ -31,7 +32,7 @@ impl Engine {
             any = true;
             let id = dispatch.request.id.clone();
             let step = match dispatch.request.target.clone() {
-                Target::Device(name) => self.ask_device(&name, &dispatch),
+                Target::Device(name) => self.ask_device(now, &name, &dispatch),
                 Target::Gate(name) => self.ask_gate(now, &name, &dispatch),
                 Target::Alarm(alarm) => self.ask_alarm(now, &alarm, &dispatch),
                 Target::Ticket(number) => self.ask_ticket(now, number, &dispatch),
@@ -59,16 +60,52 @@ impl Engine {
         }
     }
 
-    fn ask_device(&mut self, name: &Name, dispatch: &Dispatch) -> Result<Option<Step>, Outcome> {
+    fn ask_device(&mut self, now: Stamp, name: &Name, dispatch: &Dispatch) -> Result<Option<Step>, Outcome> {
         let (device, _) =
             self.catalog.device_by_id(name).ok_or_else(|| refused("unknown_device", "the site has no such device"))?;
+        if let Some(step) = self.ask_supply(now, device, dispatch)? {
+            return Ok(Some(step));
+        }
         let action = match &dispatch.request.what {
             What::Write { point, value } => self.write(device, point, value)?,
             What::Act { action, args } => self.call(device, action, args)?,
         };
-        let id = self.acts.begin(dispatch.request.id.clone());
-        self.effects.push(Effect::Act(Act { id, device, action, expires: dispatch.expires, urgent: false }));
+        self.send_command(dispatch, device, action);
         Ok(Some(Step::Sent))
+    }
+
+    fn send_command(&mut self, dispatch: &Dispatch, device: DeviceIx, action: Action) -> ActId {
+        let id = self.acts.begin(dispatch.request.id.clone());
+        let expires = dispatch.expires;
+        self.effects.push(Effect::Act(Act { id, device, action, expires, urgent: false, gate: None }));
+        id
+    }
+
+    /// A command about the supply behind a device; `None`: it is about something else.
+    fn ask_supply(&mut self, now: Stamp, device: DeviceIx, dispatch: &Dispatch) -> Result<Option<Step>, Outcome> {
+        let (Some(spec), What::Act { action, args }) = (self.supplies.spec(device), &dispatch.request.what) else {
+            return Ok(None);
+        };
+        let why = |refusal: SupplyRefusal| refused(refusal.as_str(), refusal.to_string());
+        if *action == spec.cut {
+            let signed = self.commands.is_signed(&dispatch.request);
+            let asked = (&dispatch.request, signed);
+            let argument = self.supplies.judge_cut(&now, device, asked, self.mode).map_err(why)?;
+            let command = Action::Call { command: action.clone(), channel: None, argument };
+            let act = self.send_command(dispatch, device, command);
+            self.supplies.handle_cut(now, device, act);
+            return Ok(Some(Step::Sent));
+        }
+        if **action == *WISH {
+            let from = (&dispatch.request, dispatch.source);
+            self.supplies.handle_wish(now, device, from, arg(args, "how")).map_err(why)?;
+            return Ok(Some(Step::Ended(Outcome::Acknowledged)));
+        }
+        if *action == spec.connect || spec.permit.as_ref() == Some(action) {
+            let detail = format!("a supply is given back by `{WISH}`, with how = permit or connect");
+            return Err(refused("reserved", detail));
+        }
+        Ok(None)
     }
 
     fn write(&self, device: DeviceIx, point: &Name, value: &str) -> Result<Action, Outcome> {

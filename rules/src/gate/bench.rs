@@ -128,10 +128,12 @@ impl Bench {
         bench
     }
 
-    /// A site whose sensors were read.
+    /// A site whose sensors were read, and whose doors were locked for it.
     pub(super) fn awake(specs: Vec<GateSpec>) -> Self {
         let mut bench = Bench::new(specs);
         bench.poll();
+        bench.work();
+        bench.sent.clear();
         bench.events.clear();
         bench.conditions.clear();
         bench
@@ -187,7 +189,7 @@ impl Bench {
             value: Ok(Value::Bool(*on)),
         };
         let readings: Vec<_> = self.values.iter().map(read).collect();
-        self.gates.handle_readings(self.now, BOARD, &readings);
+        self.gates.handle_readings(self.now, BOARD, self.now.mono, &readings);
         self.drain();
     }
 
@@ -342,7 +344,9 @@ pub(super) fn words(act: &Act) -> String {
     match &act.action {
         Action::Call { command, .. } => format!("{command}{urgent}"),
         Action::Write(point, value) => format!("{}={value}{urgent}", point.0),
-        Action::Read(_) | Action::Identify => unreachable!("gates only act"),
+        Action::Read(_) | Action::Recall { .. } | Action::Identify | Action::Controller(_) => {
+            unreachable!("gates only act")
+        }
     }
 }
 

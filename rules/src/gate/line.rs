@@ -114,6 +114,14 @@ impl Line {
         (heading != Some(wanted) && !waits && !(self.momentary && wanted)).then_some(wanted)
     }
 
+    /// The output may have changed by itself.
+    pub(super) fn doubt(&mut self) {
+        match &mut self.flight {
+            Some(flight) => flight.before = None,
+            None => self.settled = None,
+        }
+    }
+
     /// A write was sent. An older one that is still under way counts no more.
     pub(super) fn sent(&mut self, act: ActId, set: bool) {
         let before = self.flight.map_or(self.settled, |_| None);
@@ -126,11 +134,7 @@ impl Line {
     pub(super) fn ended(&mut self, now: Mono, act: ActId, went: Went, hold: Duration) {
         let Some(flight) = self.flight.filter(|flight| flight.act == act) else {
             // Nobody knows which of the two writes came last.
-            match &mut self.flight {
-                Some(flight) => flight.before = None,
-                None => self.settled = None,
-            }
-            return;
+            return self.doubt();
         };
         self.flight = None;
         self.settled = match went {

@@ -134,7 +134,9 @@ impl Gate {
                 Some(How::Level { .. }) => false,
                 Some(How::Pulse { .. }) | None => continue,
             };
-            self.lines.insert(lead, Line::new(momentary, !self.kept.engaged.contains(&lead)));
+            // A relay that rests does not lock: after a start, nobody knows whether the door is.
+            let rests = lead != Lead::Lock && !self.kept.engaged.contains(&lead);
+            self.lines.insert(lead, Line::new(momentary, rests));
         }
     }
 

@@ -40,12 +40,18 @@ impl Mint {
         self.ceiling = self.ceiling.max(self.next);
     }
 
-    /// The next number; reserves more of them when they run out.
-    pub(super) fn mint(&mut self, effects: &mut Effects) -> RequestId {
-        if self.next >= self.ceiling {
+    /// Reserves numbers ahead of their use: a question to the core goes out before its batch is durable, and its number
+    /// must not be given again after a kill in between.
+    pub(super) fn reserve(&mut self, effects: &mut Effects) {
+        if self.next.saturating_add(RESERVE / 2) > self.ceiling {
             self.ceiling = self.next.saturating_add(RESERVE);
             effects.keep(KEY, &Ceiling { ceiling: self.ceiling });
         }
+    }
+
+    /// The next number.
+    pub(super) fn mint(&mut self, effects: &mut Effects) -> RequestId {
+        self.reserve(effects);
         let id = RequestId(self.next);
         self.next = self.next.saturating_add(1);
         id

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use gatehouse_core::driver::Action;
-use gatehouse_core::{DeviceIx, Mono};
+use gatehouse_core::{DeviceIx, Mono, Name};
 
 use super::command::{CommandStep, Step};
 use super::mint::Mint;
@@ -31,11 +31,11 @@ impl Out {
         }
     }
 
-    /// Has a device act.
-    pub(super) fn act(&mut self, device: DeviceIx, action: Action, expires: Mono, urgent: bool) -> ActId {
+    /// Has a device act for a gate.
+    pub(super) fn act(&mut self, gate: &Name, device: DeviceIx, action: Action, expires: Mono, urgent: bool) -> ActId {
         let id = ActId(self.next_act);
         self.next_act = self.next_act.saturating_add(1);
-        self.effects.push(Effect::Act(Act { id, device, action, expires, urgent }));
+        self.effects.push(Effect::Act(Act { id, device, action, expires, urgent, gate: Some(gate.clone()) }));
         id
     }
 

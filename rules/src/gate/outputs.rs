@@ -39,7 +39,7 @@ impl Gate {
                 (Action::Write(*point, Value::Bool((set == *on) != (lead == Lead::Lock))), Some(set))
             }
         };
-        let act = out.act(device, action, expires, urgent);
+        let act = out.act(&self.spec.id, device, action, expires, urgent);
         if let Some(line) = written.and_then(|_| self.lines.get_mut(&lead)) {
             line.sent(act, set);
             if line.momentary && set {

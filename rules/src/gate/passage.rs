@@ -6,6 +6,7 @@ use gatehouse_core::{Lane, Mono, Stamp};
 use serde::{Deserialize, Serialize};
 
 use super::out::Out;
+use crate::controller::Recorded;
 use crate::instant::Instant;
 use crate::words::{DecidedBy, Direction, HolderClass, Passed, RequestId, Verdict};
 
@@ -47,6 +48,9 @@ pub(super) struct Record {
     pub(super) opened_at: Option<Instant>,
     #[serde(skip_serializing_if = "Option::is_none")]
     passed_at: Option<Instant>,
+    /// When a controller recorded it, which was taken in at `decided_at`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    recorded: Option<Recorded>,
 }
 
 impl Record {
@@ -68,6 +72,21 @@ impl Record {
             decided_at: (*now).into(),
             opened_at: None,
             passed_at: None,
+            recorded: None,
+        }
+    }
+
+    /// The record of what a controller decided and recorded.
+    pub(super) fn taken(now: &Stamp, verdict: &Verdict, recorded: Recorded) -> Self {
+        let decision = if verdict.allowed { Decided::Granted } else { Decided::Refused };
+        Record { recorded: Some(recorded), ..Record::of(now, verdict, decision, &verdict.reason) }
+    }
+
+    /// Tells it at once: nothing was kept of it. What was granted is told on.
+    pub(super) fn tell(self, now: &Stamp, out: &mut Out) {
+        out.effects.event(Lane::Passages, *now, "passage", &self);
+        if self.decision != Decided::Refused {
+            out.passed.push_back(Passed { verdict: self.verdict(), verified: None, at: *now });
         }
     }
 

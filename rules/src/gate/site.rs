@@ -16,6 +16,7 @@ use super::spec::{GateSpec, SpecError};
 use super::view::GateView;
 use super::{kept, mint};
 use crate::catalog::PointRef;
+use crate::controller::Recorded;
 use crate::effect::{ActId, ActResult, Effect};
 use crate::words::{AlarmId, Condition, Passed, RequestId, Verdict};
 
@@ -137,27 +138,39 @@ impl Gates {
         self.settle(&now, &touched);
     }
 
-    /// The points of one device were read together.
-    pub fn handle_readings(&mut self, now: Stamp, device: DeviceIx, readings: &[PointReading]) {
+    /// The points of one device were read together, at that time.
+    pub fn handle_readings(&mut self, now: Stamp, device: DeviceIx, at: Mono, readings: &[PointReading]) {
         self.finish_restored(&now);
         let mut touched = Vec::new();
         for reading in readings {
-            let at = PointRef { device, point: reading.point };
-            touched.extend(self.read(now.mono, at, &reading.value));
+            let point = PointRef { device, point: reading.point };
+            touched.extend(self.read(at, point, &reading.value));
         }
         touched.sort_unstable();
         touched.dedup();
         self.settle(&now, &touched);
     }
 
-    fn read(&mut self, now: Mono, at: PointRef, value: &Result<Value, NoData>) -> Vec<usize> {
-        let Some(ties) = self.by_point.get(&at) else { return Vec::new() };
+    fn read(&mut self, at: Mono, point: PointRef, value: &Result<Value, NoData>) -> Vec<usize> {
+        let Some(ties) = self.by_point.get(&point) else { return Vec::new() };
         for (ix, role) in ties {
             if let Some(input) = self.gates.get_mut(*ix).and_then(|gate| gate.inputs.get_mut(role)) {
-                input.handle(now, value);
+                input.handle(at, value);
             }
         }
         ties.iter().map(|(ix, _)| *ix).collect()
+    }
+
+    /// A device answers again: it may have been without power, and then its outputs rest.
+    pub fn handle_returned(&mut self, now: Stamp, device: DeviceIx) {
+        let of = |gate: &Gate| gate.output(Lead::Lock).is_some_and(|lock| lock.device == device);
+        let touched: Vec<usize> = (0..).zip(&self.gates).filter(|(_, gate)| of(gate)).map(|(ix, _)| ix).collect();
+        for ix in &touched {
+            if let Some(line) = self.gates.get_mut(*ix).and_then(|gate| gate.lines.get_mut(&Lead::Lock)) {
+                line.doubt();
+            }
+        }
+        self.settle(&now, &touched);
     }
 
     /// A request was decided. A refusal is recorded at once; a grant opens the gate as far as the interlocks let it.
@@ -196,6 +209,11 @@ impl Gates {
         self.settle(&now, ix.as_slice());
     }
 
+    /// A controller decided at a gate and recorded it; the record is told, and nothing moves.
+    pub fn handle_recorded(&mut self, now: Stamp, verdict: &Verdict, recorded: Recorded) {
+        Record::taken(&now, verdict, recorded).tell(&now, &mut self.out);
+    }
+
     /// A person asks something of a gate.
     pub fn handle_command(&mut self, now: Stamp, command: &GateCommand) {
         self.finish_restored(&now);
@@ -225,6 +243,9 @@ impl Gates {
     /// Time has come to [`Gates::poll_timeout`].
     pub fn handle_timeout(&mut self, now: Stamp) {
         self.finish_restored(&now);
+        if !self.gates.is_empty() {
+            self.out.mint.reserve(&mut self.out.effects);
+        }
         let due = self.gates.iter().enumerate().filter(|(_, gate)| gate.next.is_some_and(|at| at <= now.mono));
         let due: Vec<usize> = due.map(|(ix, _)| ix).collect();
         self.settle(&now, &due);

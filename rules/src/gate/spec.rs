@@ -8,6 +8,7 @@ use gatehouse_core::{DeviceIx, Name, PointIx};
 use serde::Serialize;
 
 use super::input::{Role, Sensor};
+use crate::catalog::PointRef;
 use crate::words::Direction;
 
 /// What a gate is.
@@ -81,6 +82,15 @@ pub struct Outputs {
     pub hold_open: Option<Output>,
     /// Locks the door for as long as it is on; [`How::Level`].
     pub lock: Option<Output>,
+}
+
+impl Outputs {
+    /// The points that are written.
+    pub fn points(&self) -> impl Iterator<Item = PointRef> {
+        let all = [&self.open, &self.close, &self.stop, &self.hold_open, &self.lock];
+        let at = |output: &Output| Some(PointRef { device: output.device, point: output.how.point()? });
+        all.into_iter().flatten().filter_map(at)
+    }
 }
 
 /// Times of the actuator.
@@ -160,6 +170,9 @@ pub struct Policy {
     pub forced: Outcome,
     /// A barrier that opened without the box.
     pub remote_opened: Outcome,
+    /// True where a controller decides at the gate itself: whoever it lets in is told afterwards, so that an opening
+    /// without a grant of the box is not forced.
+    pub decided_elsewhere: bool,
 }
 
 impl Default for Policy {
@@ -177,6 +190,7 @@ impl Default for Policy {
             tailgate: Outcome::Alarm,
             forced: Outcome::Alarm,
             remote_opened: Outcome::Alarm,
+            decided_elsewhere: false,
         }
     }
 }

@@ -37,7 +37,7 @@ fn a_car_is_let_in_passes_and_the_box_closes_behind_it() {
 }
 
 #[test]
-fn after_a_start_nothing_is_sent_and_the_state_is_unknown_until_seen() {
+fn after_a_start_nothing_is_sent_until_the_gate_was_seen_and_then_a_door_is_locked() {
     let mut site = Bench::new(vec![barrier(), door()]);
     site.step(S(60));
     assert!(site.waiting().is_empty());
@@ -47,7 +47,22 @@ fn after_a_start_nothing_is_sent_and_the_state_is_unknown_until_seen() {
     assert_eq!(site.passed.len(), 1, "who was granted and not let in is told on");
     site.poll();
     assert_eq!((site.state("entry"), site.state("lobby")), (State::Closed, State::Closed));
-    assert!(site.waiting().is_empty());
+    assert_eq!(site.work(), ["20=true"], "nobody knows what its magnet did meanwhile");
+    site.run(S(5));
+    assert!(site.waiting().is_empty() && site.kept().is_empty());
+}
+
+#[test]
+fn a_door_whose_board_was_lost_is_locked_again_when_it_comes_back() {
+    let mut site = Bench::awake(vec![barrier(), door()]);
+    site.gates.handle_returned(site.now, BOARD);
+    site.drain();
+    assert_eq!(site.work(), ["20=true"]);
+    site.verdict("lobby");
+    assert_eq!(site.work(), ["20=false"]);
+    site.gates.handle_returned(site.now, BOARD);
+    site.drain();
+    assert_eq!(site.work(), ["20=false"], "it is still unlocked for somebody");
 }
 
 #[test]

@@ -279,7 +279,7 @@ impl Gate {
         let free = self.fire() || self.kept.hold.is_some() || self.hints(Role::ExitButton);
         if let Some(grant) = self.grants.pop_front_if(|_| granted) {
             grant.record.finish(now, Some(true), out);
-        } else if !granted && !free {
+        } else if !granted && !free && !self.spec.policy.decided_elsewhere {
             let outcome = self.spec.policy.forced;
             self.record_unasked(now, "forced", (outcome, Mark::Forced), true, out);
         }

@@ -147,7 +147,14 @@ impl Outputs {
         let id = ActId(self.next_act);
         self.next_act += 1;
         self.acts.insert(id, purpose);
-        effects.push(Effect::Act(Act { id, device: output.device, action, expires: now + ACT_WAIT, urgent }));
+        effects.push(Effect::Act(Act {
+            id,
+            device: output.device,
+            action,
+            expires: now + ACT_WAIT,
+            urgent,
+            gate: None,
+        }));
         id
     }
 

@@ -1,6 +1,7 @@
 //! Identifiers of the edition of 2007: DI3 DI2 DI1 DI0.
 
 use super::{Axis, Layout};
+use crate::dlt645::load;
 use crate::dlt645::point::Format;
 
 /// FF in an identifier asks for a block.
@@ -37,6 +38,7 @@ pub(super) fn layout(di: u32) -> Option<Layout> {
         0x03 => event(two, one, zero),
         0x04 => parameter(di),
         0x05 => freeze(two, one, zero),
+        0x06 => (di == load::LATEST).then(|| Layout::one("load", "", number(2, 1)).along(Axis::LoadRecord, None)),
         _ => None,
     }
 }
@@ -201,7 +203,7 @@ fn freeze(two: u8, one: u8, zero: u8) -> Option<Layout> {
         0x01..=0x08 => energy(one),
         0x09 => demand(1),
         0x0A => demand(2),
-        0x10 => Some(Layout::one("frozen_active_power", "kW", signed(3, 4)).along(Axis::TotalAndPhases, None)),
+        0x10 => Some(Layout::one("frozen", "kW", signed(3, 4)).along(Axis::Powers, None)),
         _ => None,
     }
 }

@@ -217,7 +217,7 @@ impl Bench {
         let now = gatehouse_core::Mono::from_millis(1000);
         let device = LineDevice {
             ix: gatehouse_core::DeviceIx(0),
-            settings: DeviceSettings { intervals: vec![], timeout_ceiling: None },
+            settings: DeviceSettings { intervals: vec![], timeout_ceiling: None, characters: None, pauses_with: None },
             driver: Box::new(Dlt645Meter::new(settings(), vec![], &[])),
         };
         let mut line = Line::new(LineSettings::new(Medium::RtuOverTcp), vec![device], 1, now);
@@ -299,4 +299,221 @@ fn text_items_read_as_text() {
     let meter = meter(vec![number]);
     let (_, values) = read(&meter, StepId(0), &frame(0x91, &[2, 4, 0, 4, 1, 0, 0x60, 0x15, 0, 0]));
     assert_eq!(values, ["000015600001"]);
+}
+
+#[test]
+fn the_time_is_broadcast_as_of_its_sending() {
+    let asked = LocalTime::new(2026, 11, 23, 10, 35, 7).unwrap();
+    let mut bench = Bench::new(call("broadcast_time", Argument::At(asked)));
+    bench.sends().unwrap();
+    bench.now = bench.now + Duration::from_millis(900);
+    bench.hears(&frame(0x91, &[1, 1, 0, 4, 1, 0x23, 0x11, 0x26]));
+    bench.sends().unwrap();
+    bench.now = bench.now + Duration::from_millis(900);
+    bench.hears(&frame(0x91, &[2, 1, 0, 4, 7, 0x36, 0x10]));
+    let sent = bench.sends().unwrap();
+    let (set, _) = frame::Frame::find(&sent, false).unwrap();
+    assert_eq!(set.data(), [0x08, 0x35, 0x10, 0x23, 0x11, 0x26], "1.9 s later");
+}
+
+#[test]
+fn a_broadcast_of_another_meters_driver_counts_as_todays() {
+    let asked = LocalTime::new(2026, 11, 23, 10, 35, 7).unwrap();
+    let mut broadcast = Vec::new();
+    encode(4, Address::BROADCAST, function::SET_TIME, &[&set_time_data(noon())], &mut broadcast);
+    for (heard, is_set) in [(&[][..], true), (&broadcast, false)] {
+        let mut meter = meter(vec![]);
+        meter.overheard(heard);
+        let mut begun = Vec::new();
+        meter.begin(&call("broadcast_time", Argument::At(asked)), &mut begun).unwrap();
+        let mut more = Vec::new();
+        for (step, data) in begun.iter().zip([&[1, 1, 0, 4, 1, 0x23, 0x11, 0x26][..], &[2, 1, 0, 4, 7, 0x36, 0x10]]) {
+            read(&meter, *step, &frame(0x91, data));
+            meter.follow_up(*step, &mut more);
+        }
+        assert_eq!(!more.is_empty(), is_set);
+    }
+}
+
+#[test]
+fn a_date_in_place_of_the_time_is_no_clock() {
+    let mut meter = meter(vec![]);
+    let mut begun = Vec::new();
+    meter.begin(&call("broadcast_time", Argument::At(noon())), &mut begun).unwrap();
+    let (_, values) = read(&meter, begun[0], &frame(0x91, &[1, 1, 0, 4, 0, 0, 0x12]));
+    assert_eq!(values, ["bad_reply"], "three bytes are no date");
+    let (_, values) = read(&meter, begun[1], &frame(0x91, &[2, 1, 0, 4, 1, 0x23, 0x11, 0x26]));
+    assert_eq!(values, ["bad_reply"], "four bytes are no time");
+}
+
+#[test]
+fn a_meter_says_who_it_is_by_name_and_one_of_1997_has_no_address_to_read() {
+    let asks = |edition, address| {
+        let mut meter = Dlt645Meter::new(MeterSettings { edition, address, ..settings() }, vec![], &[]);
+        let mut begun = Vec::new();
+        meter.begin(&Action::Identify, &mut begun).unwrap();
+        let mut points = Vec::new();
+        begun.iter().for_each(|step| meter.points(*step, &mut points));
+        points.into_iter().map(|point| object_name(point.0).unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(asks(Edition::V2007, Address::ANY), ["address", "meter_number", "asset_code"]);
+    assert_eq!(asks(Edition::V2007, METER), ["meter_number", "asset_code"]);
+    assert_eq!(asks(Edition::V1997, Address::ANY), ["meter_number"]);
+}
+
+/// A meter on a serial line of 2400 8E1, and what it was asked last.
+fn serial(points: Vec<Dlt645Point>) -> (Line, gatehouse_core::Mono) {
+    let now = gatehouse_core::Mono::from_millis(1000);
+    let wire = crate::line::Wire { baud: 2400, char_bits: 11, echo: crate::line::Echo::Off, silence: None };
+    let intervals = vec![Duration::from_secs(10)];
+    let settings = DeviceSettings { intervals, timeout_ceiling: None, characters: None, pauses_with: None };
+    let device = LineDevice { ix: gatehouse_core::DeviceIx(0), settings, driver: Box::new(meter(points)) };
+    let mut line = Line::new(LineSettings::new(Medium::Serial(wire)), vec![device], 1, now);
+    line.handle_opened(now);
+    (line, now)
+}
+
+/// Waits for the next request, and for its end on the wire.
+fn asked(line: &mut Line, now: &mut gatehouse_core::Mono) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while !line.poll_transmit(*now, &mut bytes) {
+        *now = line.poll_timeout().unwrap().0;
+        line.handle_timeout(*now);
+    }
+    *now = *now + Duration::from_nanos(4_583_333 * bytes.len() as u64);
+    line.handle_sent(*now);
+    bytes
+}
+
+#[test]
+fn a_learned_timeout_cuts_no_frame_that_is_still_coming() {
+    let (mut line, mut now) = serial(vec![point(ENERGY, 0)]);
+    let short = frame(0x91, &[&[0, 0xFF, 1, 0][..], &[0x12, 0, 0, 0]].concat());
+    let long = frame(0x91, &[&[0, 0xFF, 1, 0][..], &[0x12, 0, 0, 0].repeat(49)].concat());
+    for (turn, reply) in [&short, &short, &short, &long].into_iter().enumerate() {
+        asked(&mut line, &mut now);
+        now = now + Duration::from_millis(30);
+        for piece in reply.chunks(16) {
+            let comes = now + Duration::from_nanos(4_583_333 * piece.len() as u64);
+            while let Some((at, _)) = line.poll_timeout().filter(|(at, _)| *at < comes) {
+                line.handle_timeout(at);
+                assert_eq!(line.stats().bad_replies + line.stats().timeouts, 0, "cut in turn {turn}");
+            }
+            now = comes;
+            line.handle_bytes(now, piece);
+        }
+        assert_eq!(line.stats().replies, turn as u64 + 1);
+    }
+}
+
+#[test]
+fn a_late_reply_to_a_poll_from_before_a_trip_proves_nothing() {
+    let (mut line, mut now) = serial(vec![point(0x0400_0503, 0)]);
+    let status = |open: u8| frame(0x91, &[3, 5, 0, 4, open, 0]);
+    for _ in 0..2 {
+        asked(&mut line, &mut now);
+        now = now + Duration::from_millis(200);
+        line.handle_bytes(now, &status(0));
+    }
+    // A poll of the same word is given up, also when repeated; its reply is under way.
+    asked(&mut line, &mut now);
+    while line.stats().timeouts == 0 {
+        now = line.poll_timeout().unwrap().0;
+        line.handle_timeout(now);
+    }
+    let (given_up, action) = (now, call("trip", Argument::At(noon())));
+    let expires = now + Duration::from_secs(30);
+    line.handle_command(now, Command { id: 1, device: gatehouse_core::DeviceIx(0), action, expires });
+    assert_eq!(asked(&mut line, &mut now)[12], 0x1C);
+    now = now + Duration::from_millis(150);
+    line.handle_bytes(now, &frame(0x9C, &[]));
+    let proof = loop {
+        let request = asked(&mut line, &mut now);
+        if request[12] == 0x11 {
+            break now;
+        }
+    };
+    assert!(proof.since(given_up) > Duration::from_secs(1), "the late reply had its time: {:?}", proof.since(given_up));
+}
+
+#[test]
+fn a_load_record_comes_in_several_frames_and_gives_its_items() {
+    let item = |item| {
+        let (_, _, format) = load::item(item).unwrap();
+        let (di, item_bytes) = (load::LATEST, format.bytes());
+        Dlt645Point { edition: Edition::V2007, di, item, item_bytes, offset: 0, format, bit: None }
+    };
+    let mut meter = meter(vec![item(load::TIME_ITEM), item(0), item(19), item(28)]);
+    let step = steps(&meter)[0];
+    let volts = hex("012302230323");
+    let record = [
+        &hex("A0A05F0915140326")[..],
+        &volts,
+        &[0; 9],
+        &[0x98, 0x49, 0xAA],
+        &[0xAA; 2],
+        &hex("34120000"),
+        &[0; 12],
+        &[0xAA; 3],
+        &[0, 0xE5],
+    ];
+    let record = record.concat();
+    let (head, tail) = record.split_at(20);
+    read(&meter, step, &frame(0xB1, &[&[2, 0, 0, 6][..], head].concat()));
+    let mut more = Vec::new();
+    meter.follow_up(step, &mut more);
+    let (_, values) = read(&meter, more[0], &frame(0x92, &[&[2, 0, 0, 6][..], tail, &[1]].concat()));
+    assert_eq!(values, ["2026-03-14T15:09", "230.1", "12.34", "not_available"]);
+}
+
+fn begun(meter: &mut Dlt645Meter, points: &[u16], back: u8) -> Vec<StepId> {
+    let points = points.iter().copied().map(PointIx).collect();
+    let mut steps = Vec::new();
+    meter.begin(&Action::Recall { points, back }, &mut steps).unwrap();
+    steps
+}
+
+#[test]
+fn a_daily_freeze_gives_registers_by_their_tariff_and_its_own_time() {
+    let mut meter = meter(vec![point(0x0001_0000, 0), point(ENERGY, 2), point(0x0001_0100, 0), point(0x0201_0100, 0)]);
+    let steps = begun(&mut meter, &[0, 1, 2, 3], 5);
+    let [time, energy] = steps[..] else { panic!("{steps:?}") };
+    let asked =
+        |meter: &Dlt645Meter, step| sent(meter, step)[14..18].iter().map(|b| b.wrapping_sub(0x33)).collect::<Vec<_>>();
+    assert_eq!(asked(&meter, time), [0x05, 0x00, 0x06, 0x05]);
+    assert_eq!(asked(&meter, energy), [0x05, 0x01, 0x06, 0x05]);
+    let (_, said) = read(&meter, time, &frame(0x91, &[5, 0, 6, 5, 0, 0, 0x21, 0x11, 0x26]));
+    assert_eq!(said, ["2026-11-21T00:00"]);
+    let record = [&[5, 1, 6, 5][..], &[0x10, 0, 0, 0], &[0x01, 0, 0, 0], &[0x02, 0, 0, 0]].concat();
+    let mut readings = Vec::new();
+    meter.decode(energy, 0, &frame(0x91, &record), &mut readings);
+    let values: Vec<_> = readings.into_iter().map(|r| (r.point.0, r.value.unwrap().to_string())).collect();
+    assert_eq!(
+        values,
+        [(0, "0.10".to_owned()), (1, "0.02".to_owned()), (2, "0.01".to_owned())],
+        "no voltage is frozen"
+    );
+    // A meter without freezes says so.
+    assert!(matches!(read(&meter, time, &frame(0xD1, &[2])).0, Decoded::Exception { code: 2, .. }));
+}
+
+#[test]
+fn what_is_read_now_comes_with_the_meter_s_clock() {
+    let mut meter = meter(vec![point(ENERGY, 0)]);
+    let steps = begun(&mut meter, &[0], 0);
+    let [energy, date, time] = steps[..] else { panic!("{steps:?}") };
+    assert_eq!(read(&meter, energy, &frame(0x91, &[0, 0xFF, 1, 0, 0x34, 0x12, 0, 0])).1, ["12.34"]);
+    assert!(read(&meter, date, &frame(0x91, &[1, 1, 0, 4, 4, 0x26, 0x11, 0x26])).1.is_empty());
+    let said = read(&meter, time, &frame(0x91, &[2, 1, 0, 4, 0x07, 0, 0])).1;
+    assert_eq!(said, ["2026-11-26T00:00:07"]);
+}
+
+#[test]
+fn what_a_meter_does_not_freeze_is_refused() {
+    let mut meter = meter(vec![point(0x0201_0100, 0), point(0x0000_0000, 0)]);
+    let mut steps = Vec::new();
+    for (points, back) in [(vec![PointIx(0)], 1), (vec![PointIx(1)], 1), (vec![PointIx(1)], 63)] {
+        let asked = meter.begin(&Action::Recall { points, back }, &mut steps);
+        assert_eq!(asked, Err(ActionError::Unsupported), "combined energies and voltages are not frozen");
+    }
 }

@@ -1,8 +1,10 @@
 //! Rules of the line, one by one, with a scripted driver and a wire of 1000 characters per second.
 
 mod commands;
+mod datagrams;
 mod losses;
 mod replies;
+mod tuning;
 mod turns;
 
 use std::time::Duration;
@@ -156,9 +158,15 @@ impl Driver for Fake {
                 steps.extend(self.reads_back.then_some(StepId(0)));
             }
             Action::Write(..) => return Err(ActionError::ReadOnly),
-            Action::Identify | Action::Call { .. } => return Err(ActionError::Unsupported),
+            Action::Identify | Action::Recall { .. } | Action::Controller(_) | Action::Call { .. } => {
+                return Err(ActionError::Unsupported);
+            }
         }
         Ok(())
+    }
+
+    fn is_request(&self, bytes: &[u8]) -> bool {
+        matches!(bytes, [body @ .., check] if body.len() == REQUEST - 1 && body[1] == 3 && body[2] < 5 && sum(body) == *check)
     }
 
     fn end(&mut self) {}
@@ -182,7 +190,12 @@ impl Rig {
         let intervals = vec![Duration::from_millis(interval_ms)];
         let device = |(ix, fake): (u32, &Fake)| LineDevice {
             ix: DeviceIx(ix),
-            settings: DeviceSettings { intervals: intervals.clone(), timeout_ceiling: None },
+            settings: DeviceSettings {
+                intervals: intervals.clone(),
+                timeout_ceiling: None,
+                characters: None,
+                pauses_with: None,
+            },
             driver: Box::new(fake.clone()),
         };
         let serial = matches!(settings.medium, Medium::Serial(_));

@@ -240,3 +240,24 @@ fn a_silent_connection_is_closed_and_one_without_transactions_at_once() {
         assert_eq!(rig.samples().last().unwrap(), &(0, vec!["0=5".to_owned()]));
     }
 }
+
+#[test]
+fn requests_that_nobody_here_sent_are_another_master_and_late_replies_are_none() {
+    let fakes = [fake(1, &[10])];
+    let mut rig = Rig::serial(&fakes, 10_000);
+    rig.warm_up(&fakes);
+    let mut foreign = vec![9, 3, 0, 0, 0, 0, 0];
+    foreign.push(sum(&foreign));
+    for turn in 0..3 {
+        assert!(!rig.line.has_foreign_master(rig.now), "two may be an accident");
+        rig.pass_ms(300);
+        // In two pieces, and the answer of whoever was asked, which is no request.
+        rig.receive(0, &foreign[..5]);
+        rig.receive(3, &foreign[5..]);
+        rig.receive(20, &reply(9, 10, turn, 0));
+    }
+    assert!(rig.line.has_foreign_master(rig.now));
+    assert_eq!(rig.line.stats().foreign_requests, 3);
+    rig.pass_ms(61_000);
+    assert!(!rig.line.has_foreign_master(rig.now));
+}

@@ -134,7 +134,12 @@ fn a_slow_group_gets_its_turn_on_an_overloaded_line() {
     let settings = LineSettings::new(Medium::Serial(WIRE));
     let device = |ix: u32, interval: u64| LineDevice {
         ix: DeviceIx(ix),
-        settings: DeviceSettings { intervals: vec![Duration::from_millis(interval)], timeout_ceiling: None },
+        settings: DeviceSettings {
+            intervals: vec![Duration::from_millis(interval)],
+            timeout_ceiling: None,
+            characters: None,
+            pauses_with: None,
+        },
         driver: Box::new(fakes[ix as usize].clone()),
     };
     let mut line = Line::new(settings, vec![device(0, 5), device(1, 1000)], 1, Mono(0));

@@ -3,6 +3,7 @@
 //! The wire is honest: characters take their time, who talks at the same time garbles the other, the gateway hears
 //! nothing while it sends (or hears its echo), and adapters hand over in pieces.
 
+mod mixed;
 mod slave;
 mod trials;
 
@@ -132,7 +133,8 @@ fn device(ix: u32, unit: u8, wire: &Wire, interval: Duration) -> LineDevice {
     let group = (0..CLUSTER * CLUSTERS).map(PointIx).collect();
     let cost = Cost::serial(wire, Duration::from_millis(5), Duration::ZERO);
     let driver = ModbusDevice::new(Framing::Rtu, unit, points, vec![group], Limits::default(), cost).unwrap();
-    let settings = DeviceSettings { intervals: vec![interval], timeout_ceiling: None };
+    let settings =
+        DeviceSettings { intervals: vec![interval], timeout_ceiling: None, characters: None, pauses_with: None };
     LineDevice { ix: DeviceIx(ix), settings, driver: Box::new(driver) }
 }
 
@@ -381,6 +383,7 @@ impl World {
             }
             Output::DeviceState { device, online, .. } => self.tally.online.push((device.0, online)),
             Output::CommandDone { id, result, .. } => self.tally.commands.push((id, result)),
+            Output::Characters { .. } => panic!("the meters of this world are alike"),
             Output::ClosePort { reason } => panic!("a serial line is not closed: {reason}"),
         }
     }

@@ -25,7 +25,8 @@ impl ModbusDevice {
                 let readable: Vec<PointIx> = all.filter(|point| self.rules().can_read(&self.points, *point)).collect();
                 self.begin_reads(&readable)?;
             }
-            Action::Read(points) => self.begin_reads(points)?,
+            Action::Read(points) | Action::Recall { points, back: 0 } => self.begin_reads(points)?,
+            Action::Recall { .. } => return Err(ActionError::Unsupported),
             Action::Write(point, value) => {
                 let spec = self.points.get(usize::from(point.0)).ok_or(ActionError::Unsupported)?;
                 let mut pdu = Vec::new();
@@ -48,6 +49,7 @@ impl ModbusDevice {
                 command.encode(call, &mut pdu).map_err(|why| refuse(why.to_string()))?;
                 self.actions.push(Step::Write(pdu.into()));
             }
+            Action::Controller(_) => return Err(ActionError::Unsupported),
             Action::Identify if self.is_broadcast() => return Err(ActionError::Unsupported),
             Action::Identify => self.actions.push(Step::Identify { object: 0 }),
         }

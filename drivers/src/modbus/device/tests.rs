@@ -588,3 +588,16 @@ fn a_pulse_that_the_board_times_is_one_request_that_is_never_repeated() {
         "the command flash_on cannot be sent so: the command takes a time"
     );
 }
+
+#[test]
+fn requests_of_others_are_known_and_answers_are_none() {
+    let framed = |body: &[u8]| [body, &crc16(body).to_le_bytes()].concat();
+    for request in [&[17, 3, 0, 0x6B, 0, 3][..], &[1, 2, 0, 0, 0, 8], &[1, 16, 0, 1, 0, 1, 2, 0, 10]] {
+        assert!(is_rtu_request(&framed(request)), "{request:?}");
+        assert!(!is_rtu_request(&[request, &[0, 0]].concat()), "its sum is wrong");
+    }
+    for answer in [&[17, 3, 2, 0, 1][..], &[1, 1, 3, 0, 0, 8], &[1, 6, 0, 1, 0, 3], &[1, 16, 0, 1, 0, 2], &[1, 0x83, 2]]
+    {
+        assert!(!is_rtu_request(&framed(answer)), "{answer:?}");
+    }
+}

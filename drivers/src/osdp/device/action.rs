@@ -62,6 +62,8 @@ impl OsdpReader {
                 points.dedup();
                 self.actions.push(Step::Show(points));
             }
+            // A reader keeps no registers, and is no controller of doors.
+            Action::Recall { .. } | Action::Controller(_) => return Err(ActionError::Unsupported),
             Action::Identify => self.actions.extend([Step::Ready, Step::Who]),
             Action::Write(point, value) => {
                 let spec = self.points.get(usize::from(point.0)).copied();

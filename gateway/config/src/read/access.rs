@@ -17,6 +17,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::commands::core_key;
+use super::decider::{self, AtController};
 use super::{Context, byte, name, required_name, secret};
 use crate::code;
 use crate::site::AccessSecrets;
@@ -228,7 +229,13 @@ pub(super) fn gate(context: &mut Context<'_>, (table, span): (&DeTable<'_>, Rang
     let mut keys = Keys::new(table, span.clone());
     let mut policy = GatePolicy::default();
     let deadline = duration(&mut keys, "deadline", Duration::from_millis(100)..=DEADLINE_MAX);
-    let core = keys.choice("decide", &[("local", false), ("core", true)]).is_some_and(|found| found.value);
+    let deciders = [("local", Decider::Local), ("core", Decider::Core), ("controller", Decider::Controller)];
+    let decider = keys.choice("decide", &deciders).map_or(Decider::Local, |found| found.value);
+    let core = decider == Decider::Core;
+    let controller = decider::read(&mut keys, decider == Decider::Controller);
+    if decider == Decider::Controller {
+        policy.decide = Decide::Controller;
+    }
     if let (false, Some(deadline)) = (core, &deadline) {
         let message = "a deadline is for gates where the core decides";
         keys.error(Rule::Conflict, deadline.span.clone(), message, "write decide = \"core\", or take it out");
@@ -256,7 +263,15 @@ pub(super) fn gate(context: &mut Context<'_>, (table, span): (&DeTable<'_>, Rang
     let zone = name(&mut keys, "zone");
     let core = core.then(|| keys.span_of("decide"));
     context.end(keys);
-    GateZone { policy, zone, span: Some(span), core }
+    GateZone { policy, zone, span: Some(span), core, controller }
+}
+
+/// Who decides, as the file names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Decider {
+    Local,
+    Core,
+    Controller,
 }
 
 /// How a gate decides, and the zone that it leads into.
@@ -268,12 +283,15 @@ pub(super) struct GateZone {
     span: Option<Range<usize>>,
     /// Where it says that the core decides, if it does.
     core: Option<Range<usize>>,
+    /// The door of a controller that decides itself.
+    pub(super) controller: Option<AtController>,
 }
 
 impl GateZone {
     /// Notes what does nothing here: a table without `[access]`, and a core whose answers would not count.
     pub(super) fn check(&self, context: &mut Context<'_>, gate: &Name, (absent, uplink): (bool, Option<&Settings>)) {
-        if let (true, Some(span)) = (absent, &self.span) {
+        // A controller needs no credentials of the box.
+        if let (true, Some(span), None) = (absent, &self.span, &self.controller) {
             let message = format!("the site has no [access]: this says nothing of the gate `{gate}`");
             let help = "add [access] with core_keys, lookup_key and seal_key; docs/site-file.md tells what they are";
             return context.sink.warn(code::UNUSED, span.clone(), message, help);

@@ -127,6 +127,9 @@ fn device(
         groups: groups(&points),
         points,
         timeout: None,
+        characters: None,
+        pauses_with: None,
+        meter: None,
     }
 }
 
@@ -271,7 +274,15 @@ fn climate(
     let points = [("temperature", "°C"), ("humidity", "%RH")].into_iter().filter_map(|(name, unit)| {
         let spec = spec(&Name::new(name).ok()?, unit, Kind::Decimal { exponent: -2 }, false);
         let report = usual.defaults.policy(wish, unit, spec.kind());
-        Some(PointConfig { spec, title: String::new(), interval, interval_degraded: None, billing: false, report })
+        Some(PointConfig {
+            spec,
+            title: String::new(),
+            interval,
+            interval_degraded: None,
+            billing: false,
+            report,
+            register: None,
+        })
     });
     (ClimateSettings { bus, address, interval }, points.collect())
 }
@@ -283,7 +294,15 @@ impl Usual<'_> {
         let spec = spec(name, "", Kind::Bool, writable);
         let wish = wish.or(self.wish).unwrap_or(Wish::OnChange { heartbeat: None });
         let report = self.defaults.policy(Some(wish), "", spec.kind());
-        PointConfig { spec, title, interval: self.interval, interval_degraded: None, billing: false, report }
+        PointConfig {
+            spec,
+            title,
+            interval: self.interval,
+            interval_degraded: None,
+            billing: false,
+            report,
+            register: None,
+        }
     }
 }
 

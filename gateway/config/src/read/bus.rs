@@ -1,23 +1,25 @@
 //! `[[bus]]`: one physical channel.
 
+use std::net::SocketAddrV4;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use gatehouse_core::Name;
-use gatehouse_drivers::line::settings::{Echo, LineSettings, Medium, Wire};
+use gatehouse_drivers::line::settings::{Characters, Echo, LineSettings, Medium, Parity, Wire};
 use gatehouse_drivers::modbus::Framing;
-use gatehouse_drivers::profile::Rule;
+use gatehouse_drivers::point::Protocol;
 use gatehouse_drivers::profile::keys::{Found, Keys};
+use gatehouse_drivers::profile::{Defaults, Profile, Rule};
 use toml::de::DeTable;
 
 use super::{Context, byte, required_name};
 use crate::code;
-use crate::site::{Bus, Parity, PortKind, SerialSource};
+use crate::site::{Bus, PortKind, SerialSource};
 use crate::units::duration;
 
 /// The keys that say where a bus is; a bus has exactly one of them.
-const PORTS: [&str; 4] = ["serial", "usb", "tcp", "rtu_over_tcp"];
+const PORTS: [&str; 5] = ["serial", "usb", "tcp", "rtu_over_tcp", "udp"];
 const TURNAROUND_SERIAL: Duration = Duration::from_millis(20);
 const TURNAROUND_TCP: Duration = Duration::from_millis(5);
 const SECOND: Duration = Duration::from_secs(1);
@@ -30,6 +32,10 @@ pub(super) struct BusEntry {
     pub(super) id: Option<Found<Name>>,
     /// Which kind of port it has, as far as that is clear.
     pub(super) kind: Option<Kind>,
+    /// How frames begin and end.
+    pub(super) framing: Option<Framing>,
+    /// What devices have that say nothing.
+    characters: Characters,
     /// Where the port is named.
     port_span: Range<usize>,
     /// The bus, if nothing is wrong with it.
@@ -42,6 +48,17 @@ pub(super) enum Kind {
     Serial,
     Tcp,
     RtuOverTcp,
+    Udp,
+}
+
+impl Kind {
+    /// True where characters go over a serial wire somewhere.
+    fn has_wire(self) -> bool {
+        match self {
+            Kind::Serial | Kind::RtuOverTcp => true,
+            Kind::Tcp | Kind::Udp => false,
+        }
+    }
 }
 
 pub(super) fn read(context: &mut Context<'_>, table: &DeTable<'_>, span: Range<usize>) -> BusEntry {
@@ -51,29 +68,41 @@ pub(super) fn read(context: &mut Context<'_>, table: &DeTable<'_>, span: Range<u
     let (kind, address) = port(context, &mut keys);
     let port_span = PORTS.iter().find(|key| keys.has(key)).map_or_else(|| keys.span(), |key| keys.span_of(key));
     let framing = framing(&mut keys, kind);
-    let characters = Characters::read(&mut keys, kind, framing);
+    let characters = characters(&mut keys, kind, framing);
     let echo = echo(&mut keys, kind);
     let silence = duration(&mut keys, "silence", Duration::from_micros(100)..=SECOND);
-    if let (Some(silence), Some(Kind::Tcp | Kind::RtuOverTcp)) = (&silence, kind) {
+    if let (Some(silence), Some(Kind::Tcp | Kind::RtuOverTcp | Kind::Udp)) = (&silence, kind) {
         let help = "a serial server keeps the silence of its own line";
         keys.error(Rule::Conflict, silence.span.clone(), "`silence` goes with a serial port", help);
     }
-    let wire = (kind != Some(Kind::Tcp)).then(|| characters.wire(echo, silence.map(|found| found.value)));
+    let listen = listen(&mut keys, kind);
+    let silence = silence.map(|found| found.value);
+    let wire = Wire { baud: characters.baud, char_bits: characters.bits(), echo, silence };
+    let wire = kind.is_none_or(Kind::has_wire).then_some(wire);
     let medium = match (kind, wire) {
         (Some(Kind::Serial), Some(wire)) => Medium::Serial(wire),
         (Some(Kind::RtuOverTcp), _) => Medium::RtuOverTcp,
+        (Some(Kind::Udp), _) => Medium::Datagram,
         _ => Medium::Tcp,
     };
-    let line = line(&mut keys, medium);
-    let usual = if kind == Some(Kind::Tcp) { TURNAROUND_TCP } else { TURNAROUND_SERIAL };
+    let mut line = line(&mut keys, medium);
+    if let Some(guard) = duration(&mut keys, "guard", Duration::ZERO..=5 * SECOND) {
+        line.guard = guard.value;
+        if let Some(Kind::Tcp | Kind::RtuOverTcp | Kind::Udp) = kind {
+            let help = "leave it out: all devices behind a server have its settings";
+            keys.error(Rule::Conflict, guard.span, "`guard` goes with a serial port", help);
+        }
+    }
+    let usual = if kind.is_none_or(Kind::has_wire) { TURNAROUND_SERIAL } else { TURNAROUND_TCP };
     let turnaround = duration(&mut keys, "turnaround", Duration::ZERO..=10 * SECOND);
     let turnaround = turnaround.map_or(usual, |found| found.value);
     let latencies = Duration::from_millis(50)..=10 * SECOND;
     let reader_latency = duration(&mut keys, "reader_latency", latencies).map(|found| found.value);
     context.end(keys);
     let port = address.map(|address| match address {
-        Address::Serial(source) => characters.port(source),
-        Address::Tcp { host, port } => PortKind::Tcp { host, port },
+        Address::Serial(source) => port_of(characters, source),
+        Address::Net { host, port } if kind == Some(Kind::Udp) => PortKind::Udp { host, port, listen },
+        Address::Net { host, port } => PortKind::Tcp { host, port },
     });
     let bus = id.as_ref().zip(port).map(|(id, port)| Bus {
         id: id.value.clone(),
@@ -85,12 +114,12 @@ pub(super) fn read(context: &mut Context<'_>, table: &DeTable<'_>, span: Range<u
         reader_latency,
         turnaround,
     });
-    BusEntry { id, kind, port_span, bus }
+    BusEntry { id, kind, framing, characters, port_span, bus }
 }
 
 enum Address {
     Serial(SerialSource),
-    Tcp { host: String, port: u16 },
+    Net { host: String, port: u16 },
 }
 
 fn port(context: &mut Context<'_>, keys: &mut Keys<'_, '_>) -> (Option<Kind>, Option<Address>) {
@@ -99,10 +128,11 @@ fn port(context: &mut Context<'_>, keys: &mut Keys<'_, '_>) -> (Option<Kind>, Op
     let usb = keys.text("usb");
     let tcp = keys.text("tcp");
     let rtu_over_tcp = keys.text("rtu_over_tcp");
+    let udp = keys.text("udp");
     match given.as_slice() {
         [] => {
-            let help = "write serial = \"/dev/serial/by-id/...\", usb = \"0403:6001\", tcp = \"10.0.0.5:502\" \
-                        or rtu_over_tcp = \"10.0.0.6:4001\"";
+            let help = "write serial = \"/dev/serial/by-id/...\", usb = \"0403:6001\", tcp = \"10.0.0.5:502\", \
+                        rtu_over_tcp = \"10.0.0.6:4001\" or udp = \"10.0.0.7:60000\"";
             let span = keys.span();
             keys.error(Rule::MissingKey, span, "the bus says not where its port is", help);
             (None, None)
@@ -110,6 +140,7 @@ fn port(context: &mut Context<'_>, keys: &mut Keys<'_, '_>) -> (Option<Kind>, Op
         ["serial"] => (Some(Kind::Serial), serial.and_then(|found| path(context, keys, &found))),
         ["usb"] => (Some(Kind::Serial), usb.and_then(|found| adapter(keys, &found))),
         ["tcp"] => (Some(Kind::Tcp), tcp.and_then(|found| endpoint(keys, "tcp", &found, Some(502)))),
+        ["udp"] => (Some(Kind::Udp), udp.and_then(|found| endpoint(keys, "udp", &found, Some(60_000)))),
         [_] => (Some(Kind::RtuOverTcp), rtu_over_tcp.and_then(|found| endpoint(keys, "rtu_over_tcp", &found, None))),
         [one, other, ..] => {
             let span = keys.span_of(other);
@@ -170,7 +201,7 @@ fn endpoint(keys: &mut Keys<'_, '_>, key: &str, found: &Found<&str>, usual: Opti
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '%');
     let port = port.map_or(usual, |port| port.parse().ok().filter(|port| *port > 0));
     if let (Some(port), false, true) = (port, host.is_empty() || host.len() > 253, host.chars().all(plain)) {
-        return Some(Address::Tcp { host: host.to_owned(), port });
+        return Some(Address::Net { host: host.to_owned(), port });
     }
     let message = format!("`{key}` = {text:?} is not a host with a port");
     let help = match usual {
@@ -183,6 +214,24 @@ fn endpoint(keys: &mut Keys<'_, '_>, key: &str, found: &Found<&str>, usual: Opti
     None
 }
 
+/// Where a bus of datagrams listens for events.
+fn listen(keys: &mut Keys<'_, '_>, kind: Option<Kind>) -> Option<SocketAddrV4> {
+    let found = keys.text("listen")?;
+    if kind.is_some_and(|kind| kind != Kind::Udp) {
+        let message = "`listen` goes with udp: it is where door controllers send their events";
+        keys.error(Rule::Conflict, found.span, message, "leave it out");
+        return None;
+    }
+    let address = found.value.parse::<SocketAddrV4>().ok();
+    let address = address.filter(|address| address.port() > 0 && !address.ip().is_unspecified());
+    if address.is_none() {
+        let message = format!("`listen` = {:?} is no address that a controller can send to", found.value);
+        let help = "the IPv4 address of the box in the controllers' network, and a port: \"192.168.60.2:60001\"";
+        keys.error(Rule::BadValue, found.span, message, help);
+    }
+    address
+}
+
 fn framing(keys: &mut Keys<'_, '_>, kind: Option<Kind>) -> Option<Framing> {
     let found = keys.choice("framing", &[("rtu", Framing::Rtu), ("ascii", Framing::Ascii)]);
     match (kind, found) {
@@ -191,71 +240,138 @@ fn framing(keys: &mut Keys<'_, '_>, kind: Option<Kind>) -> Option<Framing> {
             keys.error(Rule::Conflict, found.span, "Modbus TCP has a framing of its own", help);
             None
         }
-        (Some(Kind::Tcp), None) => Some(Framing::Tcp),
+        (Some(Kind::Udp), Some(found)) => {
+            keys.error(Rule::Conflict, found.span, "datagrams are frames by themselves", "leave `framing` out");
+            None
+        }
+        // No Modbus is spoken in datagrams.
+        (Some(Kind::Tcp | Kind::Udp), None) => Some(Framing::Tcp),
         (_, found) => Some(found.map_or(Framing::Rtu, |found| found.value)),
     }
 }
 
-/// Speed and shape of the characters on a serial wire.
-#[derive(Debug, Clone, Copy)]
-struct Characters {
-    baud: u32,
-    data_bits: u8,
-    parity: Parity,
-    stop_bits: u8,
+/// The keys of [`Characters`].
+const CHARACTERS: [&str; 4] = ["baud", "data_bits", "parity", "stop_bits"];
+/// What a bus has that says nothing.
+const USUAL: Characters = Characters { baud: 9600, data_bits: 8, parity: Parity::None, stop_bits: 1 };
+
+/// Speed and shape of the characters on the wire of a bus.
+fn characters(keys: &mut Keys<'_, '_>, kind: Option<Kind>, framing: Option<Framing>) -> Characters {
+    if kind.is_some_and(|kind| !kind.has_wire()) {
+        let other = if kind == Some(Kind::Udp) { "UDP" } else { "Modbus TCP" };
+        let help = "leave it out; if a serial line is behind it, that is set in the converter";
+        deny_characters(keys, |key| format!("`{key}` goes with a serial line, not with {other}"), help);
+        return USUAL;
+    }
+    read_characters(keys, framing, USUAL)
 }
 
-impl Characters {
-    fn read(keys: &mut Keys<'_, '_>, kind: Option<Kind>, framing: Option<Framing>) -> Self {
-        if kind == Some(Kind::Tcp) {
-            for key in ["baud", "data_bits", "parity", "stop_bits"] {
-                if keys.raw(key).is_some() {
-                    let help = "leave it out; if a serial line is behind it, that is set in the converter";
-                    let span = keys.span_of(key);
-                    keys.error(
-                        Rule::Conflict,
-                        span,
-                        format!("`{key}` goes with a serial line, not with Modbus TCP"),
-                        help,
-                    );
-                }
-            }
-            return Characters { baud: 9600, data_bits: 8, parity: Parity::None, stop_bits: 1 };
-        }
-        let baud = keys.integer("baud", 300..=3_000_000).and_then(|found| u32::try_from(found.value).ok());
-        let data_bits = byte(keys, "data_bits", 7..=8);
-        if let (Some(Found { value: 7, span }), Some(Framing::Rtu)) = (&data_bits, framing) {
-            let help = "RTU frames are binary; with framing = \"ascii\" 7 bits are usual";
-            keys.error(Rule::Conflict, span.clone(), "RTU needs 8 data bits", help);
-        }
-        let parities = [("none", Parity::None), ("even", Parity::Even), ("odd", Parity::Odd)];
-        Characters {
-            baud: baud.unwrap_or(9600),
-            data_bits: data_bits.map_or(8, |found| found.value),
-            parity: keys.choice("parity", &parities).map(|found| found.value).unwrap_or_default(),
-            stop_bits: byte(keys, "stop_bits", 1..=2).map_or(1, |found| found.value),
+fn deny_characters(keys: &mut Keys<'_, '_>, message: impl Fn(&str) -> String, help: &str) {
+    for key in CHARACTERS {
+        if keys.raw(key).is_some() {
+            let span = keys.span_of(key);
+            keys.error(Rule::Conflict, span, message(key), help);
         }
     }
+}
 
-    fn wire(self, echo: Echo, silence: Option<Duration>) -> Wire {
-        let parity = u8::from(self.parity != Parity::None);
-        Wire { baud: self.baud, char_bits: 1 + self.data_bits + parity + self.stop_bits, echo, silence }
+/// Reads what a bus or a device says of its characters; the rest is as in `base`.
+fn read_characters(keys: &mut Keys<'_, '_>, framing: Option<Framing>, base: Characters) -> Characters {
+    let baud = keys.integer("baud", 300..=3_000_000).and_then(|found| u32::try_from(found.value).ok());
+    let data_bits = byte(keys, "data_bits", 7..=8);
+    if let (Some(Found { value: 7, span }), Some(Framing::Rtu)) = (&data_bits, framing) {
+        let help = "RTU frames are binary; with framing = \"ascii\" 7 bits are usual";
+        keys.error(Rule::Conflict, span.clone(), "RTU needs 8 data bits", help);
     }
+    let parities = [("none", Parity::None), ("even", Parity::Even), ("odd", Parity::Odd)];
+    Characters {
+        baud: baud.unwrap_or(base.baud),
+        data_bits: data_bits.map_or(base.data_bits, |found| found.value),
+        parity: keys.choice("parity", &parities).map_or(base.parity, |found| found.value),
+        stop_bits: byte(keys, "stop_bits", 1..=2).map_or(base.stop_bits, |found| found.value),
+    }
+}
 
-    fn port(self, source: SerialSource) -> PortKind {
-        let Characters { baud, data_bits, parity, stop_bits } = self;
-        PortKind::Serial { source, baud, data_bits, parity, stop_bits }
+/// The characters of a device, where they differ from those of its bus.
+pub(super) fn device_characters(
+    context: &mut Context<'_>,
+    keys: &mut Keys<'_, '_>,
+    bus: Option<&BusEntry>,
+    profile: Option<&Profile>,
+) -> Option<Characters> {
+    if let Some(Kind::Tcp | Kind::RtuOverTcp | Kind::Udp) = bus.and_then(|bus| bus.kind) {
+        let help =
+            "leave it out; devices whose settings differ need a serial server of their own, or an adapter at the box";
+        let message =
+            |key: &str| format!("`{key}` of a device goes with a serial port: it cannot be switched through a server");
+        deny_characters(keys, message, help);
+        return None;
     }
+    let given = CHARACTERS.iter().any(|key| keys.has(key));
+    let base = bus.map_or(USUAL, |bus| bus.characters);
+    let own = read_characters(keys, bus.and_then(|bus| bus.framing), base);
+    // The parity of Modbus devices is set with their address, and left as it is of others.
+    let is_modbus = profile.is_some_and(|profile| profile.protocol == Protocol::Modbus);
+    let differs = |usual: &Characters| if is_modbus { usual.baud != base.baud } else { *usual != base };
+    if let (false, Some(usual)) = (given, profile.and_then(|profile| usual(profile, base)).filter(differs)) {
+        let message = format!("devices of this profile leave the factory with {usual}, and the bus has {base}");
+        let help = format!("{}; if the device was set otherwise, say baud = {}", spelt(usual, base), base.baud);
+        context.sink.warn(code::LINE_SETTINGS, keys.span_of("profile"), message, help);
+    }
+    (own != base).then_some(own)
+}
+
+/// What devices of a profile usually have; what it does not say is as in `base`.
+fn usual(profile: &Profile, base: Characters) -> Option<Characters> {
+    let Defaults { baud, data_bits, parity, stop_bits, .. } = profile.defaults;
+    let parity = parity.map(|letter| match letter {
+        'E' => Parity::Even,
+        'O' => Parity::Odd,
+        _ => Parity::None,
+    });
+    Some(Characters {
+        baud: baud?,
+        data_bits: data_bits.unwrap_or(base.data_bits),
+        parity: parity.unwrap_or(base.parity),
+        stop_bits: stop_bits.unwrap_or(base.stop_bits),
+    })
+}
+
+/// The keys that make `base` to `wanted`.
+fn spelt(wanted: Characters, base: Characters) -> String {
+    let mut keys = Vec::new();
+    if wanted.baud != base.baud {
+        keys.push(format!("baud = {}", wanted.baud));
+    }
+    if wanted.data_bits != base.data_bits {
+        keys.push(format!("data_bits = {}", wanted.data_bits));
+    }
+    if wanted.parity != base.parity {
+        let parity = match wanted.parity {
+            Parity::None => "none",
+            Parity::Even => "even",
+            Parity::Odd => "odd",
+        };
+        keys.push(format!("parity = \"{parity}\""));
+    }
+    if wanted.stop_bits != base.stop_bits {
+        keys.push(format!("stop_bits = {}", wanted.stop_bits));
+    }
+    format!("if this one does too, add {} to it", keys.join(", "))
+}
+
+fn port_of(Characters { baud, data_bits, parity, stop_bits }: Characters, source: SerialSource) -> PortKind {
+    PortKind::Serial { source, baud, data_bits, parity, stop_bits }
 }
 
 fn echo(keys: &mut Keys<'_, '_>, kind: Option<Kind>) -> Echo {
     let found = keys.choice("echo", &[("off", Echo::Off), ("on", Echo::On), ("detect", Echo::Detect)]);
     match (found, kind) {
-        (Some(found), Some(Kind::Tcp | Kind::RtuOverTcp)) => {
+        (Some(found), Some(Kind::Tcp | Kind::RtuOverTcp | Kind::Udp)) => {
             keys.error(Rule::Conflict, found.span, "`echo` goes with a serial port", "leave it out");
             Echo::Off
         }
-        (None, Some(Kind::Tcp | Kind::RtuOverTcp)) => Echo::Off,
+        (None, Some(Kind::Tcp | Kind::RtuOverTcp | Kind::Udp)) => Echo::Off,
         (found, _) => found.map(|found| found.value).unwrap_or_default(),
     }
 }
@@ -338,6 +454,9 @@ fn same_port(one: &PortKind, other: &PortKind) -> bool {
             }
             _ => one == other,
         },
+        (PortKind::Udp { host: one, port: own, listen: a }, PortKind::Udp { host: other, port, listen: b }) => {
+            (one, own) == (other, port) || a.is_some() && a == b
+        }
         _ => one == other,
     }
 }

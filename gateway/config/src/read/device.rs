@@ -12,12 +12,12 @@ use gatehouse_drivers::profile::{Limits, Profile, Rule, parse_limits};
 use gatehouse_rules::report::Policy;
 use toml::de::DeTable;
 
-use super::bus::{BusEntry, Kind};
-use super::meter;
+use super::bus::{self, BusEntry, Kind};
 use super::osdp;
 use super::point::{self, INTERVALS, PointEntry};
 use super::report::{self, ReportDefaults, Wish};
-use super::{Context, labels, required_name};
+use super::{Context, controller, labels, meter, required_name};
+
 use crate::code;
 use crate::site::{Bus, Device, Group, ModbusStation, PointConfig, Station};
 use crate::units::duration;
@@ -68,11 +68,20 @@ pub(super) fn read(
     let profile = profile(context, &mut keys);
     let known = profile.as_ref().ok().cloned().flatten();
     let protocol = protocol(&mut keys, known.as_deref());
+    let entry = bus.and_then(|bus| buses.get(bus));
+    let characters = bus::device_characters(context, &mut keys, entry, known.as_deref());
     let station = match protocol {
         Protocol::Modbus => modbus(context, &mut keys, kind, known.as_deref()),
-        Protocol::Dlt645(edition) => meter::read(&mut keys, kind, edition),
+        Protocol::Dlt645(edition) => {
+            meter::read(context, &mut keys, (kind, entry.and_then(|entry| entry.framing)), edition)
+        }
         Protocol::Osdp => osdp::read(context, &mut keys, kind),
+        Protocol::Uhppote => {
+            let port = bus.and_then(|bus| Some(&buses.get(bus)?.bus.as_ref()?.port));
+            controller::read(&mut keys, kind, port)
+        }
     };
+    let pauses_with = meter::pauses_with(&mut keys, protocol);
     let usual = if protocol == Protocol::Osdp { osdp::INTERVAL } else { INTERVAL };
     let interval = duration(&mut keys, "interval", INTERVALS).map_or(usual, |found| found.value);
     let degraded = duration(&mut keys, "interval_degraded", INTERVALS).map(|found| found.value);
@@ -80,16 +89,22 @@ pub(super) fn read(
     let timeout = timeout.map(|found| found.value).or((protocol == Protocol::Osdp).then_some(osdp::TIMEOUT));
     let limits = match &station {
         Some(Found { value: Station::Modbus(modbus), .. }) => modbus.limits.clone(),
-        Some(Found { value: Station::Dlt645(_) | Station::Osdp(_) | Station::Own(_), .. }) | None => Limits::default(),
+        Some(Found {
+            value: Station::Dlt645(_) | Station::Osdp(_) | Station::Uhppote(_) | Station::Own(_), ..
+        })
+        | None => Limits::default(),
     };
     let wish = report::wish(context, &mut keys);
     let entries = points(context, &mut keys, &profile, protocol);
     let billing = billing(context, &mut keys, &entries);
+    let meter_table = keys.table("meter");
     context.end(keys);
     let points = entries.into_iter().flatten();
     let usual = Usual { interval, degraded, wish, billing: &billing, defaults };
     let points: Vec<PointConfig> = points.filter_map(|entry| usual.finish(context, entry, &limits)).collect();
     let groups = groups(&points);
+    let meter = meter_table.and_then(|at| super::billing::meter(context, at, &points));
+    super::billing::check_points(context, &points, &span);
     let device = id.as_ref().zip(bus).zip(station.as_ref()).map(|((id, bus), station)| Device {
         id: id.value.clone(),
         title,
@@ -101,6 +116,9 @@ pub(super) fn read(
         points,
         groups,
         timeout,
+        characters,
+        pauses_with,
+        meter: meter.map(Box::new),
     });
     if let Some(device) = &device {
         osdp::check_intervals(context, device, &span);
@@ -113,7 +131,7 @@ pub(super) fn read(
     // Numbers of readers and units are told apart by their protocols.
     let number = |station: &Station| match station {
         Station::Osdp(reader) => format!("{} of a reader", reader.settings.address),
-        Station::Modbus(_) | Station::Dlt645(_) | Station::Own(_) => station.to_string(),
+        Station::Modbus(_) | Station::Dlt645(_) | Station::Uhppote(_) | Station::Own(_) => station.to_string(),
     };
     let address = station.map(|station| Found { value: number(&station.value), span: station.span });
     DeviceEntry { id, bus, address, is_pattern, device }
@@ -138,6 +156,7 @@ fn modbus(
     kind: Option<Kind>,
     profile: Option<&Profile>,
 ) -> Option<Found<Station>> {
+    controller::check_bus(keys, kind);
     let unit = unit(context, keys, kind, profile);
     let limits = limits(keys, profile);
     let commands = profile.map(|profile| profile.commands.clone().into()).unwrap_or_default();
@@ -194,6 +213,11 @@ fn profile(context: &mut Context<'_>, keys: &mut Keys<'_, '_>) -> Result<Option<
     Err(())
 }
 
+/// True where units have the whole range, and one is usual.
+fn is_net(kind: Option<Kind>) -> bool {
+    matches!(kind, Some(Kind::Tcp | Kind::Udp))
+}
+
 fn unit(
     context: &mut Context<'_>,
     keys: &mut Keys<'_, '_>,
@@ -201,7 +225,7 @@ fn unit(
     profile: Option<&Profile>,
 ) -> Option<Found<u8>> {
     if !keys.has("unit") {
-        if kind == Some(Kind::Tcp) {
+        if is_net(kind) {
             let _ = keys.raw("unit");
             return Some(Found {
                 value: profile.and_then(|profile| profile.defaults.unit).unwrap_or(1),
@@ -214,12 +238,12 @@ fn unit(
     }
     let found = keys.integer("unit", 0..=255)?;
     let value = u8::try_from(found.value).ok()?;
-    if kind != Some(Kind::Tcp) && value == 0 {
+    if !is_net(kind) && value == 0 {
         let help = "units are 1 to 247: the number that was set on the device";
         keys.error(Rule::BadValue, found.span, "unit 0 speaks to every device at once and none of them answers", help);
         return None;
     }
-    if kind != Some(Kind::Tcp) && found.value > LAST_UNIT {
+    if !is_net(kind) && found.value > LAST_UNIT {
         let message = format!("unit {value} is reserved by the standard");
         let help = "some boards answer to it whatever their own address is: only alone on a bus";
         context.sink.warn(code::RESERVED_UNIT, found.span.clone(), message, help);
@@ -283,6 +307,7 @@ fn points(
             Protocol::Modbus => "name, table, address and type",
             Protocol::Dlt645(_) => "name and di",
             Protocol::Osdp => "name and shows",
+            Protocol::Uhppote => "name and field",
         };
         let help = format!("name a profile (`gatehouse profiles` lists them) or add [[device.point]] with {needs}");
         keys.error(Rule::MissingKey, span, "the device has no point", help);
@@ -365,7 +390,7 @@ struct Usual<'a> {
 
 impl Usual<'_> {
     fn finish(&self, context: &mut Context<'_>, entry: PointEntry, limits: &Limits) -> Option<PointConfig> {
-        let PointEntry { spec, span, title, interval, interval_degraded, billing, report } = entry;
+        let PointEntry { spec, span, title, interval, interval_degraded, billing, report, register } = entry;
         let listed = self.billing.iter().find(|name| spec.name == *name.value).map(|name| name.span.clone());
         if let (Some(listed), Some((false, _))) = (&listed, &billing) {
             let message = format!("`{}` is in the list `billing`, and its own `billing` is false", spec.name);
@@ -379,6 +404,10 @@ impl Usual<'_> {
                 context.sink.error(code::CONFLICT, report.clone(), message, "leave `report` out");
             }
         }
+        if let (None, Some((_, at))) = (&billing, &register) {
+            let message = format!("`{}` is no billing point: nobody looks how it counts", spec.name);
+            context.sink.error(code::CONFLICT, at.clone(), message, "add billing = true");
+        }
         if let Some(message) = limit_trouble(&spec, limits) {
             let help = "leave it out of `points`, or correct `limits`";
             context.sink.error(code::FORBIDDEN_ADDRESS, span, message, help);
@@ -390,7 +419,9 @@ impl Usual<'_> {
         let usual = self.degraded.filter(|_| interval.is_none());
         let interval = interval.unwrap_or(self.interval);
         let interval_degraded = interval_degraded.or(usual).filter(|degraded| *degraded != interval);
-        Some(PointConfig { spec, title, interval, interval_degraded, billing: billing.is_some(), report })
+        let register = register.map(|(register, _)| Box::new(register));
+        let billing = billing.is_some();
+        Some(PointConfig { spec, title, interval, interval_degraded, billing, report, register })
     }
 }
 

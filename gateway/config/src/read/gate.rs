@@ -5,9 +5,10 @@ use std::ops::Range;
 use std::time::Duration;
 
 use gatehouse_core::driver::Argument;
-use gatehouse_core::{Kind, Name};
+use gatehouse_core::{Kind, Name, PointIx};
 use gatehouse_drivers::profile::keys::{Found, Keys, did_you_mean};
 use gatehouse_drivers::profile::{Command, Payload, Rule};
+use gatehouse_rules::PointRef;
 use gatehouse_rules::gate::{
     GateKind, GateSpec, How, Outcome, Output, Outputs, Policy, Role, Sensor, Timing, WhenBlocked,
 };
@@ -71,13 +72,60 @@ pub(super) fn read(
     Some(GateEntry { id, spec, access })
 }
 
-/// Notes gates that have one name.
-pub(super) fn check_together(context: &mut Context<'_>, gates: &[GateEntry]) {
+/// Notes gates that have one name, and contacts that somebody else could work.
+pub(super) fn check_together(context: &mut Context<'_>, gates: &[GateEntry], devices: Devices<'_>) {
+    let mut worked = Vec::new();
+    for gate in gates {
+        for at in gate.spec.outputs.points() {
+            check_contact(context, gate, at, devices, &worked);
+            worked.push((at, &gate.spec.id));
+        }
+    }
     for (at, gate) in gates.iter().enumerate() {
         if gates.iter().take(at).any(|other| other.spec.id == gate.spec.id) {
             let message = format!("there is another gate `{}` above", gate.spec.id);
             context.sink.error(code::DUPLICATE, gate.id.span.clone(), message, "give this one another id");
         }
+    }
+}
+
+/// What a gate works is worked by nobody else, whatever it is called: no other point of its device is the same contact.
+fn check_contact(
+    context: &mut Context<'_>,
+    gate: &GateEntry,
+    at: PointRef,
+    devices: Devices<'_>,
+    worked: &[(PointRef, &Name)],
+) {
+    let device = usize::try_from(at.device.0).ok().and_then(|ix| devices.0.get(ix));
+    let Some((device, own)) = device.and_then(|device| Some((device, device.points.get(usize::from(at.point.0))?)))
+    else {
+        return;
+    };
+    let own_place = own.spec.modbus();
+    let (name, id) = (&own.spec.name, &gate.spec.id);
+    for (ix, other) in (0..).map(PointIx).zip(&device.points).filter(|(ix, _)| *ix != at.point) {
+        let same = own_place.zip(other.spec.modbus()).is_some_and(|(own, other)| own.touches(other));
+        if same && other.spec.is_writable() {
+            let message = format!(
+                "the gate `{id}` works `{}/{name}`, and `{}` is the same contact: whoever writes that moves the gate",
+                device.id, other.spec.name
+            );
+            let help = format!("take `{}` out, or make it read-only", other.spec.name);
+            context.sink.error(code::BAD_GATE, gate.id.span.clone(), message, &help);
+        }
+        let twice = worked.iter().find(|(worked, _)| same && *worked == PointRef { device: at.device, point: ix });
+        tell_twice(context, gate, twice.map(|(_, other)| *other));
+    }
+    tell_twice(context, gate, worked.iter().find(|(worked, _)| *worked == at).map(|(_, other)| *other));
+}
+
+fn tell_twice(context: &mut Context<'_>, gate: &GateEntry, other: Option<&Name>) {
+    if let Some(other) = other.filter(|other| **other != gate.spec.id) {
+        let message =
+            format!("the gates `{}` and `{other}` work one contact: neither knows what the other does", gate.spec.id);
+        let help = "one boom or door is one gate; readers on both sides name it, each with its `direction`";
+        context.sink.error(code::BAD_GATE, gate.id.span.clone(), message, help);
     }
 }
 

@@ -3,28 +3,46 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use gatehouse_drivers::dlt645::{Address, Edition, MeterSettings};
+use gatehouse_drivers::dlt645::{Access, Address, Edition, MeterSettings};
+use gatehouse_drivers::modbus::Framing;
+use gatehouse_drivers::point::Protocol;
 use gatehouse_drivers::profile::Rule;
 use gatehouse_drivers::profile::keys::{Found, Keys};
+use toml::de::DeTable;
 
 use super::bus::Kind;
-use super::{Context, byte};
+use super::{Context, byte, secret};
 use crate::code;
 use crate::site::Station;
 use crate::units::duration;
 
 /// Silence before the next request where the site file says nothing.
 const PAUSE: Duration = Duration::from_millis(20);
+/// The level of a password that switches relays, in most meters.
+const LEVEL: u8 = 2;
+/// The number that DL/T 645 meters share where one's pause is everyone's.
+const DLT645: u8 = 1;
 /// Bytes FE before a request: as many as the standard allows.
 const PREAMBLE: u8 = 4;
 
 /// Reads how the meter is addressed.
-pub(super) fn read(keys: &mut Keys<'_, '_>, kind: Option<Kind>, edition: Edition) -> Option<Found<Station>> {
-    if kind == Some(Kind::Tcp) {
+pub(super) fn read(
+    context: &mut Context<'_>,
+    keys: &mut Keys<'_, '_>,
+    (kind, framing): (Option<Kind>, Option<Framing>),
+    edition: Edition,
+) -> Option<Found<Station>> {
+    if framing == Some(Framing::Ascii) {
+        let help = "its frames are binary: leave `framing` of the bus out, or put the meter on another bus";
+        let span = if keys.has("bus") { keys.span_of("bus") } else { keys.span() };
+        keys.error(Rule::Conflict, span, "the bus has framing = \"ascii\", and the device is a DL/T 645 meter", help);
+    }
+    if let Some(kind @ (Kind::Tcp | Kind::Udp)) = kind {
         let help =
             "put the device on a bus with serial = \"...\", or with rtu_over_tcp = \"host:port\" for a serial server";
         let span = keys.span_of("bus");
-        keys.error(Rule::Conflict, span, "the bus is Modbus TCP, and the device is a DL/T 645 meter", help);
+        let bus = if kind == Kind::Udp { "UDP" } else { "Modbus TCP" };
+        keys.error(Rule::Conflict, span, format!("the bus is {bus}, and the device is a DL/T 645 meter"), help);
     }
     for key in ["unit", "limits"] {
         if keys.raw(key).is_some() {
@@ -35,18 +53,73 @@ pub(super) fn read(keys: &mut Keys<'_, '_>, kind: Option<Kind>, edition: Edition
     }
     let pause = duration(keys, "pause", Duration::ZERO..=Duration::from_secs(10)).map_or(PAUSE, |found| found.value);
     let preamble = byte(keys, "preamble", 0..=4).map_or(PREAMBLE, |found| found.value);
+    let control = keys.table("control").map(|at| (control(context, at), keys.span_of("control")));
+    if let (Some((_, span)), Edition::V1997) = (&control, edition) {
+        let help = "take it out: relays are a matter of DL/T 645-2007";
+        keys.error(Rule::Conflict, span.clone(), "meters of 1997 have no commands that switch a relay", help);
+    }
+    let access = control.and_then(|(access, _)| access);
     if !keys.has("address") {
         keys.missing("address", "the 12 digits on the meter's plate, for example address = \"000000001234\"");
     }
     let found = keys.text("address")?;
     match Address::parse(found.value) {
         Ok(address) => {
-            let settings = MeterSettings { edition, address, preamble, pause, access: None };
+            let settings = MeterSettings { edition, address, preamble, pause, access };
             Some(Found { value: Station::Dlt645(settings), span: found.span })
         }
         Err(why) => {
             let message = format!("`address` = {:?} is no address of a meter", found.value);
             keys.error(Rule::BadValue, found.span, message, why.to_string());
+            None
+        }
+    }
+}
+
+/// What the meter wants to be told before it switches its relay: a password, its level, and who did it.
+fn control(context: &mut Context<'_>, (table, span): (&DeTable<'_>, Range<usize>)) -> Option<Access> {
+    let mut keys = Keys::new(table, span);
+    if !keys.has("password") {
+        keys.missing("password", "password = { credential = \"meter-password\" }, six digits in a file of their own");
+    }
+    let password = secret::read(context, &mut keys, "password");
+    let level = byte(&mut keys, "level", 0..=9).map_or(LEVEL, |found| found.value);
+    let operator = keys.text("operator").map(|found| (digits(found.value, 8), found.span));
+    if let Some((None, span)) = &operator {
+        keys.error(Rule::BadValue, span.clone(), "`operator` is not 8 digits", "for example operator = \"00000001\"");
+    }
+    context.end(keys);
+    let operator = operator.map_or(Some(0), |(operator, _)| operator)?;
+    let Found { value: path, span } = password?;
+    // A file that is not there was noted already: until it is, the meter is read and not switched.
+    let text = std::fs::read_to_string(&path).ok()?;
+    let Some(password) = digits(text.trim(), 6) else {
+        let message = format!("`password`: {} does not hold six digits", path.display());
+        context.sink.error(
+            code::BAD_VALUE,
+            span,
+            message,
+            "the password that was set on the meter, for example 123456",
+        );
+        return None;
+    };
+    Some(Access { level, password, operator })
+}
+
+/// The number that exactly so many digits write.
+fn digits(text: &str, count: usize) -> Option<u32> {
+    let sound = text.len() == count && text.bytes().all(|byte| byte.is_ascii_digit());
+    sound.then(|| text.parse().ok()).flatten()
+}
+
+/// Whom a meter's pause holds for: a number that all of its kind have, or none.
+pub(super) fn pauses_with(keys: &mut Keys<'_, '_>, protocol: Protocol) -> Option<u8> {
+    let found = keys.choice("pause_among", &[("device", None), ("protocol", Some(DLT645))])?;
+    match protocol {
+        Protocol::Dlt645(_) => found.value,
+        Protocol::Modbus | Protocol::Osdp | Protocol::Uhppote => {
+            let help = "leave it out; `pause` of `limits` is the device's own";
+            keys.error(Rule::Conflict, found.span, "`pause_among` goes with DL/T 645", help);
             None
         }
     }

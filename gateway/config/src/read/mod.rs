@@ -2,9 +2,12 @@
 
 mod access;
 mod alarm;
+mod billing;
 mod box_io;
 mod bus;
 mod commands;
+mod controller;
+mod decider;
 mod device;
 mod gate;
 mod general;
@@ -20,6 +23,7 @@ mod round;
 mod rules;
 mod secret;
 mod select;
+mod supply;
 mod ticket;
 mod uplink;
 
@@ -40,9 +44,9 @@ use crate::sink::Sink;
 use crate::site::{AccessSecrets, Bus, Device, Site};
 
 /// The tables that a site file may have.
-const TABLES: [&str; 16] = [
+const TABLES: [&str; 19] = [
     "site", "data", "http", "api", "clock", "report", "uplink", "mode", "commands", "mains", "bus", "device", "gate",
-    "reader", "access", "box",
+    "reader", "access", "supply", "box", "reading", "balance",
 ];
 
 /// What every reader needs.
@@ -175,12 +179,14 @@ pub(crate) fn site(context: &mut Context<'_>, root: &DeTable<'_>, others: &mut V
     let tables = keys.tables("device");
     let gate_tables = keys.tables("gate");
     let reader_tables = keys.tables("reader");
+    let (reading_tables, balance_tables) = (keys.tables("reading"), keys.tables("balance"));
     let access = section(&mut keys, "access").map(|at| access::read(context, at));
     let mode = section(&mut keys, "mode");
     let mode = mains::mode(context, mode, uplink.is_some());
     let commands = section(&mut keys, "commands");
     let commands = commands::read(context, commands, id);
     let mains = section(&mut keys, "mains");
+    let supply = section(&mut keys, "supply");
     let own = section(&mut keys, "box");
     if keys.has("box") {
         // A site may be no more than the box and what is wired to it.
@@ -211,14 +217,16 @@ pub(crate) fn site(context: &mut Context<'_>, root: &DeTable<'_>, others: &mut V
     let (files, mut wrong) = rules::RuleFiles::read(context, &general.rules, (&catalog, &devices));
     let gates: Vec<_> =
         gate_tables.into_iter().filter_map(|at| gate::read(context, at, reference::Devices(&devices))).collect();
-    gate::check_together(context, &gates);
+    gate::check_together(context, &gates, reference::Devices(&devices));
     box_io::check_pulses(context, &gates, (&devices, box_io.as_ref()));
     let of = (reference::Devices(&devices), buses.as_slice());
     let entrance = entrance(context, (gates, access, reader_tables), of, uplink.as_ref());
     let mains = mains.and_then(|at| mains::read(context, at, &catalog, reference::Devices(&devices)));
+    let supply = supply::read(context, supply, &catalog, reference::Devices(&devices));
+    let billing = billing::read(context, (reading_tables, balance_tables), &catalog, reference::Devices(&devices));
     let sound = !context.sink.has_errors() && !wrong.iter().any(|problem| problem.severity == Severity::Error);
     let of = (catalog, general.timezone.as_str());
-    let rules = rules::setup(context, of, (mode, commands?, mains), entrance.parts, (files, sound));
+    let rules = rules::setup(context, of, (mode, commands?, mains, supply), (entrance.parts, billing), (files, sound));
     others.append(&mut wrong);
     if context.sink.has_errors() {
         return None;
@@ -265,7 +273,9 @@ fn entrance(
     };
     let mut gates = Vec::new();
     let mut policies = Vec::new();
-    for entry in entries {
+    let controllers = decider::controllers(context, &entries, devices.0);
+    for mut entry in entries {
+        entry.spec.policy.decided_elsewhere = entry.access.controller.is_some();
         entry.access.check(context, &entry.spec.id, (absent, uplink));
         // Where [access] is wrong, its zones are not known.
         if access.is_some() {
@@ -276,6 +286,7 @@ fn entrance(
     let readers: Vec<_> =
         readers.into_iter().filter_map(|at| reader::read(context, at, devices, (&gates, formats))).collect();
     reader::check_together(context, &readers);
+    decider::check_readers(context, &readers, &controllers);
     if let (true, Some(first)) = (absent, readers.first()) {
         let help = "add [access] with core_keys, lookup_key and seal_key; docs/site-file.md tells what they are";
         let message = "the site has readers and no [access]: they refuse everybody";
@@ -294,7 +305,7 @@ fn entrance(
             (setup, access.secrets)
         })
         .unzip();
-    Entrance { parts: rules::EntranceParts { gates, readers, access: setup }, secrets }
+    Entrance { parts: rules::EntranceParts { gates, readers, controllers, access: setup }, secrets }
 }
 
 /// Reads `[box]` alone, for its relays.
@@ -312,16 +323,17 @@ fn section<'t, 'i>(keys: &mut Keys<'t, 'i>, key: &'static str) -> Option<(&'t De
 
 /// Notes tables that a site file does not have; a list written with single brackets is explained.
 fn unknown_tables(context: &mut Context<'_>, mut keys: Keys<'_, '_>, root: &DeTable<'_>) {
-    for list in ["bus", "device", "gate", "reader"] {
+    for list in ["bus", "device", "gate", "reader", "reading", "balance"] {
         let Some(value) = root.get(list) else { continue };
         if value.get_ref().as_table().is_some() {
             let message = format!("[{list}] stands for one of several: it takes double brackets");
             context.sink.error(code::WRONG_TYPE, value.span(), message, format!("write [[{list}]]"));
         }
     }
-    for table in
-        ["site", "data", "http", "api", "clock", "report", "uplink", "mode", "commands", "mains", "access", "box"]
-    {
+    for table in [
+        "site", "data", "http", "api", "clock", "report", "uplink", "mode", "commands", "mains", "access", "supply",
+        "box",
+    ] {
         let Some(value) = root.get(table) else { continue };
         if value.get_ref().as_array().is_some() {
             keys.errors.retain(|error| error.span != value.span());

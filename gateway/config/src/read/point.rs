@@ -10,13 +10,15 @@ use gatehouse_drivers::profile::keys::{Keys, did_you_mean};
 use gatehouse_drivers::profile::{POINT_KEYS, Profile, override_point, parse_point};
 use toml::de::DeTable;
 
-use super::Context;
 use super::report::{self, Wish};
+use super::{Context, billing};
 use crate::code;
+use crate::site::RegisterConfig;
 use crate::units::duration;
 
 /// Keys of a point that only the site file has.
-const SITE_KEYS: [&str; 5] = ["title", "interval", "interval_degraded", "billing", "report"];
+const SITE_KEYS: [&str; 8] =
+    ["title", "interval", "interval_degraded", "billing", "report", "counter", "rollover", "max_per_hour"];
 /// Polls can be this far apart.
 pub(super) const INTERVALS: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(1)..=Duration::from_secs(7 * 86_400);
@@ -32,13 +34,15 @@ pub(super) struct PointEntry {
     pub(super) interval_degraded: Option<Duration>,
     pub(super) billing: Option<(bool, Range<usize>)>,
     pub(super) report: Option<(Option<Wish>, Range<usize>)>,
+    pub(super) register: Option<(RegisterConfig, Range<usize>)>,
 }
 
 impl PointEntry {
     /// A point as its profile says.
     pub(super) fn of_profile(spec: &PointSpec, span: Range<usize>) -> Self {
         let (title, interval, interval_degraded) = (String::new(), None, None);
-        PointEntry { spec: spec.clone(), span, title, interval, interval_degraded, billing: None, report: None }
+        let (billing, report, register) = (None, None, None);
+        PointEntry { spec: spec.clone(), span, title, interval, interval_degraded, billing, report, register }
     }
 }
 
@@ -57,6 +61,7 @@ pub(super) fn read(
     let billing = keys.flag("billing").map(|found| (found.value, found.span));
     let wish = report::wish(context, &mut keys);
     let report = keys.has("report").then(|| (wish, keys.span_of("report")));
+    let register = billing::register(&mut keys);
     let name = table.get("name").and_then(|value| value.get_ref().as_str());
     let base = profile.zip(name).and_then(|(profile, name)| profile.points.iter().find(|point| point.name == *name));
     context.sink.take(std::mem::take(&mut keys.errors));
@@ -72,7 +77,7 @@ pub(super) fn read(
     match spec {
         Ok(spec) => {
             let span = keys.span_of("name");
-            (name, Some(PointEntry { spec, span, title, interval, interval_degraded, billing, report }))
+            (name, Some(PointEntry { spec, span, title, interval, interval_degraded, billing, report, register }))
         }
         Err(errors) => {
             context.sink.take(errors);
@@ -84,7 +89,7 @@ pub(super) fn read(
 /// True for a table that names a point but does not say where it is read: meant for a profile's point.
 fn is_misspelt(table: &DeTable<'_>) -> bool {
     let known = |key: &str| POINT_KEYS.contains(&key) || SITE_KEYS.contains(&key);
-    let place = ["table", "address", "type", "di", "shows"].iter().any(|key| table.contains_key(*key));
+    let place = ["table", "address", "type", "di", "shows", "field"].iter().any(|key| table.contains_key(*key));
     table.contains_key("name") && !place && table.iter().all(|(key, _)| known(key.get_ref().as_ref()))
 }
 
@@ -98,6 +103,7 @@ fn unknown(context: &mut Context<'_>, profile: Option<&Profile>, name: &str, spa
         Protocol::Modbus => "table, address and type",
         Protocol::Dlt645(_) => "di",
         Protocol::Osdp => "shows",
+        Protocol::Uhppote => "field",
     };
     let help = format!("{help}{}a point of its own needs {needs}", if help.ends_with('?') { " " } else { "; " });
     context.sink.error(code::UNKNOWN_POINT, span, message, help);

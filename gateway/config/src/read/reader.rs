@@ -10,7 +10,7 @@ use gatehouse_drivers::profile::keys::{Found, Keys, did_you_mean};
 use gatehouse_drivers::summary::StepSummary;
 use gatehouse_rules::PointRef;
 use gatehouse_rules::access::wiegand::Format;
-use gatehouse_rules::engine::{CardPoint, CardSource, ReaderSpec};
+use gatehouse_rules::engine::{CardPoint, CardSource, READER_GAP, ReaderSpec};
 use gatehouse_rules::gate::GateSpec;
 use gatehouse_rules::words::Direction;
 use toml::de::DeTable;
@@ -112,9 +112,14 @@ fn card(
             keys.error(Rule::Conflict, other.span.clone(), message, help);
         }
     }
-    if point.interval > Duration::from_secs(2) {
-        let message = format!("cards are looked for every {}: people wait that long", duration_text(point.interval));
-        context.sink.warn(code::SLOW_SENSOR, first.span, message, "give the points an interval of \"200ms\"");
+    let (slowest, help) = (duration_text(point.slowest()), "give the points an interval of \"200ms\"");
+    if point.slowest() > READER_GAP {
+        let most = duration_text(READER_GAP);
+        let message = format!("cards are looked for every {slowest}: after {most} whoever showed one counts as gone");
+        context.sink.error(code::SLOW_SENSOR, first.span, message, help);
+    } else if point.slowest() > Duration::from_secs(2) {
+        let message = format!("cards are looked for every {slowest}: people wait that long");
+        context.sink.warn(code::SLOW_SENSOR, first.span, message, help);
     }
     Some(CardSource { card, count: count.map(|found| found.value.0) })
 }

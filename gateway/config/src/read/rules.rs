@@ -7,10 +7,13 @@ use std::sync::Arc;
 use gatehouse_core::Name;
 use gatehouse_drivers::profile::keys::{Found, Keys, did_you_mean};
 use gatehouse_rules::alarm::{AlarmSpec, builtin};
+use gatehouse_rules::billing::BillingSetup;
+use gatehouse_rules::controller::ControllerSpec;
 use gatehouse_rules::engine::{AccessSetup, BoxLimits, Engine, Mains, ReaderSpec, RuleSpec, Setup};
 use gatehouse_rules::gate::GateSpec;
 use gatehouse_rules::mode::ModeSettings;
 use gatehouse_rules::schedule::{Calendar, Proof, RoundSpec, Weekly};
+use gatehouse_rules::supply::SupplySetup;
 use gatehouse_rules::ticket::{TicketKind, TicketRules};
 use gatehouse_rules::{Catalog, CatalogDevice, CatalogPoint, command};
 use jiff::tz::TimeZone;
@@ -47,6 +50,7 @@ pub(super) struct RuleFiles {
 pub(super) struct EntranceParts {
     pub(super) gates: Vec<GateSpec>,
     pub(super) readers: Vec<ReaderSpec>,
+    pub(super) controllers: Vec<ControllerSpec>,
     pub(super) access: Option<AccessSetup>,
 }
 
@@ -178,8 +182,8 @@ fn text_of(path: &std::path::Path) -> Result<String, String> {
 pub(super) fn setup(
     context: &mut Context<'_>,
     (catalog, timezone): (Catalog, &str),
-    (mode, commands, mains): (ModeSettings, command::Settings, Option<Mains>),
-    entrance: EntranceParts,
+    (mode, commands, mains, supply): (ModeSettings, command::Settings, Option<Mains>, SupplySetup),
+    (entrance, billing): (EntranceParts, BillingSetup),
     (files, sound): (RuleFiles, bool),
 ) -> Setup {
     let zone = TimeZone::get(timezone).unwrap_or(TimeZone::UTC);
@@ -197,9 +201,12 @@ pub(super) fn setup(
         mains,
         gates: entrance.gates,
         readers: entrance.readers,
+        controllers: entrance.controllers,
         access: entrance.access,
         tickets,
+        supply,
         rounds: files.rounds,
+        billing,
         calendar,
         zone,
         version: version(&files.text),

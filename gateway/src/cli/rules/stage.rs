@@ -139,7 +139,7 @@ impl Stage {
         while let Some(output) = self.engine.poll_output() {
             match output {
                 Output::Answer(answer) if answer.id == id => outcome = Some(answer.outcome),
-                Output::Answer(_) | Output::Mode(_) | Output::Ask(_) => {}
+                Output::Answer(_) | Output::Mode(_) | Output::Ask(_) | Output::Enquire(_) => {}
             }
         }
         self.drain();

@@ -125,6 +125,8 @@ impl Shell {
         let mut shell = Shell::new(setup);
         shell.set_link(true);
         shell.wake();
+        // Doors are locked after a start.
+        shell.work();
         shell
     }
 
@@ -175,6 +177,7 @@ impl Shell {
                 Output::Answer(answer) => self.answers.push(answer),
                 Output::Mode(mode) => self.modes.push(mode),
                 Output::Ask(ask) => panic!("nobody asks here: {ask:?}"),
+                Output::Enquire(enquiry) => panic!("there is no controller: {enquiry:?}"),
             }
         }
         assert_eq!(self.engine.gates.poll_passed(), None, "nobody takes what the gates tell");

@@ -15,6 +15,7 @@ use crate::expr::{Expr, Template};
 use crate::gate::{GateKind, GateSpec, How, Output, Outputs, Policy, Role, Sensor, Timing};
 use crate::mode::ModeSettings;
 use crate::schedule::Calendar;
+use crate::supply::SupplySetup;
 use crate::ticket::{EscalationStep, OutputRef, TicketKind, TicketRules, When};
 use crate::words::{Direction, Priority};
 
@@ -60,9 +61,12 @@ pub(super) fn setup() -> Setup {
         }),
         gates: vec![barrier(), door()],
         readers: Vec::new(),
+        controllers: Vec::new(),
         access: None,
         tickets: tickets(&calendar, &zone),
+        supply: SupplySetup::default(),
         rounds: Vec::new(),
+        billing: Default::default(),
         calendar,
         zone,
         version: "v1".to_owned(),

@@ -388,3 +388,16 @@ fn a_batch_holds_an_alarm_and_its_ticket_or_neither() {
         assert!(told == [0, 0] || told[0] >= 1 && told[1] >= 1, "{told:?}");
     }
 }
+
+#[test]
+fn another_master_on_a_bus_is_an_alarm_until_it_was_quiet_for_ten_minutes() {
+    let mut shell = Shell::awake(setup());
+    shell.live(MINUTE);
+    shell.tell(|engine, now| engine.handle_foreign_master(now, 0, true));
+    assert_eq!(alarm(&shell, "foreign_master/meters").0, AlarmState::Unacknowledged);
+    shell.tell(|engine, now| engine.handle_foreign_master(now, 0, false));
+    shell.live(5 * MINUTE);
+    assert!(alarm(&shell, "foreign_master/meters").1.is_some(), "it may only draw breath");
+    shell.live(6 * MINUTE);
+    assert_eq!(changes(&shell, "foreign_master/meters"), ["condition_on", "condition_off"]);
+}

@@ -1,0 +1,74 @@
+//! Frames taken apart for people: which bytes are what.
+//!
+//! Each protocol has a `dissect` beside its codec; this is what they give.
+
+use std::fmt;
+use std::ops::Range;
+
+use crate::dlt645::Edition;
+use crate::modbus::Framing;
+
+/// One field of a frame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Field {
+    /// Which bytes.
+    pub bytes: Range<usize>,
+    /// The protocol's name for it.
+    pub name: &'static str,
+    /// What it says, in words.
+    pub text: String,
+}
+
+impl Field {
+    pub(crate) fn new(bytes: Range<usize>, name: &'static str, text: impl Into<String>) -> Field {
+        Field { bytes, name, text: text.into() }
+    }
+}
+
+impl fmt::Display for Field {
+    /// Writes the name and what it says: `function 03 read holding registers`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.name, self.text)
+    }
+}
+
+/// How a frame is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Language {
+    /// Modbus, in this framing.
+    Modbus(Framing),
+    /// DL/T 645, in one of its editions.
+    Dlt645(Edition),
+}
+
+impl Language {
+    /// The name of Wireshark's dissector; `""` where it has none.
+    pub fn dissector(self) -> &'static str {
+        match self {
+            Language::Modbus(Framing::Rtu) => "mbrtu",
+            Language::Modbus(Framing::Tcp) => "mbtcp",
+            Language::Modbus(Framing::Ascii) | Language::Dlt645(_) => "",
+        }
+    }
+}
+
+/// The fields of a frame, in the order of its bytes. `is_request`: it was sent by the master. Where it is no sound frame,
+/// the last field says so.
+pub fn fields(language: Language, is_request: bool, bytes: &[u8]) -> Vec<Field> {
+    match language {
+        Language::Modbus(framing) => crate::modbus::dissect::fields(framing, is_request, bytes),
+        Language::Dlt645(edition) => crate::dlt645::dissect::fields(edition, bytes),
+    }
+}
+
+/// Bytes in hexadecimal, with blanks.
+pub fn hex(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(3 * bytes.len());
+    for (at, byte) in bytes.iter().enumerate() {
+        let blank = if at == 0 { "" } else { " " };
+        text.push_str(blank);
+        // Writing to a text cannot fail.
+        let _ = fmt::Write::write_fmt(&mut text, format_args!("{byte:02x}"));
+    }
+    text
+}

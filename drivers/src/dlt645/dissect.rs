@@ -1,0 +1,143 @@
+//! Frames taken apart for people.
+
+use super::catalog;
+use super::frame::{AROUND, Address, END, EXCEPTION, FROM_METER, FUNCTION, MASK, MORE, PREAMBLE, START, function};
+use super::point::Edition;
+use crate::dissect::{Field, hex};
+
+/// The fields of a frame, its data without the 33H that the wire adds. Where it is no sound frame, the last one says so.
+pub(crate) fn fields(edition: Edition, bytes: &[u8]) -> Vec<Field> {
+    let mut fields = Vec::new();
+    let preamble = bytes.iter().take_while(|byte| **byte == PREAMBLE).count();
+    if preamble > 0 {
+        fields.push(Field::new(0..preamble, "preamble", format!("{preamble} × FE")));
+    }
+    let frame = &bytes[preamble..];
+    let at = |from: usize, to: usize| preamble + from..preamble + to;
+    let Some(&[START, a0, a1, a2, a3, a4, a5, START, control, length]) = frame.first_chunk::<10>() else {
+        fields.push(Field::new(at(0, frame.len()), "no frame", hex(frame)));
+        return fields;
+    };
+    let address = Address::from_wire([a0, a1, a2, a3, a4, a5]);
+    let whom = if address == Address::BROADCAST { ", everybody" } else { "" };
+    fields.push(Field::new(at(1, 7), "address", format!("{address}{whom}")));
+    fields.push(Field::new(at(8, 9), "control", control_text(control)));
+    fields.push(Field::new(at(9, 10), "length", length.to_string()));
+    let data_end = 10 + usize::from(length);
+    let Some(whole) = frame.get(..data_end + 2) else {
+        fields.push(Field::new(at(10, frame.len()), "cut off", hex(&frame[10..])));
+        return fields;
+    };
+    let data: Vec<u8> = whole[10..data_end].iter().map(|byte| byte.wrapping_sub(MASK)).collect();
+    let head = if names_data(control) { di(edition, &data) } else { None };
+    let taken = head.as_ref().map_or(0, |_| edition.di_bytes());
+    if let Some(text) = head {
+        fields.push(Field::new(at(10, 10 + taken), "identifier", text));
+    }
+    if data.len() > taken {
+        let name = if control & EXCEPTION == 0 { "data" } else { "refusal" };
+        fields.push(Field::new(at(10 + taken, data_end), name, hex(&data[taken..])));
+    }
+    let expected = whole[..data_end].iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte));
+    let got = whole[data_end];
+    let text = match got == expected {
+        true => format!("{got:02x}, right"),
+        false => format!("{got:02x}, wrong: it should be {expected:02x}"),
+    };
+    fields.push(Field::new(at(data_end, data_end + 1), "checksum", text));
+    if whole[data_end + 1] != END {
+        fields.push(Field::new(at(data_end + 1, data_end + 2), "end", "is not 16"));
+    }
+    if frame.len() > AROUND + usize::from(length) {
+        fields.push(Field::new(at(data_end + 2, frame.len()), "left over", hex(&frame[data_end + 2..])));
+    }
+    fields
+}
+
+/// True when the data begin with an identifier.
+fn names_data(control: u8) -> bool {
+    let reads = [function::READ, function::READ_MORE, function::WRITE, function::READ_1997, function::READ_MORE_1997];
+    control & EXCEPTION == 0 && reads.contains(&(control & FUNCTION))
+}
+
+fn di(edition: Edition, data: &[u8]) -> Option<String> {
+    let (di, width) = match edition {
+        Edition::V2007 => (u32::from_le_bytes(*data.first_chunk::<4>()?), 8),
+        Edition::V1997 => (u32::from(u16::from_le_bytes(*data.first_chunk::<2>()?)), 4),
+    };
+    let name = catalog::layout(edition, di).map(|layout| layout.name(0)).unwrap_or_default();
+    Some(format!("{di:0width$X} {name}").trim_end().to_owned())
+}
+
+fn control_text(control: u8) -> String {
+    let name = match control & FUNCTION {
+        function::SET_TIME => "broadcast time",
+        function::READ | function::READ_1997 => "read",
+        function::READ_MORE | function::READ_MORE_1997 => "read what follows",
+        function::READ_ADDRESS => "read the address",
+        function::WRITE => "write",
+        function::FREEZE => "freeze",
+        function::SET_SPEED => "change the speed",
+        function::CONTROL => "switch the relay",
+        _ => "not known here",
+    };
+    let from = if control & FROM_METER == 0 { "" } else { ", from the meter" };
+    let refused = if control & EXCEPTION == 0 { "" } else { ", refused" };
+    let more = if control & MORE == 0 { "" } else { ", more follows" };
+    format!("{control:02X} {name}{from}{refused}{more}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dlt645::encode;
+
+    fn told(edition: Edition, bytes: &[u8]) -> String {
+        let fields = fields(edition, bytes);
+        let mut at = 0;
+        for field in &fields {
+            assert!(field.bytes.start >= at && field.bytes.end <= bytes.len(), "{field:?}");
+            at = field.bytes.end;
+        }
+        fields.iter().map(Field::to_string).collect::<Vec<_>>().join("; ")
+    }
+
+    #[test]
+    fn a_read_is_told_with_the_name_of_what_it_asks_for() {
+        let mut bytes = Vec::new();
+        let address = Address::parse("000000001234").unwrap();
+        encode(4, address, function::READ, &[&[0x00, 0x00, 0x01, 0x00]], &mut bytes);
+        let told = told(Edition::V2007, &bytes);
+        assert!(
+            told.starts_with("preamble 4 × FE; address 000000001234; control 11 read; length 4; identifier 00010000 ")
+        );
+        assert!(told.ends_with(", right"), "{told}");
+    }
+
+    #[test]
+    fn a_refusal_is_told_and_a_wrong_sum_as_well() {
+        let mut bytes = Vec::new();
+        let address = Address::parse("000000001234").unwrap();
+        encode(0, address, 0xD1, &[&[0x02]], &mut bytes);
+        assert!(
+            told(Edition::V2007, &bytes).contains("control D1 read, from the meter, refused; length 1; refusal 02;")
+        );
+        let last = bytes.len() - 2;
+        bytes[last] ^= 1;
+        assert!(told(Edition::V2007, &bytes).contains("wrong: it should be"));
+        assert_eq!(told(Edition::V2007, b"\x68\x01"), "no frame 68 01");
+    }
+
+    #[test]
+    fn whatever_the_bytes_are_nothing_panics_and_fields_are_in_order() {
+        let mut rng = fastrand::Rng::with_seed(4);
+        for round in 0..20_000 {
+            let mut bytes: Vec<u8> = (0..rng.usize(..24)).map(|_| rng.u8(..)).collect();
+            if round % 2 == 0 && bytes.len() > 9 {
+                (bytes[0], bytes[7], bytes[9]) = (START, START, rng.u8(..16));
+            }
+            told(Edition::V1997, &bytes);
+            told(Edition::V2007, &bytes);
+        }
+    }
+}

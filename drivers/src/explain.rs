@@ -1,0 +1,18 @@
+//! From a point to the bytes that it came from, step by step, for the person who doubts a value.
+
+use crate::dissect::Language;
+use crate::point::{Place, PointSpec};
+
+/// The steps from a reply to the value of a point, one sentence each; `None` where the request did not ask for the
+/// point, or the reply is none to it.
+pub fn steps(language: Language, point: &PointSpec, request: &[u8], reply: &[u8]) -> Option<Vec<String>> {
+    let frames = (request, reply);
+    match &point.place {
+        Place::Modbus(place) => {
+            let Language::Modbus(framing) = language else { return None };
+            crate::modbus::explain::steps(framing, place, &point.unit, frames)
+        }
+        Place::Dlt645(place) => crate::dlt645::explain::steps(place, &point.unit, frames),
+        Place::Osdp(_) | Place::Uhppote(_) | Place::Own { .. } => None,
+    }
+}

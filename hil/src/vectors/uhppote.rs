@@ -1,0 +1,150 @@
+//! `protocol-vectors/1` of `uhppote-udp`: datagrams through the codec.
+
+use gatehouse_drivers::uhppote::date::time_text;
+use gatehouse_drivers::uhppote::event::RawEvent;
+use gatehouse_drivers::uhppote::request::Card;
+use gatehouse_drivers::uhppote::{Datagram, Reply, Request, Status, WireError};
+use serde_json::{Map, Value, json};
+
+use super::{Bench, Outcome, bytes, same_fields};
+
+pub(super) fn run(_: &Bench, vector: &Value) -> Outcome {
+    let received = bytes(vector, "hex")?;
+    let decoded = match vector["direction"].as_str() {
+        Some("req") => Datagram::read(&received).and_then(|datagram| request(&datagram)),
+        Some("rsp") => reply(vector, &received)?,
+        _ => return Err("`direction` is neither req nor rsp".to_owned()),
+    };
+    match (vector["expect"].as_str(), decoded) {
+        (Some("ok"), Ok(decoded)) => same_fields(&vector["decoded"], &decoded),
+        (Some("ok"), Err(why)) => Err(format!("was refused: {why}")),
+        (Some("error"), Ok(decoded)) => Err(format!("was taken as {decoded} where {} is right", vector["error"])),
+        (Some("error"), Err(why)) if vector["error"] == why.class() => Ok(()),
+        (Some("error"), Err(why)) => Err(format!("was refused as {} where {} is right", why.class(), vector["error"])),
+        _ => Err("`expect` is neither ok nor error".to_owned()),
+    }
+}
+
+fn request(datagram: &Datagram) -> Result<Value, WireError> {
+    let request = Request::read(datagram)?;
+    // What is read must encode to the same bytes.
+    if request.encode(datagram.serial()) != *datagram {
+        return Ok(json!({ "encoded otherwise": format!("{:02x?}", request.encode(datagram.serial()).bytes()) }));
+    }
+    let fields = match request {
+        Request::Discover
+        | Request::Status
+        | Request::CardCount
+        | Request::DeleteCards
+        | Request::Time
+        | Request::EventIndex
+        | Request::Listener => json!({}),
+        Request::OpenDoor { door } | Request::Door { door } => json!({ "door": door }),
+        Request::SetDoor { door, mode, delay_s } => json!({ "door": door, "mode": mode, "delay_s": delay_s }),
+        Request::CardAt(index) | Request::Event(index) | Request::SetEventIndex(index) => json!({ "index": index }),
+        Request::Card(card) | Request::DeleteCard(card) => json!({ "card": card }),
+        Request::PutCard(card) => card_fields(&card),
+        Request::SetTime(time) => json!({ "timestamp": time_text(time) }),
+        Request::SetListener { address, port, interval_s } => listener(address, port, interval_s),
+    };
+    Ok(with_head(datagram, fields))
+}
+
+fn reply(vector: &Value, received: &[u8]) -> Result<Result<Value, WireError>, String> {
+    let asked = match &vector["request_hex"] {
+        Value::Null => None,
+        _ => {
+            let asked = bytes(vector, "request_hex")?;
+            let datagram = Datagram::read(&asked).map_err(|why| format!("request_hex was refused: {why}"))?;
+            let request = Request::read(&datagram).map_err(|why| format!("request_hex was refused: {why}"))?;
+            Some((request, datagram.serial()))
+        }
+    };
+    let read = Datagram::read(received).and_then(|datagram| {
+        let reply = match &asked {
+            Some((request, serial)) => Reply::judge(request, *serial, &datagram)?,
+            None => Reply::read(&datagram)?,
+        };
+        Ok(with_head(&datagram, document(&reply)?))
+    });
+    Ok(read)
+}
+
+fn with_head(datagram: &Datagram, fields: Value) -> Value {
+    let mut document = Map::new();
+    document.insert("function".to_owned(), format!("{:02X}", datagram.function()).into());
+    document.insert("serial".to_owned(), datagram.serial().into());
+    if let Value::Object(fields) = fields {
+        document.extend(fields);
+    }
+    Value::Object(document)
+}
+
+fn document(reply: &Reply) -> Result<Value, WireError> {
+    Ok(match reply {
+        Reply::Device(device) => {
+            let [high, low] = device.version;
+            json!({
+                "ip": dotted(device.address), "mask": dotted(device.mask), "gateway": dotted(device.gateway),
+                "mac": device.mac.map(|byte| format!("{byte:02x}")).join(":"),
+                "version": format!("{high:02x}.{low:02x}"), "date": device.date.to_string(),
+            })
+        }
+        Reply::Status(status) => status_fields(status)?,
+        Reply::Done(succeeded) => json!({ "succeeded": succeeded }),
+        Reply::Door { door, mode, delay_s } => json!({ "door": door, "mode": mode, "delay_s": delay_s }),
+        Reply::CardCount(count) => json!({ "count": count }),
+        Reply::Card(card) => card_fields(card),
+        Reply::NoCard => json!({ "card": 0 }),
+        Reply::DeletedCard => json!({ "card": u32::MAX }),
+        Reply::Time(time) => json!({ "timestamp": time_text(*time) }),
+        Reply::Event(event) => {
+            json!({
+                "index": event.index, "type": event.kind, "granted": event.granted, "door": event.door,
+                "direction": event.direction, "card": event.card, "timestamp": event_time(event)?,
+                "reason": event.reason,
+            })
+        }
+        Reply::NoEvent { index } => json!({ "index": index, "type": 0 }),
+        Reply::Overwritten { index } => json!({ "index": index, "type": 255 }),
+        Reply::EventIndex(index) => json!({ "index": index }),
+        Reply::Listener { address, port, interval_s } => listener(*address, *port, *interval_s),
+    })
+}
+
+fn status_fields(status: &Status) -> Result<Value, WireError> {
+    let mut fields = json!({
+        "event_index": status.event_index, "doors_open": status.doors, "buttons": status.buttons,
+        "system_error": status.system_error, "system_time": time_text(status.clock?), "sequence": status.sequence,
+        "special": status.special, "relays": status.relays, "inputs": status.inputs,
+    });
+    if let Some(event) = &status.event {
+        fields["event_type"] = event.kind.into();
+        fields["granted"] = event.granted.into();
+        fields["door"] = event.door.into();
+        fields["direction"] = event.direction.into();
+        fields["card"] = event.card.into();
+        fields["timestamp"] = event_time(event)?.into();
+        fields["reason"] = event.reason.into();
+    }
+    Ok(fields)
+}
+
+fn event_time(event: &RawEvent) -> Result<String, WireError> {
+    event.at.map(time_text)
+}
+
+fn card_fields(card: &Card) -> Value {
+    json!({
+        "card": card.number, "from": card.from.to_string(), "to": card.until.to_string(), "doors": card.doors,
+        "pin": card.pin, "first_card": card.first_card,
+    })
+}
+
+fn dotted([a, b, c, d]: [u8; 4]) -> String {
+    format!("{a}.{b}.{c}.{d}")
+}
+
+fn listener(address: [u8; 4], port: u16, interval_s: u8) -> Value {
+    json!({ "listener": format!("{}:{port}", dotted(address)), "interval": interval_s })
+}
