@@ -2,6 +2,7 @@
 
 use gatehouse_core::{Kind, Name};
 
+use crate::cjt188::{self, Cjt188Point};
 use crate::dlt645::{Dlt645Point, Edition};
 use crate::modbus::point::ModbusPoint;
 
@@ -27,6 +28,8 @@ pub enum Place {
     Modbus(ModbusPoint),
     /// Under a data identifier of a DL/T 645 meter.
     Dlt645(Dlt645Point),
+    /// In a reply of a CJ/T 188 meter.
+    Cjt188(Cjt188Point),
     /// Wired to the box itself: no protocol is spoken.
     Own {
         /// What its values are made of.
@@ -44,13 +47,17 @@ pub enum Protocol {
     Modbus,
     /// DL/T 645, in one of its editions.
     Dlt645(Edition),
+    /// CJ/T 188, in one of its editions.
+    Cjt188(cjt188::Edition),
 }
 
 /// The names of the protocols in profiles and site files.
-pub const PROTOCOLS: [(&str, Protocol); 3] = [
+pub const PROTOCOLS: [(&str, Protocol); 5] = [
     ("modbus", Protocol::Modbus),
     ("dlt645-2007", Protocol::Dlt645(Edition::V2007)),
     ("dlt645-1997", Protocol::Dlt645(Edition::V1997)),
+    ("cjt188-2004", Protocol::Cjt188(cjt188::Edition::V2004)),
+    ("cjt188-2018", Protocol::Cjt188(cjt188::Edition::V2018)),
 ];
 
 impl Protocol {
@@ -66,6 +73,7 @@ impl PointSpec {
         match &self.place {
             Place::Modbus(point) => point.kind(),
             Place::Dlt645(point) => point.kind(),
+            Place::Cjt188(point) => point.kind(),
             Place::Own { kind, .. } => *kind,
         }
     }
@@ -74,7 +82,7 @@ impl PointSpec {
     pub fn is_writable(&self) -> bool {
         match &self.place {
             Place::Modbus(point) => point.write.is_some(),
-            Place::Dlt645(_) => false,
+            Place::Dlt645(_) | Place::Cjt188(_) => false,
             Place::Own { writable, .. } => *writable,
         }
     }
@@ -83,15 +91,23 @@ impl PointSpec {
     pub fn modbus(&self) -> Option<&ModbusPoint> {
         match &self.place {
             Place::Modbus(point) => Some(point),
-            Place::Dlt645(_) | Place::Own { .. } => None,
+            Place::Dlt645(_) | Place::Cjt188(_) | Place::Own { .. } => None,
         }
     }
 
     /// Where a point of a DL/T 645 meter lies.
     pub fn dlt645(&self) -> Option<&Dlt645Point> {
         match &self.place {
-            Place::Modbus(_) | Place::Own { .. } => None,
+            Place::Modbus(_) | Place::Cjt188(_) | Place::Own { .. } => None,
             Place::Dlt645(point) => Some(point),
+        }
+    }
+
+    /// Where a point of a CJ/T 188 meter lies.
+    pub fn cjt188(&self) -> Option<&Cjt188Point> {
+        match &self.place {
+            Place::Modbus(_) | Place::Dlt645(_) | Place::Own { .. } => None,
+            Place::Cjt188(point) => Some(point),
         }
     }
 }

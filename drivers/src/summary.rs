@@ -39,6 +39,11 @@ pub enum Asked {
         /// The identifier.
         di: u32,
     },
+    /// A data identifier of a CJ/T 188 meter.
+    Cjt188 {
+        /// The identifier, whatever the order of its bytes on the wire.
+        di: u16,
+    },
 }
 
 impl fmt::Display for Asked {
@@ -50,6 +55,7 @@ impl fmt::Display for Asked {
             }
             Asked::Dlt645 { edition: Edition::V2007, di } => write!(f, "{di:08X}"),
             Asked::Dlt645 { edition: Edition::V1997, di } => write!(f, "{di:04X}"),
+            Asked::Cjt188 { di } => write!(f, "{di:04X}"),
         }
     }
 }

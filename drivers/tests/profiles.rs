@@ -18,12 +18,12 @@ fn every_embedded_profile_reads_without_a_mistake() {
 }
 
 #[test]
-fn all_25_device_models_are_there_in_alphabetical_order() {
+fn all_30_device_models_are_there_in_alphabetical_order() {
     let names: Vec<_> = embedded().iter().map(|file| file.name).collect();
-    assert_eq!(names.len(), 25);
+    assert_eq!(names.len(), 30);
     assert!(names.is_sorted());
     let points: usize = embedded().iter().map(|file| file.profile().points.len()).sum();
-    assert_eq!(points, 390);
+    assert_eq!(points, 492);
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn an_added_profile_goes_before_the_embedded_one_of_its_name() {
     assert_eq!(library.add_text("/etc/gatehouse/profiles/own-meter.toml", text), Ok(Added::New));
     assert_eq!(library.add_text("xy-md02.toml", text), Ok(Added::Replaced));
     assert_eq!(library.find("xy-md02").unwrap().vendor, "A");
-    assert_eq!(library.names().len(), 26);
+    assert_eq!(library.names().len(), 31);
     assert!(library.is_added("own-meter") && !library.is_added("vacon-10"));
     assert_eq!(library.nearest("eastron-sdm360"), Some("eastron-sdm630"));
     assert_eq!(library.nearest("something else entirely"), None);

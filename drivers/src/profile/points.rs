@@ -7,12 +7,13 @@ use toml::de::{DeTable, DeValue};
 
 use super::keys::{Found, KeyError, Keys, Rule, integer};
 use super::point_rules::check;
+use crate::cjt188;
 use crate::dlt645;
 use crate::modbus::point::{DataType, ModbusPoint, Order, Table, WriteWith};
 use crate::point::{Place, PointSpec, Protocol};
 
 /// The keys of a point, as profiles and site files write them.
-pub const POINT_KEYS: [&str; 18] = [
+pub const POINT_KEYS: [&str; 19] = [
     "name",
     "table",
     "address",
@@ -31,6 +32,7 @@ pub const POINT_KEYS: [&str; 18] = [
     "item",
     "part",
     "format",
+    "field",
 ];
 
 pub(super) const TABLES: [(&str, Table); 4] =
@@ -96,6 +98,7 @@ pub fn parse_point(
     match protocol {
         Protocol::Modbus => read_point(None, table, span, extra),
         Protocol::Dlt645(edition) => dlt645::keys::read_point(edition, None, table, span, extra),
+        Protocol::Cjt188(edition) => cjt188::keys::read_point(edition, None, table, span, extra),
     }
 }
 
@@ -113,6 +116,7 @@ pub fn override_point(
         // What is wired to the box itself comes from no profile, so that nothing of it can be changed.
         Place::Modbus(_) | Place::Own { .. } => read_point(Some(base), table, span, extra),
         Place::Dlt645(place) => dlt645::keys::read_point(place.edition, Some(base), table, span, extra),
+        Place::Cjt188(place) => cjt188::keys::read_point(place.edition, Some(base), table, span, extra),
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gatehouse_core::{DeviceIx, Name, PointIx, Schema, SchemaPoint};
+use gatehouse_drivers::cjt188;
 use gatehouse_drivers::dlt645::MeterSettings;
 use gatehouse_drivers::line::settings::{DeviceSettings, LineSettings, Wire};
 use gatehouse_drivers::modbus::Framing;
@@ -221,6 +222,8 @@ pub enum Station {
     Modbus(ModbusStation),
     /// A DL/T 645 meter.
     Dlt645(MeterSettings),
+    /// A CJ/T 188 meter.
+    Cjt188(cjt188::MeterSettings),
     /// The box itself, which is on no bus, with what its relays can do beyond points.
     Own(Arc<[Command]>),
 }
@@ -242,6 +245,7 @@ impl fmt::Display for Station {
         match self {
             Station::Modbus(modbus) => modbus.unit.fmt(f),
             Station::Dlt645(meter) => meter.address.fmt(f),
+            Station::Cjt188(meter) => meter.address.fmt(f),
             Station::Own(_) => Ok(()),
         }
     }
@@ -354,7 +358,7 @@ impl Device {
     pub fn commands(&self) -> &[Command] {
         match &self.station {
             Station::Modbus(modbus) => &modbus.commands,
-            Station::Dlt645(_) => &[],
+            Station::Dlt645(_) | Station::Cjt188(_) => &[],
             Station::Own(commands) => commands,
         }
     }

@@ -201,7 +201,9 @@ fn bus_document(site: &Site, bus: &Bus, forecast: &BusForecast) -> Value {
                 document["address"] = address.into();
                 document["count"] = count.into();
             }
-            Asked::Dlt645 { .. } => document["identifier"] = request.step.asked.to_string().into(),
+            Asked::Dlt645 { .. } | Asked::Cjt188 { .. } => {
+                document["identifier"] = request.step.asked.to_string().into();
+            }
         }
         document
     };

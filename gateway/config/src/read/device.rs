@@ -70,13 +70,16 @@ pub(super) fn read(
     let station = match protocol {
         Protocol::Modbus => modbus(context, &mut keys, kind, known.as_deref()),
         Protocol::Dlt645(edition) => meter::read(&mut keys, kind, edition),
+        Protocol::Cjt188(edition) => meter::read_pipe(&mut keys, kind, edition, known.as_deref()),
     };
     let interval = duration(&mut keys, "interval", INTERVALS).map_or(INTERVAL, |found| found.value);
     let degraded = duration(&mut keys, "interval_degraded", INTERVALS).map(|found| found.value);
     let timeout = duration(&mut keys, "timeout", Duration::from_millis(5)..=Duration::from_secs(60));
     let limits = match &station {
         Some(Found { value: Station::Modbus(modbus), .. }) => modbus.limits.clone(),
-        Some(Found { value: Station::Dlt645(_) | Station::Own(_), .. }) | None => Limits::default(),
+        Some(Found { value: Station::Dlt645(_) | Station::Cjt188(_) | Station::Own(_), .. }) | None => {
+            Limits::default()
+        }
     };
     let wish = report::wish(context, &mut keys);
     let entries = points(context, &mut keys, &profile, protocol);
@@ -101,8 +104,7 @@ pub(super) fn read(
     if let Some((device, bus)) = device.as_ref().zip(bus.and_then(|bus| buses.get(bus)?.bus.as_ref())) {
         check_plan(context, (bus, device), &limits, &span);
     }
-    let is_pattern =
-        matches!(&station, Some(Found { value: Station::Dlt645(meter), .. }) if meter.address.is_wildcard());
+    let is_pattern = station.as_ref().is_some_and(|station| meter::is_pattern(&station.value));
     let address = station.map(|station| Found { value: station.value.to_string(), span: station.span });
     DeviceEntry { id, bus, address, is_pattern, device }
 }
@@ -270,6 +272,7 @@ fn points(
         let needs = match protocol {
             Protocol::Modbus => "name, table, address and type",
             Protocol::Dlt645(_) => "name and di",
+            Protocol::Cjt188(_) => "name and field",
         };
         let help = format!("name a profile (`gatehouse profiles` lists them) or add [[device.point]] with {needs}");
         keys.error(Rule::MissingKey, span, "the device has no point", help);

@@ -84,7 +84,7 @@ pub(super) fn read(
 /// True for a table that names a point but does not say where it is read: meant for a profile's point.
 fn is_misspelt(table: &DeTable<'_>) -> bool {
     let known = |key: &str| POINT_KEYS.contains(&key) || SITE_KEYS.contains(&key);
-    let place = ["table", "address", "type", "di"].iter().any(|key| table.contains_key(*key));
+    let place = ["table", "address", "type", "di", "field"].iter().any(|key| table.contains_key(*key));
     table.contains_key("name") && !place && table.iter().all(|(key, _)| known(key.get_ref().as_ref()))
 }
 
@@ -97,6 +97,7 @@ fn unknown(context: &mut Context<'_>, profile: Option<&Profile>, name: &str, spa
     let needs = match profile.protocol {
         Protocol::Modbus => "table, address and type",
         Protocol::Dlt645(_) => "di",
+        Protocol::Cjt188(_) => "field or di",
     };
     let help = format!("{help}{}a point of its own needs {needs}", if help.ends_with('?') { " " } else { "; " });
     context.sink.error(code::UNKNOWN_POINT, span, message, help);
