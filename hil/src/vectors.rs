@@ -5,6 +5,7 @@
 
 mod alarm;
 mod checksum;
+mod cjt188;
 mod device;
 mod dlt645;
 mod formats;
@@ -234,7 +235,7 @@ struct Suite {
 }
 
 /// Everything that can be run.
-static SUITES: [Suite; 11] = [
+static SUITES: [Suite; 12] = [
     Suite { schema: "protocol-vectors/1", protocol: Some("modbus"), lists: &[("vectors", modbus::run)] },
     Suite {
         schema: "protocol-vectors/1",
@@ -243,6 +244,7 @@ static SUITES: [Suite; 11] = [
     },
     Suite { schema: "protocol-vectors/1", protocol: Some("dlt645-2007"), lists: &[("vectors", dlt645::run_2007)] },
     Suite { schema: "protocol-vectors/1", protocol: Some("dlt645-1997"), lists: &[("vectors", dlt645::run_1997)] },
+    Suite { schema: "protocol-vectors/1", protocol: Some("cjt188"), lists: &[("vectors", cjt188::run)] },
     Suite { schema: "crc-vectors/1", protocol: None, lists: &[("crc", checksum::run_crc), ("lrc", checksum::run_lrc)] },
     Suite {
         schema: "value-format/1",
