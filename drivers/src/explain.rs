@@ -13,6 +13,6 @@ pub fn steps(language: Language, point: &PointSpec, request: &[u8], reply: &[u8]
             crate::modbus::explain::steps(framing, place, &point.unit, frames)
         }
         Place::Dlt645(place) => crate::dlt645::explain::steps(place, &point.unit, frames),
-        Place::Osdp(_) | Place::Uhppote(_) | Place::Own { .. } => None,
+        Place::Cjt188(_) | Place::Osdp(_) | Place::Uhppote(_) | Place::Own { .. } => None,
     }
 }

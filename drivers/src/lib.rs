@@ -3,6 +3,7 @@
 //! Pure: no ports, files, clocks or tasks. Start with [`line::Line`], the machine that runs one physical channel, and
 //! [`point::PointSpec`], what a profile says of one point.
 
+pub mod cjt188;
 pub mod dissect;
 pub mod dlt645;
 pub mod explain;

@@ -2,6 +2,7 @@
 
 use gatehouse_core::{Kind, Name};
 
+use crate::cjt188::{self, Cjt188Point};
 use crate::dlt645::{Dlt645Point, Edition};
 use crate::modbus::point::ModbusPoint;
 use crate::osdp::OsdpPoint;
@@ -29,6 +30,8 @@ pub enum Place {
     Modbus(ModbusPoint),
     /// Under a data identifier of a DL/T 645 meter.
     Dlt645(Dlt645Point),
+    /// In a reply of a CJ/T 188 meter.
+    Cjt188(Cjt188Point),
     /// What an OSDP reader shows.
     Osdp(OsdpPoint),
     /// In the state of a UHPPOTE controller.
@@ -50,6 +53,8 @@ pub enum Protocol {
     Modbus,
     /// DL/T 645, in one of its editions.
     Dlt645(Edition),
+    /// CJ/T 188, in one of its editions.
+    Cjt188(cjt188::Edition),
     /// OSDP, the protocol of card readers.
     Osdp,
     /// UHPPOTE controllers for doors, over UDP.
@@ -57,10 +62,12 @@ pub enum Protocol {
 }
 
 /// The names of the protocols in profiles and site files.
-pub const PROTOCOLS: [(&str, Protocol); 5] = [
+pub const PROTOCOLS: [(&str, Protocol); 7] = [
     ("modbus", Protocol::Modbus),
     ("dlt645-2007", Protocol::Dlt645(Edition::V2007)),
     ("dlt645-1997", Protocol::Dlt645(Edition::V1997)),
+    ("cjt188-2004", Protocol::Cjt188(cjt188::Edition::V2004)),
+    ("cjt188-2018", Protocol::Cjt188(cjt188::Edition::V2018)),
     ("osdp", Protocol::Osdp),
     ("uhppote", Protocol::Uhppote),
 ];
@@ -78,6 +85,7 @@ impl PointSpec {
         match &self.place {
             Place::Modbus(point) => point.kind(),
             Place::Dlt645(point) => point.kind(),
+            Place::Cjt188(point) => point.kind(),
             Place::Osdp(point) => point.kind(),
             Place::Uhppote(field) => field.kind(),
             Place::Own { kind, .. } => *kind,
@@ -88,7 +96,7 @@ impl PointSpec {
     pub fn is_writable(&self) -> bool {
         match &self.place {
             Place::Modbus(point) => point.write.is_some(),
-            Place::Dlt645(_) | Place::Uhppote(_) => false,
+            Place::Dlt645(_) | Place::Cjt188(_) | Place::Uhppote(_) => false,
             Place::Osdp(point) => point.is_writable(),
             Place::Own { writable, .. } => *writable,
         }
@@ -103,31 +111,39 @@ impl PointSpec {
     pub fn modbus(&self) -> Option<&ModbusPoint> {
         match &self.place {
             Place::Modbus(point) => Some(point),
-            Place::Dlt645(_) | Place::Osdp(_) | Place::Uhppote(_) | Place::Own { .. } => None,
+            Place::Dlt645(_) | Place::Cjt188(_) | Place::Osdp(_) | Place::Uhppote(_) | Place::Own { .. } => None,
         }
     }
 
     /// Where a point of a DL/T 645 meter lies.
     pub fn dlt645(&self) -> Option<&Dlt645Point> {
         match &self.place {
-            Place::Modbus(_) | Place::Osdp(_) | Place::Uhppote(_) | Place::Own { .. } => None,
+            Place::Modbus(_) | Place::Cjt188(_) | Place::Osdp(_) | Place::Uhppote(_) | Place::Own { .. } => None,
             Place::Dlt645(point) => Some(point),
+        }
+    }
+
+    /// Where a point of a CJ/T 188 meter lies.
+    pub fn cjt188(&self) -> Option<&Cjt188Point> {
+        match &self.place {
+            Place::Cjt188(point) => Some(point),
+            Place::Modbus(_) | Place::Dlt645(_) | Place::Osdp(_) | Place::Uhppote(_) | Place::Own { .. } => None,
         }
     }
 
     /// What of an OSDP reader the point is.
     pub fn osdp(&self) -> Option<OsdpPoint> {
         match &self.place {
-            Place::Modbus(_) | Place::Dlt645(_) | Place::Uhppote(_) | Place::Own { .. } => None,
             Place::Osdp(point) => Some(*point),
+            Place::Modbus(_) | Place::Dlt645(_) | Place::Cjt188(_) | Place::Uhppote(_) | Place::Own { .. } => None,
         }
     }
 
     /// What of a UHPPOTE controller's state a point is.
     pub fn uhppote(&self) -> Option<Field> {
         match &self.place {
-            Place::Modbus(_) | Place::Dlt645(_) | Place::Osdp(_) | Place::Own { .. } => None,
             Place::Uhppote(field) => Some(*field),
+            Place::Modbus(_) | Place::Dlt645(_) | Place::Cjt188(_) | Place::Osdp(_) | Place::Own { .. } => None,
         }
     }
 }

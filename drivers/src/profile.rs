@@ -37,6 +37,8 @@ pub struct Profile {
     pub defaults: Defaults,
     /// What a Modbus device can bear.
     pub limits: Limits,
+    /// In what a CJ/T 188 meter differs from others.
+    pub meter: crate::cjt188::Traits,
     /// Points, in the order of the file.
     pub points: Vec<PointSpec>,
     /// Requests of a Modbus device that are more than a point.
@@ -186,7 +188,7 @@ macro_rules! embed {
     };
 }
 
-static EMBEDDED: [Embedded; 27] = embed![
+static EMBEDDED: [Embedded; 32] = embed![
     "acrel-adl400",
     "acrel-adw300",
     "advantech-adam6060",
@@ -194,6 +196,11 @@ static EMBEDDED: [Embedded; 27] = embed![
     "bolid-s2000pp",
     "carlogavazzi-em340",
     "chint-dtsu666",
+    "cjt188-cold-water",
+    "cjt188-gas",
+    "cjt188-heat-2004",
+    "cjt188-heat-2018",
+    "cjt188-hot-water",
     "dlt645-1997-1p",
     "dlt645-1997-3p",
     "dlt645-2007-1p",

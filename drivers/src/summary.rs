@@ -39,6 +39,11 @@ pub enum Asked {
         /// The identifier.
         di: u32,
     },
+    /// A data identifier of a CJ/T 188 meter.
+    Cjt188 {
+        /// The identifier, whatever the order of its bytes on the wire.
+        di: u16,
+    },
     /// What is new at an OSDP reader.
     Osdp {
         /// Its address.
@@ -62,6 +67,7 @@ impl fmt::Display for Asked {
             Asked::Dlt645 { edition: Edition::V1997, di } => write!(f, "{di:04X}"),
             Asked::Osdp { address } => write!(f, "poll of reader {address}"),
             Asked::Uhppote { function } => write!(f, "function {function:02X}"),
+            Asked::Cjt188 { di } => write!(f, "{di:04X}"),
         }
     }
 }

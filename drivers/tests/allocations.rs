@@ -5,6 +5,7 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use gatehouse_core::{Decoded, Driver, PointIx, StepId};
+use gatehouse_drivers::cjt188::{self, Cjt188Meter, MeterType, Traits};
 use gatehouse_drivers::dlt645::{Address, Dlt645Meter, Edition, MeterSettings, encode};
 use gatehouse_drivers::modbus::{Cost, Framing, ModbusDevice};
 use gatehouse_drivers::profile::Library;
@@ -59,6 +60,27 @@ fn a_frame_of_dlt645_is_decoded_without_the_heap() {
     let meter = Dlt645Meter::new(settings, points, &[(0..5).map(PointIx).collect()]);
     let mut reply = Vec::new();
     encode(4, address, 0x91, &[&[0, 0xFF, 1, 0], &[0x12; 20]], &mut reply);
+    assert_eq!(allocations(&meter, &reply), 0);
+}
+
+#[test]
+fn the_numbers_of_a_frame_of_cjt188_are_decoded_without_the_heap() {
+    let profile = Library::new().find("cjt188-heat-2004").unwrap().clone();
+    let points: Vec<_> = profile.points.iter().filter_map(|point| point.cjt188().copied()).take(8).collect();
+    let address = cjt188::Address::parse("11110000000042").unwrap();
+    let (edition, traits) = (cjt188::Edition::V2004, Traits { meter_type: MeterType(0x20), ..Traits::default() });
+    let settings = cjt188::MeterSettings { edition, address, preamble: 3, pause: Duration::ZERO, traits };
+    let meter = Cjt188Meter::new(settings, points, &[(0..8).map(PointIx).collect()]);
+    let mut reply = Vec::new();
+    let [heat, power, flow, volume] = [0x05, 0x17, 0x35, 0x2C].map(|unit| [0x56, 0x34, 0x12, 0x00, unit]);
+    let rest = [[0x12; 9].as_slice(), &[0x53, 0x00, 0x12, 0x10, 0x07, 0x15, 0x20], &[0, 0]].concat();
+    cjt188::encode(
+        3,
+        (MeterType(0x20), address),
+        0x81,
+        &[&[0x1F, 0x90, 0], &heat, &heat, &power, &flow, &volume, &rest],
+        &mut reply,
+    );
     assert_eq!(allocations(&meter, &reply), 0);
 }
 

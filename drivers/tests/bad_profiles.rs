@@ -32,5 +32,5 @@ fn each_bad_profile_is_refused_with_every_mistake_and_its_place() {
             cases += 1;
         }
     }
-    assert_eq!(cases, 10);
+    assert_eq!(cases, 11);
 }

@@ -18,12 +18,12 @@ fn every_embedded_profile_reads_without_a_mistake() {
 }
 
 #[test]
-fn all_27_device_models_are_there_in_alphabetical_order() {
+fn all_32_device_models_are_there_in_alphabetical_order() {
     let names: Vec<_> = embedded().iter().map(|file| file.name).collect();
-    assert_eq!(names.len(), 27);
+    assert_eq!(names.len(), 32);
     assert!(names.is_sorted());
     let points: usize = embedded().iter().map(|file| file.profile().points.len()).sum();
-    assert_eq!(points, 416);
+    assert_eq!(points, 516);
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn an_added_profile_goes_before_the_embedded_one_of_its_name() {
     assert_eq!(library.add_text("/etc/gatehouse/profiles/own-meter.toml", text), Ok(Added::New));
     assert_eq!(library.add_text("xy-md02.toml", text), Ok(Added::Replaced));
     assert_eq!(library.find("xy-md02").unwrap().vendor, "A");
-    assert_eq!(library.names().len(), 27);
+    assert_eq!(library.names().len(), 33);
     assert!(library.is_added("own-meter") && !library.is_added("vacon-10"));
     assert_eq!(library.nearest("eastron-sdm360"), Some("eastron-sdm630"));
     assert_eq!(library.nearest("something else entirely"), None);

@@ -5,6 +5,7 @@
 
 mod alarm;
 mod checksum;
+mod cjt188;
 mod device;
 mod dlt645;
 mod formats;
@@ -236,7 +237,7 @@ struct Suite {
 }
 
 /// Everything that can be run.
-static SUITES: [Suite; 14] = [
+static SUITES: [Suite; 15] = [
     Suite { schema: "protocol-vectors/1", protocol: Some("modbus"), lists: &[("vectors", modbus::run)] },
     Suite {
         schema: "protocol-vectors/1",
@@ -245,6 +246,7 @@ static SUITES: [Suite; 14] = [
     },
     Suite { schema: "protocol-vectors/1", protocol: Some("dlt645-2007"), lists: &[("vectors", dlt645::run_2007)] },
     Suite { schema: "protocol-vectors/1", protocol: Some("dlt645-1997"), lists: &[("vectors", dlt645::run_1997)] },
+    Suite { schema: "protocol-vectors/1", protocol: Some("cjt188"), lists: &[("vectors", cjt188::run)] },
     Suite { schema: "protocol-vectors/1", protocol: Some("osdp-2.2"), lists: &[("vectors", osdp::run_frame)] },
     Suite { schema: "osdp-session/1", protocol: None, lists: &[("sessions", osdp::run_session)] },
     Suite { schema: "protocol-vectors/1", protocol: Some("uhppote-udp"), lists: &[("vectors", uhppote::run)] },

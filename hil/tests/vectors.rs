@@ -57,6 +57,7 @@ fn every_committed_vector_passes() {
     assert_eq!(report.failed, 0, "{}", report.to_text());
     let counts: Vec<_> = report.files.iter().map(|file| (file.file.as_str(), file.passed)).collect();
     let expected = [
+        ("cjt188.json", 29),
         ("dlt645-1997.json", 7),
         ("dlt645-2007.json", 68),
         ("modbus-crc.json", 18),
@@ -70,7 +71,7 @@ fn every_committed_vector_passes() {
         ("uhppote.json", 15),
     ];
     assert_eq!(counts, expected);
-    assert_eq!(report.passed, 393);
+    assert_eq!(report.passed, 422);
 }
 
 #[test]
@@ -87,6 +88,22 @@ fn a_frame_of_a_meter_that_decodes_to_something_else_fails() {
     let reason = |id: &str| &report.failures.iter().find(|failure| failure.id == id).unwrap().reason;
     assert_eq!(reason("dlt07-s-03"), "address is \"000000001234\" where \"000000009999\" is right");
     assert_eq!(reason("dlt07-e-06"), "was refused as di_mismatch where \"unsolicited\" is right");
+}
+
+#[test]
+fn a_frame_of_a_water_or_heat_meter_that_decodes_to_something_else_fails() {
+    let report = run_changed("cjt188.json", |vectors| {
+        for vector in entries(vectors, "vectors") {
+            match vector["expect"].as_str() {
+                Some("ok") => vector["decoded"]["meter_type"] = json!("49"),
+                _ => vector["error"] = json!("unsolicited"),
+            }
+        }
+    });
+    assert_eq!((report.passed, report.failed), (0, 29));
+    let reason = |id: &str| &report.failures.iter().find(|failure| failure.id == id).unwrap().reason;
+    assert_eq!(reason("cj-e-05"), "was refused as sequence_mismatch where \"unsolicited\" is right");
+    assert_eq!(reason("cj-e-06"), "was refused as unknown_unit where \"unsolicited\" is right");
 }
 
 #[test]
@@ -243,7 +260,7 @@ fn only_narrows_by_schema_or_protocol() {
     let partly = run(&["modbus", "sparkplug"]);
     assert_eq!((files(&partly).len(), partly.unmatched), (2, only(&["sparkplug"])));
     let nothing = run_folder(&committed(), None, &only(&["sparkplug"])).unwrap_err().to_string();
-    let kinds = "crc-vectors/1, device-decode/1, dlt645-1997, dlt645-2007, modbus, modbus-rtu relay boards, \
+    let kinds = "cjt188, crc-vectors/1, device-decode/1, dlt645-1997, dlt645-2007, modbus, modbus-rtu relay boards, \
                  osdp-2.2, osdp-session/1, uhppote-udp, value-format/1";
     assert!(nothing.ends_with(&format!("is of sparkplug; there are: {kinds}")), "{nothing}");
 }
@@ -454,11 +471,11 @@ fn command(arguments: &[&str]) -> (Option<i32>, String, String) {
 fn the_exit_code_says_whether_all_passed_any_failed_or_none_could_run() {
     let (code, out, err) = command(&[committed().to_str().unwrap()]);
     assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
-    assert!(out.ends_with("393 passed, 0 failed, in 11 files\n"), "{out}");
+    assert!(out.ends_with("422 passed, 0 failed, in 12 files\n"), "{out}");
 
     let (code, out, err) = command(&[committed().to_str().unwrap(), committed_rules().to_str().unwrap()]);
     assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
-    assert!(out.ends_with("480 passed, 0 failed, in 15 files\n"), "{out}");
+    assert!(out.ends_with("509 passed, 0 failed, in 16 files\n"), "{out}");
 
     let failing = folder(&[("a.json", r#"{"schema": "new/1", "cases": [{}, {}]}"#)]);
     let (code, out, _) = command(&[failing.path().to_str().unwrap(), "--json"]);

@@ -10,6 +10,7 @@ use super::command_keys::parse_command;
 use super::keys::{KeyError, Keys, Rule, line_and_column};
 use super::points::{TABLES, parse_point};
 use super::{Defaults, Limits, Profile};
+use crate::cjt188::{Traits, read_traits};
 use crate::modbus::point::{ModbusPoint, Table};
 use crate::point::{PROTOCOLS, PointSpec, Protocol};
 
@@ -91,6 +92,7 @@ fn read_profile(name: Name, table: &DeTable<'_>) -> Result<Profile, Vec<KeyError
         protocol: keys.choice("protocol", &PROTOCOLS).map(|found| found.value).unwrap_or_default(),
         defaults: Defaults::default(),
         limits: Limits::default(),
+        meter: Traits::default(),
         points: Vec::new(),
         commands: Vec::new(),
         notes: keys.texts("notes"),
@@ -106,6 +108,7 @@ fn read_profile(name: Name, table: &DeTable<'_>) -> Result<Profile, Vec<KeyError
             Err(errors) => keys.errors.extend(errors),
         }
     }
+    read_meter(&mut keys, &mut profile);
     if profile.protocol != Protocol::Modbus {
         for key in ["limits", "command"] {
             if keys.has(key) {
@@ -140,6 +143,19 @@ fn read_profile(name: Name, table: &DeTable<'_>) -> Result<Profile, Vec<KeyError
         keys.missing("point", "a profile has points, commands or both");
     }
     if keys.errors.is_empty() { Ok(profile) } else { Err(keys.errors) }
+}
+
+/// The table `meter`: in what a CJ/T 188 meter differs from others.
+fn read_meter(keys: &mut Keys<'_, '_>, profile: &mut Profile) {
+    let Some((table, span)) = keys.table("meter") else { return };
+    let Protocol::Cjt188(edition) = profile.protocol else {
+        let span = keys.span_of("meter");
+        return keys.error(Rule::Conflict, span, "`meter` goes with CJ/T 188", "leave it out");
+    };
+    let mut own = Keys::new(table, span);
+    profile.meter = read_traits(&mut own, edition, &profile.meter);
+    own.deny_others(&[]);
+    keys.errors.extend(own.errors);
 }
 
 /// Where the name of an entry stands.

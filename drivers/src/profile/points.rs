@@ -10,7 +10,7 @@ use super::point_rules::check;
 use crate::modbus::point::{DataType, ModbusPoint, Order, Table, WriteWith};
 use crate::osdp;
 use crate::point::{Place, PointSpec, Protocol};
-use crate::{dlt645, uhppote};
+use crate::{cjt188, dlt645, uhppote};
 
 /// The keys of a point, as profiles and site files write them.
 pub const POINT_KEYS: [&str; 21] = [
@@ -102,6 +102,7 @@ pub fn parse_point(
         Protocol::Dlt645(edition) => dlt645::keys::read_point(edition, None, table, span, extra),
         Protocol::Osdp => osdp::keys::read_point(None, table, span, extra),
         Protocol::Uhppote => uhppote::keys::read_point(None, table, span, extra),
+        Protocol::Cjt188(edition) => cjt188::keys::read_point(edition, None, table, span, extra),
     }
 }
 
@@ -121,6 +122,7 @@ pub fn override_point(
         Place::Dlt645(place) => dlt645::keys::read_point(place.edition, Some(base), table, span, extra),
         Place::Osdp(_) => osdp::keys::read_point(Some(base), table, span, extra),
         Place::Uhppote(_) => uhppote::keys::read_point(Some(base), table, span, extra),
+        Place::Cjt188(place) => cjt188::keys::read_point(place.edition, Some(base), table, span, extra),
     }
 }
 

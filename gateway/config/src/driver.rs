@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use gatehouse_core::{Driver, PointIx};
+use gatehouse_drivers::cjt188::{self, Cjt188Meter};
 use gatehouse_drivers::dissect::Language;
 use gatehouse_drivers::dlt645::{Dlt645Meter, MeterSettings};
 use gatehouse_drivers::modbus::planner::PlanError;
@@ -24,6 +25,7 @@ pub fn driver(bus: &Bus, device: &Device, secrets: Secrets) -> Box<dyn Driver> {
             Box::new(planned.with_commands(station.commands.clone()))
         }
         Station::Dlt645(settings) => Box::new(meter(device, settings)),
+        Station::Cjt188(settings) => Box::new(pipe_meter(device, settings)),
         Station::Osdp(station) => Box::new(reader(device, station, secrets)),
         Station::Uhppote(station) => Box::new(controller(device, station.settings)),
         Station::Own(_) => unreachable!("{NO_BUS}"),
@@ -35,7 +37,7 @@ pub fn language(bus: &Bus, device: &Device) -> Option<Language> {
     match &device.station {
         Station::Modbus(_) => Some(Language::Modbus(bus.framing)),
         Station::Dlt645(settings) => Some(Language::Dlt645(settings.edition)),
-        Station::Osdp(_) | Station::Uhppote(_) | Station::Own(_) => None,
+        Station::Cjt188(_) | Station::Osdp(_) | Station::Uhppote(_) | Station::Own(_) => None,
     }
 }
 
@@ -47,6 +49,7 @@ pub(crate) fn plan_summary(bus: &Bus, device: &Device) -> Vec<Vec<StepSummary>> 
     match &device.station {
         Station::Modbus(station) => plan_modbus(bus, device, station).expect(PLANNED).plan_summary(),
         Station::Dlt645(settings) => meter(device, settings).plan_summary(),
+        Station::Cjt188(settings) => pipe_meter(device, settings).plan_summary(),
         Station::Osdp(station) => reader(device, station, Secrets::default()).plan_summary(),
         Station::Uhppote(station) => controller(device, station.settings).plan_summary(),
         Station::Own(_) => Vec::new(),
@@ -57,7 +60,7 @@ pub(crate) fn plan_summary(bus: &Bus, device: &Device) -> Vec<Vec<StepSummary>> 
 pub(crate) fn plan_trouble(bus: &Bus, device: &Device) -> Option<PlanError> {
     match &device.station {
         Station::Modbus(station) => plan_modbus(bus, device, station).err(),
-        Station::Dlt645(_) | Station::Osdp(_) | Station::Uhppote(_) | Station::Own(_) => None,
+        Station::Dlt645(_) | Station::Cjt188(_) | Station::Osdp(_) | Station::Uhppote(_) | Station::Own(_) => None,
     }
 }
 
@@ -71,6 +74,13 @@ fn meter(device: &Device, settings: &MeterSettings) -> Dlt645Meter {
     let points: Vec<_> = device.points.iter().filter_map(|point| point.spec.dlt645().copied()).collect();
     let groups: Vec<Vec<PointIx>> = device.groups.iter().map(|group| group.points.clone()).collect();
     Dlt645Meter::new(settings.clone(), points, &groups)
+}
+
+/// A meter of water, heat or gas.
+fn pipe_meter(device: &Device, settings: &cjt188::MeterSettings) -> Cjt188Meter {
+    let points: Vec<_> = device.points.iter().filter_map(|point| point.spec.cjt188().copied()).collect();
+    let groups: Vec<Vec<PointIx>> = device.groups.iter().map(|group| group.points.clone()).collect();
+    Cjt188Meter::new(settings.clone(), points, &groups)
 }
 
 fn reader(device: &Device, station: &OsdpStation, secrets: Secrets) -> OsdpReader {
@@ -90,6 +100,7 @@ pub fn cost(bus: &Bus, device: &Device) -> Cost {
     let pause = match &device.station {
         Station::Modbus(station) => Duration::from_millis(u64::from(station.limits.pause_ms)),
         Station::Dlt645(settings) => settings.pause,
+        Station::Cjt188(settings) => settings.pause,
         Station::Osdp(_) | Station::Uhppote(_) | Station::Own(_) => Duration::ZERO,
     };
     match bus.wire_of(device) {

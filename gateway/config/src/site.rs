@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gatehouse_core::{Decimal, DeviceIx, Name, PointIx, Schema, SchemaPoint};
+use gatehouse_drivers::cjt188;
 use gatehouse_drivers::dlt645::{Edition, MeterSettings};
 use gatehouse_drivers::line::settings::{Characters, DeviceSettings, LineSettings, Parity, Wire};
 use gatehouse_drivers::modbus::Framing;
@@ -230,6 +231,8 @@ pub enum Station {
     Modbus(ModbusStation),
     /// A DL/T 645 meter.
     Dlt645(MeterSettings),
+    /// A CJ/T 188 meter.
+    Cjt188(cjt188::MeterSettings),
     /// An OSDP reader.
     Osdp(OsdpStation),
     /// A UHPPOTE controller for doors.
@@ -273,6 +276,12 @@ impl Station {
                 connect: name("close")?,
                 deadline: true,
             }),
+            Station::Cjt188(_) => Some(SupplySpec {
+                cut: name("valve_close")?,
+                permit: None,
+                connect: name("valve_open")?,
+                deadline: false,
+            }),
             Station::Modbus(_) | Station::Dlt645(_) | Station::Osdp(_) | Station::Uhppote(_) | Station::Own(_) => None,
         }
     }
@@ -293,6 +302,7 @@ impl fmt::Display for Station {
         match self {
             Station::Modbus(modbus) => modbus.unit.fmt(f),
             Station::Dlt645(meter) => meter.address.fmt(f),
+            Station::Cjt188(meter) => meter.address.fmt(f),
             Station::Osdp(reader) => reader.settings.address.fmt(f),
             Station::Uhppote(controller) => controller.settings.serial.fmt(f),
             Station::Own(_) => Ok(()),
@@ -440,7 +450,7 @@ impl Device {
     pub fn commands(&self) -> &[Command] {
         match &self.station {
             Station::Modbus(modbus) => &modbus.commands,
-            Station::Dlt645(_) | Station::Osdp(_) => &[],
+            Station::Dlt645(_) | Station::Cjt188(_) | Station::Osdp(_) => &[],
             Station::Uhppote(controller) => &controller.commands,
             Station::Own(commands) => commands,
         }

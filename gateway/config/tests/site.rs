@@ -391,6 +391,33 @@ fn the_relays_are_known_while_the_rest_of_the_file_is_being_changed() {
 }
 
 #[test]
+fn a_water_meter_has_what_its_profile_says_and_what_its_device_changes() {
+    use gatehouse_drivers::cjt188::{DiOrder, MeterType, UnitPlace};
+    let site = site(
+        "[site]\nid = \"block\"\n[[bus]]\nid = \"riser\"\nrtu_over_tcp = \"10.0.0.6:4001\"\nbaud = 2400\nparity = \"even\"\n\
+         [[device]]\nid = \"heat-1\"\naddress = \"00000040314132\"\nprofile = \"cjt188-heat-2004\"\n\
+         di_order = \"high-first\"\nunit_place = \"before\"\npoints = [\"heat\", \"supply_temperature\", \"heat_month_12\"]\n\
+         billing = [\"heat\"]\n[[device.point]]\nname = \"heat\"\nunit = \"MWh\"\n",
+    );
+    let (_, meter) = site.device_by_id("heat-1").unwrap();
+    let gatehouse_config::Station::Cjt188(settings) = &meter.station else { panic!("{:?}", meter.station) };
+    let traits = settings.traits;
+    assert_eq!(
+        (traits.meter_type, traits.di_order, traits.unit_place),
+        (MeterType(0x20), DiOrder::HighFirst, UnitPlace::Before)
+    );
+    let asked = forecast::bus(&site, 0, 0).unwrap();
+    let asked: Vec<_> = asked.devices[0].requests.iter().map(|request| request.step.asked.to_string()).collect();
+    assert_eq!(asked, ["901F", "D12B"]);
+    let driver = gatehouse_config::driver(&site.buses[0], meter, gatehouse_drivers::osdp::Secrets::default());
+    let (mut steps, mut bytes) = (Vec::new(), Vec::new());
+    driver.group_steps(0, &mut steps);
+    driver.encode(steps[0], 0, &mut bytes);
+    // cj-pub-08 of the vectors, with another serial number.
+    assert_eq!(bytes[4..], [0x68, 0x20, 0x32, 0x41, 0x31, 0x40, 0, 0, 0, 1, 3, 0x90, 0x1F, 0, 0x1F, 0x16]);
+}
+
+#[test]
 fn meters_of_both_editions_stand_beside_modbus_on_one_bus() {
     let site = site(
         "[site]\nid = \"block\"\n[[bus]]\nid = \"riser\"\nrtu_over_tcp = \"10.0.0.6:4001\"\nbaud = 2400\nparity = \"even\"\n\

@@ -27,6 +27,8 @@ pub enum NoData {
     BadText,
     /// The scaled value does not fit.
     OutOfRange,
+    /// The meter names another unit than its point, or one that is not known; the code as sent.
+    UnexpectedUnit(u8),
     /// The device is known to be silent and was not asked this time.
     DeviceOffline,
     /// The port or connection of the bus is gone.
@@ -48,6 +50,7 @@ impl NoData {
             NoData::OutOfRange => (9, 0),
             NoData::DeviceOffline => (10, 0),
             NoData::BusDown => (11, 0),
+            NoData::UnexpectedUnit(code) => (12, code),
         }
     }
 
@@ -65,6 +68,7 @@ impl NoData {
             9 => NoData::OutOfRange,
             10 => NoData::DeviceOffline,
             11 => NoData::BusDown,
+            12 => NoData::UnexpectedUnit(detail),
             _ => return None,
         })
     }
@@ -77,6 +81,7 @@ impl fmt::Display for NoData {
             NoData::Timeout => "timeout",
             NoData::BadReply => "bad_reply",
             NoData::Exception(code) => return write!(f, "exception_{code}"),
+            NoData::UnexpectedUnit(code) => return write!(f, "unexpected_unit_{code:02x}"),
             NoData::NotANumber => "not_a_number",
             NoData::Infinite => "infinite",
             NoData::NotAvailable => "not_available",

@@ -215,7 +215,9 @@ fn bus_document(site: &Site, bus: &Bus, forecast: &BusForecast) -> Value {
             }
             Asked::Osdp { .. } => {}
             Asked::Uhppote { function } => document["function"] = function.into(),
-            Asked::Dlt645 { .. } => document["identifier"] = request.step.asked.to_string().into(),
+            Asked::Dlt645 { .. } | Asked::Cjt188 { .. } => {
+                document["identifier"] = request.step.asked.to_string().into();
+            }
         }
         document
     };

@@ -108,6 +108,10 @@ fn show(profile: &Profile, out: &mut dyn Write) -> anyhow::Result<()> {
             Place::Dlt645(place) => {
                 [String::new(), place.to_string(), place.format.to_string(), String::new(), String::new()]
             }
+            Place::Cjt188(place) => {
+                let format = if place.field.is_number() { place.digits.to_string() } else { String::new() };
+                [String::new(), place.to_string(), format, String::new(), String::new()]
+            }
             Place::Osdp(place) => [String::new(), place.to_string(), String::new(), String::new(), String::new()],
             Place::Uhppote(field) => [String::new(), field.to_string(), String::new(), String::new(), String::new()],
             // No profile is of the box itself.
@@ -184,6 +188,10 @@ fn document(profile: &Profile) -> Value {
             }),
             Place::Dlt645(place) => json!({
                 "di": place.to_string(), "format": place.format.to_string(), "bit": place.bit,
+            }),
+            Place::Cjt188(place) => json!({
+                "di": format!("{:04X}", place.di), "field": place.field.as_str(),
+                "format": place.field.is_number().then(|| place.digits.to_string()),
             }),
             Place::Osdp(place) => json!({ "shows": place.to_string(), "write": place.is_writable() }),
             Place::Uhppote(field) => json!({ "field": field.to_string() }),

@@ -67,6 +67,7 @@ pub fn identify_answer(device: &Device, result: CommandResult) -> Result<doc::Id
         let number = reading.point.0;
         let known = match &device.station {
             Station::Dlt645(_) => gatehouse_drivers::dlt645::object_name(number),
+            Station::Cjt188(_) => gatehouse_drivers::cjt188::object_name(number),
             Station::Modbus(_) | Station::Osdp(_) | Station::Uhppote(_) | Station::Own(_) => {
                 NAMES.get(usize::from(number)).copied()
             }

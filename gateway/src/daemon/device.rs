@@ -134,7 +134,9 @@ impl DeviceRuntime {
             bus: self.bus.as_ref().map(Name::to_string).unwrap_or_default(),
             unit: match &self.config.station {
                 Station::Modbus(modbus) => Some(modbus.unit),
-                Station::Dlt645(_) | Station::Osdp(_) | Station::Uhppote(_) | Station::Own(_) => None,
+                Station::Dlt645(_) | Station::Cjt188(_) | Station::Osdp(_) | Station::Uhppote(_) | Station::Own(_) => {
+                    None
+                }
             },
             address: self.config.station.to_string(),
             state: state.to_owned(),

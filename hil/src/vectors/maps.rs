@@ -53,6 +53,7 @@ fn read_map(json: &Value) -> Result<Profile, String> {
         category: text(json, "category").unwrap_or_default().to_owned(),
         protocol: Protocol::Modbus,
         defaults: Defaults::default(),
+        meter: gatehouse_drivers::cjt188::Traits::default(),
         limits: Limits::default(),
         points: entries.iter().map(point).collect::<Result<_, _>>()?,
         commands: Vec::new(),

@@ -188,6 +188,7 @@ fn register_spec(ix: PointIx, point: &PointConfig) -> RegisterSpec {
         },
         Place::Modbus(_) | Place::Own { .. } => (true, None),
         Place::Osdp(_) | Place::Uhppote(_) => (false, None),
+        Place::Cjt188(place) => (place.field.is_number(), None),
     };
     RegisterSpec {
         point: ix,

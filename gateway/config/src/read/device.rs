@@ -75,6 +75,10 @@ pub(super) fn read(
         Protocol::Dlt645(edition) => {
             meter::read(context, &mut keys, (kind, entry.and_then(|entry| entry.framing)), edition)
         }
+        Protocol::Cjt188(edition) => {
+            let on = (kind, entry.and_then(|entry| entry.framing));
+            meter::read_pipe(&mut keys, on, edition, known.as_deref())
+        }
         Protocol::Osdp => osdp::read(context, &mut keys, kind),
         Protocol::Uhppote => {
             let port = bus.and_then(|bus| Some(&buses.get(bus)?.bus.as_ref()?.port));
@@ -90,7 +94,8 @@ pub(super) fn read(
     let limits = match &station {
         Some(Found { value: Station::Modbus(modbus), .. }) => modbus.limits.clone(),
         Some(Found {
-            value: Station::Dlt645(_) | Station::Osdp(_) | Station::Uhppote(_) | Station::Own(_), ..
+            value: Station::Dlt645(_) | Station::Cjt188(_) | Station::Osdp(_) | Station::Uhppote(_) | Station::Own(_),
+            ..
         })
         | None => Limits::default(),
     };
@@ -126,12 +131,13 @@ pub(super) fn read(
     if let Some((device, bus)) = device.as_ref().zip(bus.and_then(|bus| buses.get(bus)?.bus.as_ref())) {
         check_plan(context, (bus, device), &limits, &span);
     }
-    let is_pattern =
-        matches!(&station, Some(Found { value: Station::Dlt645(meter), .. }) if meter.address.is_wildcard());
+    let is_pattern = station.as_ref().is_some_and(|station| meter::is_pattern(&station.value));
     // Numbers of readers and units are told apart by their protocols.
     let number = |station: &Station| match station {
         Station::Osdp(reader) => format!("{} of a reader", reader.settings.address),
-        Station::Modbus(_) | Station::Dlt645(_) | Station::Uhppote(_) | Station::Own(_) => station.to_string(),
+        Station::Modbus(_) | Station::Dlt645(_) | Station::Cjt188(_) | Station::Uhppote(_) | Station::Own(_) => {
+            station.to_string()
+        }
     };
     let address = station.map(|station| Found { value: number(&station.value), span: station.span });
     DeviceEntry { id, bus, address, is_pattern, device }
@@ -308,6 +314,7 @@ fn points(
             Protocol::Dlt645(_) => "name and di",
             Protocol::Osdp => "name and shows",
             Protocol::Uhppote => "name and field",
+            Protocol::Cjt188(_) => "name and field",
         };
         let help = format!("name a profile (`gatehouse profiles` lists them) or add [[device.point]] with {needs}");
         keys.error(Rule::MissingKey, span, "the device has no point", help);

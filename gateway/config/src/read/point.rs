@@ -104,6 +104,7 @@ fn unknown(context: &mut Context<'_>, profile: Option<&Profile>, name: &str, spa
         Protocol::Dlt645(_) => "di",
         Protocol::Osdp => "shows",
         Protocol::Uhppote => "field",
+        Protocol::Cjt188(_) => "field or di",
     };
     let help = format!("{help}{}a point of its own needs {needs}", if help.ends_with('?') { " " } else { "; " });
     context.sink.error(code::UNKNOWN_POINT, span, message, help);

@@ -193,7 +193,10 @@ fn reason(name: Option<&str>) -> Option<NoData> {
         "out_of_range" => NoData::OutOfRange,
         "device_offline" => NoData::DeviceOffline,
         "bus_down" => NoData::BusDown,
-        other => NoData::Exception(other.strip_prefix("exception_")?.parse().ok()?),
+        other => match other.strip_prefix("unexpected_unit_") {
+            Some(code) => NoData::UnexpectedUnit(u8::from_str_radix(code, 16).ok()?),
+            None => NoData::Exception(other.strip_prefix("exception_")?.parse().ok()?),
+        },
     })
 }
 
@@ -203,7 +206,7 @@ mod tests {
 
     #[test]
     fn every_reason_is_read_as_it_is_written() {
-        for code in 1..=11 {
+        for code in 1..=12 {
             let reason_of = NoData::from_code(code, 2).unwrap();
             assert_eq!(reason(Some(&reason_of.to_string())), Some(reason_of));
         }

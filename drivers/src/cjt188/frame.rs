@@ -1,0 +1,277 @@
+//! Frames: start, meter type, address, control byte, length, data, checksum, end. There is no second start byte and
+//! nothing is added to the data, which tells them from DL/T 645.
+
+use std::fmt;
+
+use super::error::WireError;
+use super::settings::MeterType;
+
+/// Byte that begins a frame.
+pub const START: u8 = 0x68;
+/// Byte that ends a frame.
+pub const END: u8 = 0x16;
+/// Byte before a frame that wakes the receiver; any number of them may be there.
+pub const PREAMBLE: u8 = 0xFE;
+/// Most bytes of data in a frame; unverified, as the limit of 32H for writes is.
+pub const MAX_DATA: u8 = 0x64;
+/// Bytes around the data.
+pub const AROUND: usize = 13;
+/// Bytes before the data.
+const HEAD: usize = 11;
+
+/// Bit of the control byte: the frame comes from the meter.
+pub(super) const FROM_METER: u8 = 0x80;
+/// Bit of the control byte: the meter refuses.
+pub(super) const EXCEPTION: u8 = 0x40;
+const FUNCTION: u8 = 0x3F;
+
+/// Functions that are used here.
+pub mod function {
+    /// Read data.
+    pub const READ: u8 = 0x01;
+    /// Read the address.
+    pub const READ_ADDRESS: u8 = 0x03;
+    /// Write data: clock, valve.
+    pub const WRITE: u8 = 0x04;
+    /// Write the address.
+    pub const WRITE_ADDRESS: u8 = 0x15;
+}
+
+/// Data identifiers that are used here.
+pub mod di {
+    /// What the meter counts now.
+    pub const METERING: u16 = 0x901F;
+    /// The settlement of last month; the eleven after it are those before.
+    pub const SETTLEMENT_1: u16 = 0xD120;
+    /// The settlement of twelve months ago.
+    pub const SETTLEMENT_12: u16 = 0xD12B;
+    /// The address.
+    pub const ADDRESS: u16 = 0x810A;
+    /// The clock.
+    pub const TIME: u16 = 0xA015;
+    /// The valve.
+    pub const VALVE: u16 = 0xA017;
+    /// A new address.
+    pub const NEW_ADDRESS: u16 = 0xA018;
+}
+
+/// An address, least significant byte first, as on the wire: five bytes of number, two of the maker's code. Bytes AA
+/// stand for any.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Address([u8; 7]);
+
+/// Why a text is no address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("an address is 14 digits: the maker's four, then the ten of the meter; leading pairs AA stand for any")]
+pub struct InvalidAddress;
+
+impl Address {
+    /// Whatever meter there is: only with one on the line.
+    pub const ANY: Address = Address([0xAA; 7]);
+    /// Every meter of the line.
+    pub const BROADCAST: Address = Address([0x99; 7]);
+
+    /// Reads 14 digits, the most significant first. Leading pairs may be `AA`, which stand for any digits.
+    ///
+    /// # Errors
+    /// [`InvalidAddress`] for anything else, and for the broadcast address.
+    pub fn parse(text: &str) -> Result<Self, InvalidAddress> {
+        let pairs = text.as_bytes();
+        if pairs.len() != 14 || !text.is_ascii() {
+            return Err(InvalidAddress);
+        }
+        let mut bytes = [0; 7];
+        let mut digits_began = false;
+        for (place, pair) in bytes.iter_mut().rev().zip(pairs.chunks_exact(2)) {
+            *place = match *pair {
+                [b'A' | b'a', b'A' | b'a'] if !digits_began => 0xAA,
+                [high @ b'0'..=b'9', low @ b'0'..=b'9'] => (high - b'0') << 4 | (low - b'0'),
+                _ => return Err(InvalidAddress),
+            };
+            digits_began = *place != 0xAA;
+        }
+        let address = Address(bytes);
+        if address == Address::BROADCAST { Err(InvalidAddress) } else { Ok(address) }
+    }
+
+    /// An address as it is on the wire.
+    pub const fn from_wire(bytes: [u8; 7]) -> Self {
+        Address(bytes)
+    }
+
+    /// The bytes on the wire.
+    pub const fn wire(self) -> [u8; 7] {
+        self.0
+    }
+
+    /// True when some digits stand for any.
+    pub fn is_wildcard(self) -> bool {
+        self.0.contains(&0xAA)
+    }
+
+    /// True if a meter at `other` is meant.
+    pub fn covers(self, other: Address) -> bool {
+        self.0.iter().zip(other.0).all(|(&own, other)| own == 0xAA || own == other)
+    }
+}
+
+impl fmt::Display for Address {
+    /// Writes the digits, the most significant first.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().rev().try_for_each(|byte| write!(f, "{byte:02X}"))
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A sound frame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Frame {
+    /// What kind of meter it is of.
+    pub meter_type: MeterType,
+    /// Whose it is.
+    pub address: Address,
+    /// Direction, refusal and function.
+    pub control: u8,
+    data: [u8; MAX_DATA as usize],
+    len: usize,
+}
+
+impl Frame {
+    /// The data.
+    pub fn data(&self) -> &[u8] {
+        &self.data[..self.len]
+    }
+
+    /// True if it comes from a meter.
+    pub fn is_from_meter(&self) -> bool {
+        self.control & FROM_METER != 0
+    }
+
+    /// True if the meter refuses.
+    pub fn is_exception(&self) -> bool {
+        self.control & EXCEPTION != 0
+    }
+
+    /// The function.
+    pub fn function(&self) -> u8 {
+        self.control & FUNCTION
+    }
+
+    /// Reads the frame that begins at the first byte, which is a start byte; also its length on the wire.
+    ///
+    /// # Errors
+    /// [`WireError`] says what is wrong with it, or how much is missing.
+    pub fn read(bytes: &[u8]) -> Result<(Frame, usize), WireError> {
+        let Some(&[_, kind, a0, a1, a2, a3, a4, a5, a6, control, length]) = bytes.first_chunk::<HEAD>() else {
+            return Err(WireError::Truncated { missing: AROUND.saturating_sub(bytes.len()) });
+        };
+        if length > MAX_DATA {
+            return Err(WireError::BadLength { got: length, most: MAX_DATA });
+        }
+        let len = usize::from(length);
+        let Some(whole) = bytes.get(..AROUND + len) else {
+            return Err(WireError::Truncated { missing: AROUND + len - bytes.len() });
+        };
+        let (body, tail) = whole.split_at(HEAD + len);
+        let expected = checksum(body);
+        match *tail {
+            [got, _] if got != expected => return Err(WireError::BadChecksum { got, expected }),
+            [_, got] if got != END => return Err(WireError::BadEnd { got }),
+            _ => {}
+        }
+        let (meter_type, address) = (MeterType(kind), Address([a0, a1, a2, a3, a4, a5, a6]));
+        let mut frame = Frame { meter_type, address, control, data: [0; MAX_DATA as usize], len };
+        for (place, &byte) in frame.data.iter_mut().zip(&body[HEAD..]) {
+            *place = byte;
+        }
+        Ok((frame, whole.len()))
+    }
+
+    /// Finds the first sound frame of a direction, and where it ends. Noise and frames of the other direction (the own
+    /// echo) are passed over.
+    ///
+    /// # Errors
+    /// What is wrong with the first thing that looks like a frame; one that is whole and wrong goes before one that is
+    /// cut off.
+    pub fn find(bytes: &[u8], from_meter: bool) -> Result<(Frame, usize), WireError> {
+        let mut trouble = WireError::NoFrame;
+        let mut at = 0;
+        while let Some(next) = bytes.get(at..).and_then(|rest| rest.iter().position(|&byte| byte == START)) {
+            at += next;
+            match Frame::read(&bytes[at..]) {
+                Ok((frame, len)) if frame.is_from_meter() == from_meter => return Ok((frame, at + len)),
+                Ok((_, len)) => {
+                    trouble = WireError::WrongDirection;
+                    at += len;
+                }
+                Err(why) => {
+                    if trouble == WireError::NoFrame {
+                        trouble = why;
+                    }
+                    at += 1;
+                }
+            }
+        }
+        Err(trouble)
+    }
+}
+
+/// Appends a frame with `preamble` bytes FE before it; of the data at most 100 bytes.
+pub fn encode(
+    preamble: u8,
+    (meter_type, address): (MeterType, Address),
+    control: u8,
+    data: &[&[u8]],
+    bytes: &mut Vec<u8>,
+) {
+    bytes.extend(std::iter::repeat_n(PREAMBLE, usize::from(preamble)));
+    let start = bytes.len();
+    bytes.extend_from_slice(&[START, meter_type.0]);
+    bytes.extend_from_slice(&address.0);
+    let length = data.iter().map(|part| part.len()).sum::<usize>().min(usize::from(MAX_DATA));
+    bytes.extend_from_slice(&[control, u8::try_from(length).unwrap_or(MAX_DATA)]);
+    bytes.extend(data.iter().copied().flatten().take(length));
+    let sum = checksum(&bytes[start..]);
+    bytes.extend_from_slice(&[sum, END]);
+}
+
+/// The sum of the bytes from the start byte on.
+fn checksum(bytes: &[u8]) -> u8 {
+    bytes.iter().fold(0, |sum: u8, &byte| sum.wrapping_add(byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_printed_as_on_the_plate_and_sent_backwards() {
+        let address = Address::parse("33780011223344").unwrap();
+        assert_eq!(address.wire(), [0x44, 0x33, 0x22, 0x11, 0x00, 0x78, 0x33]);
+        assert_eq!(address.to_string(), "33780011223344");
+        assert!(Address::parse("AAAA0011223344").unwrap().covers(address));
+        for wrong in ["1234", "3378001122334A", "99999999999999", "3378AA11223344", "337800112233445"] {
+            assert_eq!(Address::parse(wrong), Err(InvalidAddress), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn no_bytes_make_the_reader_panic() {
+        let mut rng = fastrand::Rng::with_seed(7);
+        for _ in 0..20_000 {
+            let mut bytes: Vec<u8> = (0..rng.usize(..40)).map(|_| rng.u8(..)).collect();
+            if let Some(byte) = bytes.get_mut(0) {
+                *byte = START;
+            }
+            if let (Some(byte), true) = (bytes.get_mut(10), rng.bool()) {
+                *byte %= 30;
+            }
+            let _ = (Frame::find(&bytes, true), Frame::find(&bytes, false));
+        }
+    }
+}
