@@ -54,6 +54,7 @@ const EVERYTHING: &[&str] = &[
     "gatehouse-store",
     "gatehouse-uplink",
     "gatehouse-config",
+    "gatehouse-hil",
 ];
 
 /// Crates that do I/O or run tasks; a pure crate reaches none of them.

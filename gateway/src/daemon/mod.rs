@@ -1,7 +1,7 @@
 //! The daemon: wires the pure crates to ports, clocks, disk, broker and people.
 //!
 //! [`run`] starts everything and holds the main loop; [`bus`] runs one bus; [`hub`] turns its output into records;
-//! [`reload`] applies a changed site file; [`report`] answers what people and metrics ask.
+//! `reload` applies a changed site file; [`report`] answers what people and metrics ask.
 
 pub mod box_io;
 pub mod bus;
