@@ -498,6 +498,10 @@ impl Driver for Dlt645Meter {
         action::proves(action, value)
     }
 
+    fn is_secret(&self, step: StepId) -> bool {
+        matches!(self.action(step), Some(Step::Act { function: function::CONTROL, .. }))
+    }
+
     fn end(&mut self) {
         self.actions.clear();
         self.age = Duration::ZERO;

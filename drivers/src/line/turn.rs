@@ -150,7 +150,9 @@ impl Line {
         self.stats.probes += u64::from(matches!(task, Task::Probe(_)));
         let device = &mut self.devices[device];
         device.status.transactions += 1;
-        self.trace.note(now, Direction::Sent, Some(device.ix), Verdict::Request, &self.request);
+        let secret = self.flight.is_some_and(|flight| device.driver.is_secret(flight.step));
+        let told = if secret { &[][..] } else { &self.request };
+        self.trace.note(now, Direction::Sent, Some(device.ix), Verdict::Request, told);
         if let Task::Command(id) = task
             && let Some(active) = self.commands.find(id)
         {

@@ -298,6 +298,12 @@ pub trait Driver: Send {
         false
     }
 
+    /// True when a request holds a secret, which nobody is to see in a trace of the line.
+    fn is_secret(&self, step: StepId) -> bool {
+        let _ = step;
+        false
+    }
+
     /// Frees the steps of the last action.
     fn end(&mut self);
 }

@@ -57,6 +57,11 @@ impl Hub {
         self.follow(self.clock.now());
     }
 
+    /// True while something that was decided waits for the store.
+    pub fn is_behind(&self) -> bool {
+        self.effector.borrow().is_behind()
+    }
+
     /// Tells how devices are reached, in the order of the site file.
     pub fn set_routes(&self, routes: Vec<Option<Route>>) {
         self.effector.borrow_mut().set_routes(routes);

@@ -169,6 +169,14 @@ impl Effector {
         self.fresh.push(held);
     }
 
+    /// True while something is decided that the store does not have yet, or that waits for it: another engine would not
+    /// know of it, and other devices may stand where its devices stood.
+    pub fn is_behind(&self) -> bool {
+        let is_act = |held: &Held| matches!(held, Held::Act(_));
+        let waits = self.fresh.iter().any(is_act) || self.waiting.iter().any(|(_, held)| is_act(held));
+        waits || !self.state.is_empty() || !self.events.is_empty()
+    }
+
     /// True while something waits to be put behind a batch.
     pub fn has_fresh(&self) -> bool {
         !self.fresh.is_empty()

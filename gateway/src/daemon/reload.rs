@@ -51,6 +51,10 @@ impl Daemon {
             let text = "credentials of the core are being taken in: try again in a moment";
             return Err(Refusal::new(409, "busy", text));
         }
+        if self.hub.is_behind() {
+            let text = "something that was decided waits for the disk: try again in a moment";
+            return Err(Refusal::new(409, "busy", text));
+        }
         // Credentials that are in force are not given up for keys that cannot be read.
         if let (Some(_), Err(why)) = (&self.intake, super::credentials::machine(&new)) {
             return Err(Refusal::new(422, "configuration", why));

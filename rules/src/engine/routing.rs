@@ -90,7 +90,7 @@ impl Engine {
         if *action == spec.cut {
             let signed = self.commands.is_signed(&dispatch.request);
             let asked = (&dispatch.request, signed);
-            let argument = self.supplies.judge_cut(&now, device, asked, self.mode).map_err(why)?;
+            let argument = self.supplies.judge_cut(&now, device, asked, self.modes.mode()).map_err(why)?;
             let command = Action::Call { command: action.clone(), channel: None, argument };
             let act = self.send_command(dispatch, device, command);
             self.supplies.handle_cut(now, device, act);

@@ -131,6 +131,14 @@ enum Doing {
     Wish(DeviceIx),
 }
 
+impl Doing {
+    fn device(self) -> DeviceIx {
+        match self {
+            Doing::Cut(device) | Doing::Wish(device) => device,
+        }
+    }
+}
+
 /// What the machine has to know of the rest of the box before it fulfils a wish.
 pub struct Outlook<'a> {
     /// Whether a device answers.
@@ -240,7 +248,8 @@ impl Supplies {
         self.argument(now, device, until).ok_or(SupplyRefusal::ClockUnset)
     }
 
-    /// A cut goes out under this number. A wish to give the supply back ends.
+    /// A cut goes out under this number. A wish to give the supply back waits, and ends unless the cut surely did not
+    /// happen.
     pub fn handle_cut(&mut self, now: Stamp, device: DeviceIx, act: ActId) {
         self.acts.insert(act, Doing::Cut(device));
         self.cuts.at.push_back(now.wall.0);
@@ -250,17 +259,27 @@ impl Supplies {
             self.cuts.at.pop_front();
         }
         self.effects.keep(CUTS, &self.cuts);
-        self.end_wish(now, device, "cut", None);
+        self.mark_cut(device, true);
     }
 
     /// An act has ended. False when it is none of these.
     pub fn handle_act_result(&mut self, now: Stamp, id: ActId, result: &ActResult) -> bool {
         let Some(doing) = self.acts.remove(&id) else { return false };
         match doing {
-            Doing::Cut(device) => self.tell_confirmed(device, result),
+            Doing::Cut(device) => {
+                self.tell_confirmed(device, result);
+                match result {
+                    ActResult::Verified | ActResult::Acknowledged | ActResult::Unknown(_) => {
+                        self.end_wish(now, device, "cut", None);
+                    }
+                    ActResult::Failed(_) | ActResult::Refused(_) | ActResult::Expired => self.mark_cut(device, false),
+                }
+            }
             Doing::Wish(device) => {
                 self.tell_confirmed(device, result);
-                self.wish_ended(now, device, result);
+                if self.wishes.get(&device).is_some_and(|wish| wish.asked_by == Some(id)) {
+                    self.wish_ended(now, device, result);
+                }
             }
         }
         true

@@ -238,6 +238,8 @@ fn a_wish_ends_by_its_time_by_a_cut_by_another_and_by_a_key_that_is_gone() {
     bench.wish(100, None).unwrap();
     bench.wish(200, None).unwrap();
     bench.cut(9);
+    assert!(bench.supplies.handle_act_result(bench.now, ActId(9), &ActResult::Verified));
+    bench.look();
     bench.wish(100, None).unwrap();
     bench.authorised.set(false);
     bench.online.set(true);
@@ -258,4 +260,51 @@ fn a_valve_has_no_permit_and_needs_no_time() {
     assert_eq!(bench.wish(60, Some("now")), Err(SupplyRefusal::How));
     bench.wish(60, None).unwrap();
     assert!(matches!(&bench.acts[0].1, Action::Call { argument: Argument::None, .. }));
+}
+
+#[test]
+fn a_cut_that_surely_did_not_happen_leaves_the_wish_and_one_that_a_kill_interrupted_ends_it() {
+    let mut bench = Bench::new(setup());
+    bench.online.set(false);
+    bench.wish(86_400, None).unwrap();
+    bench.cut(90);
+    bench.online.set(true);
+    bench.look();
+    assert!(bench.acts.is_empty(), "not while the cut is under way");
+    assert!(bench.supplies.handle_act_result(bench.now, ActId(90), &ActResult::Expired));
+    bench.look();
+    assert_eq!(bench.acts.len(), 1);
+    bench.end(ActResult::Failed(NoData::BusDown));
+    bench.cut(91);
+    bench.restart();
+    bench.pass(3600);
+    assert_eq!((bench.turns.last().map(String::as_str), bench.acts.len()), (Some("cut"), 0));
+}
+
+#[test]
+fn the_result_of_one_wish_is_never_taken_for_that_of_the_next() {
+    let mut bench = Bench::new(setup());
+    bench.wish(86_400, None).unwrap();
+    bench.wish(86_400, Some("connect")).unwrap();
+    assert_eq!(bench.acts.len(), 1, "one at a time");
+    bench.end(ActResult::Verified);
+    assert!(matches!(&bench.acts[0].1, Action::Call { command, .. } if **command == *"close"), "{:?}", bench.turns);
+    bench.end(ActResult::Verified);
+    assert_eq!(bench.turns, ["wished", "asked", "replaced", "wished", "asked", "fulfilled"]);
+}
+
+#[test]
+fn without_a_clock_no_wish_is_fulfilled_however_it_would_be() {
+    let mut setup = setup();
+    if let Some(spec) = setup.devices.get_mut(&METER) {
+        (spec.permit, spec.deadline) = (None, false);
+    }
+    let mut bench = Bench::new(setup);
+    bench.now.trust = Trust::Unset;
+    bench.wish(60, None).unwrap();
+    bench.pass(600);
+    assert!(bench.acts.is_empty());
+    bench.now.trust = Trust::Synchronised;
+    bench.look();
+    assert_eq!(bench.turns, ["wished", "expired"]);
 }

@@ -40,6 +40,10 @@ pub struct Wish {
     pub asked: bool,
     /// How often the device has refused.
     pub refusals: u32,
+    /// True while a cut of the same supply is under way.
+    pub(super) cut: bool,
+    /// The act that asked, in this run of the box.
+    pub(super) asked_by: Option<ActId>,
     tries: u32,
     retry_at: Option<Mono>,
 }
@@ -53,6 +57,8 @@ struct Kept {
     uid: Option<u32>,
     how: How,
     asked: bool,
+    #[serde(default)]
+    cut: bool,
     refusals: u32,
 }
 
@@ -71,10 +77,10 @@ struct Turn<'a> {
 
 impl Wish {
     pub(super) fn from_kept(value: &[u8]) -> Option<Wish> {
-        let Kept { request, uid, how, asked, refusals } = serde_json::from_slice(value).ok()?;
+        let Kept { request, uid, how, asked, cut, refusals } = serde_json::from_slice(value).ok()?;
         let request = Request::from_wire(request).ok()?;
         let source = uid.map_or(Source::Core, |uid| Source::Socket { uid });
-        Some(Wish { request, source, how, asked, refusals, tries: 0, retry_at: None })
+        Some(Wish { request, source, how, asked, refusals, cut, asked_by: None, tries: 0, retry_at: None })
     }
 
     fn to_kept(&self) -> Kept {
@@ -82,12 +88,12 @@ impl Wish {
             Source::Core => None,
             Source::Socket { uid } => Some(uid),
         };
-        let Wish { request, how, asked, refusals, .. } = self;
-        Kept { request: request.to_wire(), uid, how: *how, asked: *asked, refusals: *refusals }
+        let Wish { request, how, asked, cut, refusals, .. } = self;
+        Kept { request: request.to_wire(), uid, how: *how, asked: *asked, cut: *cut, refusals: *refusals }
     }
 
     fn is_over(&self, now: &Stamp) -> bool {
-        now.trust != Trust::Unset && self.request.expires_at <= now.wall
+        self.request.expires_at <= now.wall
     }
 }
 
@@ -112,7 +118,17 @@ impl Supplies {
             Some(_) => return Err(SupplyRefusal::How),
         };
         self.end_wish(now, device, "replaced", None);
-        let wish = Wish { request: request.clone(), source, how, asked: false, refusals: 0, tries: 0, retry_at: None };
+        let wish = Wish {
+            request: request.clone(),
+            source,
+            how,
+            asked: false,
+            refusals: 0,
+            cut: false,
+            asked_by: None,
+            tries: 0,
+            retry_at: None,
+        };
         self.wishes.insert(device, wish);
         self.tell(now, device, "wished", None);
         self.keep(device);
@@ -126,12 +142,19 @@ impl Supplies {
         let devices: Vec<DeviceIx> = self.wishes.keys().copied().collect();
         for device in devices {
             let Some(wish) = self.wishes.get(&device) else { continue };
-            let flies = self.acts.values().any(|doing| *doing == Doing::Wish(device));
-            if wish.asked && !flies {
+            // One act at a time, whichever wish or cut it is of: no result is taken for another's.
+            if self.acts.values().any(|doing| doing.device() == device) {
+                continue;
+            }
+            if wish.cut {
+                // The box was stopped while a cut was under way: it may have been obeyed, and came after the wish.
+                self.end_wish(now, device, "cut", Some("restarted"));
+            } else if wish.asked {
                 // The box was stopped while it was under way: it may have been obeyed.
                 self.tell_confirmed(device, &ActResult::Unknown(NoData::BusDown));
                 self.end_wish(now, device, "unknown", Some("restarted"));
-            } else if wish.asked {
+            } else if now.trust == Trust::Unset {
+                // Nobody can tell whether its time is over.
                 continue;
             } else if wish.is_over(&now) {
                 self.end_wish(now, device, "expired", None);
@@ -159,6 +182,7 @@ impl Supplies {
         self.next_act = self.next_act.saturating_add(1);
         if let Some(wish) = self.wishes.get_mut(&device) {
             wish.asked = true;
+            wish.asked_by = Some(act);
             wish.tries = wish.tries.saturating_add(1);
         }
         self.acts.insert(act, Doing::Wish(device));
@@ -201,6 +225,14 @@ impl Supplies {
         wish.retry_at = Some(now.mono + pause);
         self.keep(device);
         self.arm(&now);
+    }
+
+    /// A cut of the wish's supply is under way, or surely did not happen.
+    pub(super) fn mark_cut(&mut self, device: DeviceIx, cut: bool) {
+        if let Some(wish) = self.wishes.get_mut(&device) {
+            wish.cut = cut;
+            self.keep(device);
+        }
     }
 
     pub(super) fn end_wish(&mut self, now: Stamp, device: DeviceIx, step: &str, why: Option<&str>) {

@@ -425,6 +425,7 @@ fn a_late_reply_to_a_poll_from_before_a_trip_proves_nothing() {
     let expires = now + Duration::from_secs(30);
     line.handle_command(now, Command { id: 1, device: gatehouse_core::DeviceIx(0), action, expires });
     assert_eq!(asked(&mut line, &mut now)[12], 0x1C);
+    assert!(line.frames().last().unwrap().bytes().is_empty(), "the password is in no trace");
     now = now + Duration::from_millis(150);
     line.handle_bytes(now, &frame(0x9C, &[]));
     let proof = loop {
