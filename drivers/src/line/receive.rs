@@ -96,6 +96,8 @@ impl Line {
             flight.received += bytes.len();
             self.last_heard = now;
             self.judge(now);
+            // What a fragment announced says nothing of the next datagram.
+            self.need(1);
         } else if self.claim_late(now, None).is_none() && !self.heed_word(now) {
             self.stats.bytes_discarded += self.rx.len() as u64;
             self.trace.note(now, Direction::Received, None, Verdict::Stray, &self.rx);

@@ -278,7 +278,14 @@ impl Driver for OsdpReader {
     }
 
     fn denial(&self, code: u8) -> Denial {
-        if code == BUSY { Denial::Busy } else { Denial::Final }
+        // Between the two tries of an act, a poll would send its bytes again and take its answer: the second would be a
+        // second act. It fails instead, and the connection begins anew.
+        match (code, self.actions.is_empty()) {
+            (BUSY, true) => Denial::Busy,
+            // The command went out, and may have been obeyed.
+            (BAD_MAC, false) => Denial::NoAnswer,
+            _ => Denial::Final,
+        }
     }
 
     fn refused(&mut self, _: StepId, _: u8, _: &mut Vec<StepId>) {}

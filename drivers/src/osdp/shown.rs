@@ -94,6 +94,8 @@ impl Shown {
     /// The connection is new: what the reader told before may have changed.
     pub(super) fn forget(&mut self) {
         (self.local, self.inputs, self.outputs) = (None, Channels::default(), Channels::default());
+        // What was told to it is not read back: after a loss of power it shows its own.
+        (self.lights, self.display) = ([None; 8], None);
     }
 
     /// A light was set for good.

@@ -200,7 +200,20 @@ impl Controllers {
         let Some((_, ask, _)) = controller.asked.take() else { return false };
         match (answer, ask) {
             (Ok(answer), ControllerAsk::Event(index)) => {
-                (controller.failures, controller.not_before) = (0, Mono(0));
+                let told = match &answer {
+                    ControllerAnswer::Event(event) => event.index == index,
+                    ControllerAnswer::NoEvent | ControllerAnswer::Overwritten => true,
+                    ControllerAnswer::Count(_)
+                    | ControllerAnswer::Card(_)
+                    | ControllerAnswer::NoCard
+                    | ControllerAnswer::Deleted
+                    | ControllerAnswer::Done => false,
+                };
+                if told {
+                    (controller.failures, controller.not_before) = (0, Mono(0));
+                } else {
+                    controller.fail(now.mono);
+                }
                 let found = controller.intake.handle_answer(index, &answer);
                 self.found(&now, device, found);
             }
