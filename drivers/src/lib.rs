@@ -10,6 +10,7 @@ pub mod explain;
 pub mod line;
 pub mod modbus;
 pub mod osdp;
+pub mod plate;
 pub mod point;
 pub mod profile;
 pub mod summary;

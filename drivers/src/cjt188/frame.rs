@@ -5,6 +5,7 @@ use std::fmt;
 
 use super::error::WireError;
 use super::settings::MeterType;
+use crate::plate::{InvalidPlate, Plate, checksum};
 
 /// Byte that begins a frame.
 pub const START: u8 = 0x68;
@@ -57,76 +58,17 @@ pub mod di {
 
 /// An address, least significant byte first, as on the wire: five bytes of number, two of the maker's code. Bytes AA
 /// stand for any.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Address([u8; 7]);
+pub type Address = Plate<7>;
 
-/// Why a text is no address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("an address is 14 digits: the maker's four, then the ten of the meter; leading pairs AA stand for any")]
-pub struct InvalidAddress;
-
-impl Address {
-    /// Whatever meter there is: only with one on the line.
-    pub const ANY: Address = Address([0xAA; 7]);
-    /// Every meter of the line.
-    pub const BROADCAST: Address = Address([0x99; 7]);
-
-    /// Reads 14 digits, the most significant first. Leading pairs may be `AA`, which stand for any digits.
-    ///
-    /// # Errors
-    /// [`InvalidAddress`] for anything else, and for the broadcast address.
-    pub fn parse(text: &str) -> Result<Self, InvalidAddress> {
-        let pairs = text.as_bytes();
-        if pairs.len() != 14 || !text.is_ascii() {
-            return Err(InvalidAddress);
-        }
-        let mut bytes = [0; 7];
-        let mut digits_began = false;
-        for (place, pair) in bytes.iter_mut().rev().zip(pairs.chunks_exact(2)) {
-            *place = match *pair {
-                [b'A' | b'a', b'A' | b'a'] if !digits_began => 0xAA,
-                [high @ b'0'..=b'9', low @ b'0'..=b'9'] => (high - b'0') << 4 | (low - b'0'),
-                _ => return Err(InvalidAddress),
-            };
-            digits_began = *place != 0xAA;
-        }
-        let address = Address(bytes);
-        if address == Address::BROADCAST { Err(InvalidAddress) } else { Ok(address) }
-    }
-
-    /// An address as it is on the wire.
-    pub const fn from_wire(bytes: [u8; 7]) -> Self {
-        Address(bytes)
-    }
-
-    /// The bytes on the wire.
-    pub const fn wire(self) -> [u8; 7] {
-        self.0
-    }
-
-    /// True when some digits stand for any.
-    pub fn is_wildcard(self) -> bool {
-        self.0.contains(&0xAA)
-    }
-
-    /// True if a meter at `other` is meant.
-    pub fn covers(self, other: Address) -> bool {
-        self.0.iter().zip(other.0).all(|(&own, other)| own == 0xAA || own == other)
-    }
-}
-
-impl fmt::Display for Address {
-    /// Writes the digits, the most significant first.
+impl fmt::Display for InvalidPlate<7> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().rev().try_for_each(|byte| write!(f, "{byte:02X}"))
+        f.write_str(
+            "an address is 14 digits: the maker's four, then the ten of the meter; leading pairs AA stand for any",
+        )
     }
 }
 
-impl fmt::Debug for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
+impl std::error::Error for InvalidPlate<7> {}
 
 /// A sound frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -184,7 +126,7 @@ impl Frame {
             [_, got] if got != END => return Err(WireError::BadEnd { got }),
             _ => {}
         }
-        let (meter_type, address) = (MeterType(kind), Address([a0, a1, a2, a3, a4, a5, a6]));
+        let (meter_type, address) = (MeterType(kind), Address::from_wire([a0, a1, a2, a3, a4, a5, a6]));
         let mut frame = Frame { meter_type, address, control, data: [0; MAX_DATA as usize], len };
         for (place, &byte) in frame.data.iter_mut().zip(&body[HEAD..]) {
             *place = byte;
@@ -232,17 +174,12 @@ pub fn encode(
     bytes.extend(std::iter::repeat_n(PREAMBLE, usize::from(preamble)));
     let start = bytes.len();
     bytes.extend_from_slice(&[START, meter_type.0]);
-    bytes.extend_from_slice(&address.0);
+    bytes.extend_from_slice(&address.wire());
     let length = data.iter().map(|part| part.len()).sum::<usize>().min(usize::from(MAX_DATA));
     bytes.extend_from_slice(&[control, u8::try_from(length).unwrap_or(MAX_DATA)]);
     bytes.extend(data.iter().copied().flatten().take(length));
     let sum = checksum(&bytes[start..]);
     bytes.extend_from_slice(&[sum, END]);
-}
-
-/// The sum of the bytes from the start byte on.
-fn checksum(bytes: &[u8]) -> u8 {
-    bytes.iter().fold(0, |sum: u8, &byte| sum.wrapping_add(byte))
 }
 
 #[cfg(test)]
@@ -256,7 +193,7 @@ mod tests {
         assert_eq!(address.to_string(), "33780011223344");
         assert!(Address::parse("AAAA0011223344").unwrap().covers(address));
         for wrong in ["1234", "3378001122334A", "99999999999999", "3378AA11223344", "337800112233445"] {
-            assert_eq!(Address::parse(wrong), Err(InvalidAddress), "{wrong}");
+            assert_eq!(Address::parse(wrong), Err(InvalidPlate), "{wrong}");
         }
     }
 

@@ -4,6 +4,7 @@ use super::catalog;
 use super::frame::{AROUND, Address, END, EXCEPTION, FROM_METER, FUNCTION, MASK, MORE, PREAMBLE, START, function};
 use super::point::Edition;
 use crate::dissect::{Field, hex};
+use crate::plate::checksum;
 
 /// The fields of a frame, its data without the 33H that the wire adds. Where it is no sound frame, the last one says so.
 pub(crate) fn fields(edition: Edition, bytes: &[u8]) -> Vec<Field> {
@@ -38,7 +39,7 @@ pub(crate) fn fields(edition: Edition, bytes: &[u8]) -> Vec<Field> {
         let name = if control & EXCEPTION == 0 { "data" } else { "refusal" };
         fields.push(Field::new(at(10 + taken, data_end), name, hex(&data[taken..])));
     }
-    let expected = whole[..data_end].iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte));
+    let expected = checksum(&whole[..data_end]);
     let got = whole[data_end];
     let text = match got == expected {
         true => format!("{got:02x}, right"),

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::error::WireError;
+use crate::plate::{InvalidPlate, Plate, checksum};
 
 /// Byte that begins a frame, twice.
 pub const START: u8 = 0x68;
@@ -50,76 +51,15 @@ pub mod function {
 }
 
 /// An address, least significant byte first, as on the wire. Bytes AA stand for any.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Address([u8; 6]);
+pub type Address = Plate<6>;
 
-/// Why a text is no address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("an address is the 12 digits on the meter's plate; leading pairs AA stand for any")]
-pub struct InvalidAddress;
-
-impl Address {
-    /// Every meter of the line; never answered.
-    pub const BROADCAST: Address = Address([0x99; 6]);
-    /// Whatever meter there is: only with one on the line.
-    pub const ANY: Address = Address([0xAA; 6]);
-
-    /// Reads 12 digits, the most significant first. Leading pairs may be `AA`, which stand for any digits.
-    ///
-    /// # Errors
-    /// [`InvalidAddress`] for anything else, and for the broadcast address.
-    pub fn parse(text: &str) -> Result<Self, InvalidAddress> {
-        let pairs = text.as_bytes();
-        if pairs.len() != 12 || !text.is_ascii() {
-            return Err(InvalidAddress);
-        }
-        let mut bytes = [0; 6];
-        let mut digits_began = false;
-        for (place, pair) in bytes.iter_mut().rev().zip(pairs.chunks_exact(2)) {
-            *place = match *pair {
-                [b'A' | b'a', b'A' | b'a'] if !digits_began => 0xAA,
-                [high @ b'0'..=b'9', low @ b'0'..=b'9'] => (high - b'0') << 4 | (low - b'0'),
-                _ => return Err(InvalidAddress),
-            };
-            digits_began = *place != 0xAA;
-        }
-        let address = Address(bytes);
-        if address == Address::BROADCAST { Err(InvalidAddress) } else { Ok(address) }
-    }
-
-    /// An address as it is on the wire.
-    pub const fn from_wire(bytes: [u8; 6]) -> Self {
-        Address(bytes)
-    }
-
-    /// The bytes on the wire.
-    pub const fn wire(self) -> [u8; 6] {
-        self.0
-    }
-
-    /// True when some digits stand for any.
-    pub fn is_wildcard(self) -> bool {
-        self.0.contains(&0xAA)
-    }
-
-    /// True if a meter at `other` is meant.
-    pub fn covers(self, other: Address) -> bool {
-        self.0.iter().zip(other.0).all(|(&own, other)| own == 0xAA || own == other)
-    }
-}
-
-impl fmt::Display for Address {
-    /// Writes the digits, the most significant first.
+impl fmt::Display for InvalidPlate<6> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().rev().try_for_each(|byte| write!(f, "{byte:02X}"))
+        f.write_str("an address is the 12 digits on the meter's plate; leading pairs AA stand for any")
     }
 }
 
-impl fmt::Debug for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
+impl std::error::Error for InvalidPlate<6> {}
 
 /// A sound frame, its data without the mask.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -186,7 +126,7 @@ impl Frame {
             _ => {}
         }
         let mut frame =
-            Frame { address: Address([a0, a1, a2, a3, a4, a5]), control, data: [0; MAX_DATA as usize], len };
+            Frame { address: Address::from_wire([a0, a1, a2, a3, a4, a5]), control, data: [0; MAX_DATA as usize], len };
         for (place, &masked) in frame.data.iter_mut().zip(&body[AROUND - 2..]) {
             *place = masked.wrapping_sub(MASK);
         }
@@ -227,17 +167,12 @@ pub fn encode(preamble: u8, address: Address, control: u8, data: &[&[u8]], bytes
     bytes.extend(std::iter::repeat_n(PREAMBLE, usize::from(preamble)));
     let start = bytes.len();
     bytes.push(START);
-    bytes.extend_from_slice(&address.0);
+    bytes.extend_from_slice(&address.wire());
     let length = data.iter().map(|part| part.len()).sum::<usize>().min(usize::from(MAX_DATA));
     bytes.extend_from_slice(&[START, control, u8::try_from(length).unwrap_or(MAX_DATA)]);
     bytes.extend(data.iter().copied().flatten().take(length).map(|byte| byte.wrapping_add(MASK)));
     let sum = checksum(&bytes[start..]);
     bytes.extend_from_slice(&[sum, END]);
-}
-
-/// The sum of the bytes as sent, from the first start byte on.
-fn checksum(bytes: &[u8]) -> u8 {
-    bytes.iter().fold(0, |sum: u8, &byte| sum.wrapping_add(byte))
 }
 
 #[cfg(test)]
@@ -257,7 +192,7 @@ mod tests {
         assert!(short.is_wildcard() && short.covers(Address::parse("000000001234").unwrap()));
         assert!(!short.covers(Address::parse("000000001235").unwrap()));
         for wrong in ["1234", "1234AAAAAAAA", "00000000123G", "999999999999", "0000000012345", "０００"] {
-            assert_eq!(Address::parse(wrong), Err(InvalidAddress), "{wrong}");
+            assert_eq!(Address::parse(wrong), Err(InvalidPlate), "{wrong}");
         }
     }
 

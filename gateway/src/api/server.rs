@@ -213,7 +213,7 @@ async fn write(
 ) -> Response {
     let request = api.operator(peer).and_then(|uid| {
         let body = parse::<WriteBody>(&body)?;
-        Ok(Request::Write { device, point: body.point, value: body.value, issuer: format!("uid:{uid}") })
+        Ok(Request::Write { device, point: body.point, value: body.value, issuer: issuer(uid) })
     });
     match request {
         Ok(request) => answer(&api.desk, request).await,
@@ -222,10 +222,7 @@ async fn write(
 }
 
 async fn reload(State(api): State<Api>, ConnectInfo(peer): ConnectInfo<Peer>) -> Response {
-    match api.operator(peer) {
-        Ok(uid) => answer(&api.desk, Request::Reload { issuer: format!("uid:{uid}") }).await,
-        Err(refusal) => refuse(&refusal),
-    }
+    as_operator(&api, peer, |uid| Request::Reload { issuer: issuer(uid) }).await
 }
 
 async fn decided(api: Api, part: Part) -> Response {
@@ -233,10 +230,7 @@ async fn decided(api: Api, part: Part) -> Response {
 }
 
 async fn command(State(api): State<Api>, ConnectInfo(peer): ConnectInfo<Peer>, body: Bytes) -> Response {
-    match api.operator(peer) {
-        Ok(uid) => answer(&api.desk, Request::Command { body: body.into(), uid }).await,
-        Err(refusal) => refuse(&refusal),
-    }
+    as_operator(&api, peer, |uid| Request::Command { body: body.into(), uid }).await
 }
 
 async fn present(
@@ -245,20 +239,11 @@ async fn present(
     UrlPath(reader): UrlPath<String>,
     body: Bytes,
 ) -> Response {
-    match api.operator(peer) {
-        Ok(_) => answer(&api.desk, Request::Present { reader, body: body.into() }).await,
-        Err(refusal) => refuse(&refusal),
-    }
+    as_operator(&api, peer, |_| Request::Present { reader, body: body.into() }).await
 }
 
 async fn issue_code(State(api): State<Api>, ConnectInfo(peer): ConnectInfo<Peer>, body: Bytes) -> Response {
-    match api.operator(peer) {
-        Ok(uid) => {
-            let issuer = format!("uid:{uid}");
-            answer(&api.desk, Request::IssueCode { body: body.into(), issuer }).await
-        }
-        Err(refusal) => refuse(&refusal),
-    }
+    as_operator(&api, peer, |uid| Request::IssueCode { body: body.into(), issuer: issuer(uid) }).await
 }
 
 async fn books(State(api): State<Api>, UrlPath(month): UrlPath<String>) -> Response {
@@ -271,13 +256,7 @@ async fn swap(
     UrlPath(device): UrlPath<String>,
     body: Bytes,
 ) -> Response {
-    match api.operator(peer) {
-        Ok(uid) => {
-            let issuer = format!("uid:{uid}");
-            answer(&api.desk, Request::SwapMeter { device, body: body.into(), issuer }).await
-        }
-        Err(refusal) => refuse(&refusal),
-    }
+    as_operator(&api, peer, |uid| Request::SwapMeter { device, body: body.into(), issuer: issuer(uid) }).await
 }
 
 async fn enter(
@@ -286,13 +265,20 @@ async fn enter(
     UrlPath(device): UrlPath<String>,
     body: Bytes,
 ) -> Response {
+    as_operator(&api, peer, |uid| Request::EnterReading { device, body: body.into(), issuer: issuer(uid) }).await
+}
+
+/// Asks what only operators may ask, with the user who does.
+async fn as_operator(api: &Api, peer: Peer, request: impl FnOnce(u32) -> Request) -> Response {
     match api.operator(peer) {
-        Ok(uid) => {
-            let issuer = format!("uid:{uid}");
-            answer(&api.desk, Request::EnterReading { device, body: body.into(), issuer }).await
-        }
+        Ok(uid) => answer(&api.desk, request(uid)).await,
         Err(refusal) => refuse(&refusal),
     }
+}
+
+/// Who asks, for records.
+fn issuer(uid: u32) -> String {
+    format!("uid:{uid}")
 }
 
 fn parse<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {

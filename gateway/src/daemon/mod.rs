@@ -34,6 +34,7 @@ pub mod run;
 pub mod setup;
 pub mod systemd;
 pub mod timer;
+mod watch;
 mod wire;
 
 use std::path::Path;

@@ -8,10 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use gatehouse_config::Site;
-use gatehouse_core::{DeviceIx, Lane, Mono, Stamp, Trust, Wall};
-use gatehouse_rules::mode::Backlog;
+use gatehouse_core::{DeviceIx, Lane, Mono, Trust, Wall};
 use gatehouse_rules::words::Mode;
-use gatehouse_rules::{Access, Engine};
 use gatehouse_store::{Batch, CommitTicket, LastStop, OpenReport, Store, StoreEvent};
 use gatehouse_uplink::{BudgetUse, UplinkEvent, UplinkHandle};
 use sd_notify::NotifyState;
@@ -48,8 +46,6 @@ const KNOWN_PAST_KEY: &[u8] = b"clock/known-past";
 const KEEP_KNOWN_PAST: Duration = Duration::from_secs(6 * 3600);
 /// How often the box's disk, memory and temperature are looked at.
 const SEE_HEALTH: Duration = Duration::from_secs(60);
-/// A port that is gone for less is being opened again.
-const PORT_GRACE: Duration = Duration::from_secs(5);
 /// Bus load is measured over this time.
 const LOAD_WINDOW: Duration = Duration::from_secs(60);
 
@@ -61,7 +57,7 @@ pub struct BusRuntime {
     pub devices: Vec<DeviceIx>,
     busy: VecDeque<(Mono, Duration)>,
     /// Whether another master asks on it, as the engine was told last.
-    foreign_master: Option<bool>,
+    pub(super) foreign_master: Option<bool>,
 }
 
 impl BusRuntime {
@@ -108,9 +104,9 @@ pub struct Daemon {
     pub(super) intake: Option<Intake>,
     /// Why credentials cannot be used since the start; `""` for nothing.
     pub(super) credentials_trouble: String,
-    health_seen: Mono,
+    pub(super) health_seen: Mono,
     /// The newest number of each lane when the link came up: what is older and not taken yet is owed.
-    owed_up_to: [u64; Lane::ALL.len()],
+    pub(super) owed_up_to: [u64; Lane::ALL.len()],
     budget_kept: (Mono, BudgetUse),
     durable: Option<CommitTicket>,
     known_past_kept: Mono,
@@ -431,90 +427,6 @@ impl Daemon {
             self.keep_known_past();
         }
         systemd::notify(&[NotifyState::Watchdog]);
-    }
-
-    /// Tells the engine which ports are there.
-    fn tell_ports(&self) {
-        for (at, bus) in self.buses.iter().enumerate() {
-            let port = bus.handle.port.borrow();
-            // A port that is only just being opened is not gone.
-            let gone = !port.open && port.error.is_some() && self.hub.clock.mono().since(port.since) >= PORT_GRACE;
-            if port.open || gone {
-                self.hub.decide(|engine, now| engine.handle_port(now, at, port.open));
-            }
-        }
-    }
-
-    /// Tells the engine on which buses somebody else asks.
-    fn tell_foreign_masters(&mut self, now: Mono) {
-        for (at, bus) in self.buses.iter_mut().enumerate() {
-            let there = bus.handle.line.borrow().has_foreign_master(now);
-            if bus.foreign_master.replace(there) != Some(there) {
-                self.hub.decide(|engine, now| engine.handle_foreign_master(now, at, there));
-            }
-        }
-    }
-
-    /// Tells the engine how the box is.
-    fn look_at_health(&mut self) {
-        self.health_seen = self.hub.clock.mono();
-        let mut health = super::health::look(&self.site.store.dir);
-        let store = self.hub.store.borrow().status();
-        #[expect(clippy::cast_precision_loss, reason = "a share")]
-        let used = store.spool_bytes as f64 / store.max_bytes.max(1) as f64;
-        health.spool_used = Some(used);
-        health.store_trouble = store.troubles.into_iter().map(|trouble| trouble.text).next().unwrap_or_default();
-        health.contact_trouble = self.own.as_ref().map(OwnDevice::trouble).unwrap_or_default();
-        let now = self.hub.clock.now();
-        if let Some(uplink) = &self.site.uplink {
-            health.certificate_days = super::health::certificate_days(&uplink.tls, now);
-        }
-        if now.trust != Trust::Unset {
-            health.calendar_days = self.hub.look(|engine| {
-                let (calendar, zone) = engine.calendar();
-                calendar.days_left(gatehouse_rules::schedule::local(now.wall, zone).date())
-            });
-        }
-        health.credentials_trouble = self.credentials_trouble(now);
-        self.hub.decide(|engine, now| engine.handle_box(now, &health));
-    }
-
-    /// Why nobody can be let in by a credential now; `""` where somebody can, and where the site has none.
-    fn credentials_trouble(&self, now: Stamp) -> String {
-        if self.site.access.is_none() {
-            return String::new();
-        }
-        let second = now.wall.0.div_euclid(1_000_000);
-        self.hub.look(|engine| match engine.access().map(Access::view) {
-            None => self.credentials_trouble.clone(),
-            Some(view) if view.version.is_some() => match view.expires_at {
-                Some(end) if now.trust != Trust::Unset && i64::from(end) <= second => {
-                    format!("version {} is too old: the core has sent no newer one", view.version.unwrap_or_default())
-                }
-                _ => String::new(),
-            },
-            Some(_) if self.credentials_trouble.is_empty() => "the core has sent none yet".to_owned(),
-            Some(_) => self.credentials_trouble.clone(),
-        })
-    }
-
-    /// Tells the engine what the core is owed, while it waits to hear that.
-    fn tell_backlog(&self) {
-        if self.hub.look(Engine::mode) == Mode::Online {
-            return;
-        }
-        let owed = |lane: Lane| {
-            let store = self.hub.store.borrow();
-            let up_to = self.owed_up_to.get(lane.index()).copied().unwrap_or_default();
-            let first = store.next_unacked(lane, 1).filter(|first| *first <= up_to);
-            first.map_or(0, |first| up_to - first + 1)
-        };
-        let backlog = Backlog {
-            urgent: owed(Lane::Passages) + owed(Lane::Tickets) + owed(Lane::Alarms),
-            billing: owed(Lane::Billing),
-            telemetry: owed(Lane::Telemetry),
-        };
-        self.hub.decide(|engine, now| engine.handle_backlog(now, backlog));
     }
 
     /// Stores and tells a changed relation of the clocks, so that earlier stamps can be mended.

@@ -7,7 +7,7 @@
 //! The files: `latest` what is known of points, `rules` which conditions to look at, `health` what needs no rule,
 //! `routing` commands to their targets, `reserved` what they may not touch, `acts` whose act it was, `readers` what a
 //! device shows of cards, `entrance` who may pass, `recorded` what controllers decided, `bills` readings that can be
-//! billed.
+//! billed; `setup` what it is made of, `views` what may be looked at.
 
 mod acts;
 mod ask_alarm;
@@ -23,8 +23,10 @@ mod recorded;
 mod reserved;
 mod routing;
 mod rules;
+mod setup;
 #[cfg(test)]
 mod tests;
+mod views;
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -37,95 +39,26 @@ pub use health::{BOX, BoxHealth, BoxLimits, MAINS, Mains};
 pub use latest::Latest;
 pub use readers::{CardPoint, CardSource, READER_GAP, ReaderSpec};
 pub use rules::{RuleInstance, RuleSpec};
+pub use setup::{AccessSetup, Setup, SetupError};
 
-use crate::access::{self, Access, GateAccess, GuessLimits, PublicKey, ZoneSpec};
+use crate::access::{self, Access};
 use crate::alarm::{AlarmSource, AlarmSpec, Alarms, SpecError};
-use crate::billing::{Billing, BillingSetup};
+use crate::billing::Billing;
 use crate::catalog::{Catalog, PointRef};
-use crate::command::{self, Answer, Commands, Malformed, Outcome, Reception, Request, Source};
-use crate::controller::{ControllerSpec, Controllers, Enquiry, EnquiryId};
+use crate::command::{Answer, Commands, Malformed, Outcome, Reception, Request, Source};
+use crate::controller::{Controllers, Enquiry, EnquiryId};
 use crate::effect::{ActId, ActResult, Effect, Effects};
-use crate::gate::{GateSpec, Gates, SiteError};
-use crate::mode::{Backlog, ModeSettings, Modes};
-use crate::schedule::{Calendar, RoundSpec, Rounds};
-use crate::supply::{self, Outlook, Supplies, SupplySetup};
-use crate::ticket::{TicketRules, Tickets, Update, UpdateResult};
+use crate::gate::Gates;
+use crate::mode::{Backlog, Modes};
+use crate::schedule::{Calendar, Rounds};
+use crate::supply::{self, Outlook, Supplies};
+use crate::ticket::{Tickets, Update, UpdateResult};
 use crate::words::{AlarmId, Condition, Mode};
 use acts::Acts;
 use evidence::Known;
 use readers::Readers;
 use reserved::Reserved;
 use rules::{Rules, View};
-
-/// What the site file says of everything that the engine decides.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Setup {
-    /// The site's devices.
-    pub catalog: Catalog,
-    /// When the box counts as cut off.
-    pub mode: ModeSettings,
-    /// Commands: whose signature counts, how long they may live.
-    pub commands: command::Settings,
-    /// Rules over points.
-    pub rules: Vec<RuleSpec>,
-    /// The classes of alarms that need no rule, as the site wants them.
-    pub builtin: Vec<AlarmSpec>,
-    /// When the box's own state is worth an alarm.
-    pub limits: BoxLimits,
-    /// The input that tells that the supply is gone.
-    pub mains: Option<Mains>,
-    /// Barriers and doors.
-    pub gates: Vec<GateSpec>,
-    /// Readers and cameras.
-    pub readers: Vec<ReaderSpec>,
-    /// Controllers that decide at their doors themselves.
-    pub controllers: Vec<ControllerSpec>,
-    /// Who may pass; `None`: nobody by a credential.
-    pub access: Option<AccessSetup>,
-    /// What becomes of faults.
-    pub tickets: TicketRules,
-    /// Supplies that can be cut and given back.
-    pub supply: SupplySetup,
-    /// Inspection rounds.
-    pub rounds: Vec<RoundSpec>,
-    /// What bills are made of.
-    pub billing: BillingSetup,
-    /// The site's work days and holidays.
-    pub calendar: Calendar,
-    /// The site's zone.
-    pub zone: TimeZone,
-    /// Names this state of the rule files in the audit trail.
-    pub version: String,
-}
-
-/// What the site file says of credentials, but for its secrets.
-#[derive(Debug, Clone, PartialEq)]
-pub struct AccessSetup {
-    /// The core's public keys.
-    pub core_keys: Vec<PublicKey>,
-    /// How each gate decides.
-    pub gates: Vec<GateAccess>,
-    /// Areas in which people or cars are counted.
-    pub zones: Vec<ZoneSpec>,
-    /// Formats of cards, beside those that are built in.
-    pub formats: Vec<access::wiegand::Format>,
-    /// How guessing is held up.
-    pub guesses: GuessLimits,
-}
-
-/// Why a setup cannot work.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SetupError {
-    /// Alarms do not fit together.
-    #[error(transparent)]
-    Alarm(#[from] SpecError),
-    /// Gates do not fit together.
-    #[error(transparent)]
-    Gate(#[from] SiteError),
-    /// Rounds do not fit together.
-    #[error("{0}")]
-    Round(String),
-}
 
 /// Something that the engine tells the shell and that is not kept.
 #[derive(Debug, Clone, PartialEq)]
@@ -491,73 +424,6 @@ impl Engine {
     /// What is to be told.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
-    }
-
-    /// Whether the core can be reached.
-    pub fn mode(&self) -> Mode {
-        self.mode
-    }
-
-    /// The modes, with the outage that is on.
-    pub fn modes(&self) -> &Modes {
-        &self.modes
-    }
-
-    /// Alarms that are not at rest.
-    pub fn alarms(&self) -> &Alarms {
-        &self.alarms
-    }
-
-    /// Barriers and doors.
-    pub fn gates(&self) -> &Gates {
-        &self.gates
-    }
-
-    /// Work orders.
-    pub fn tickets(&self) -> &Tickets {
-        &self.tickets
-    }
-
-    /// Commands, and how far each has come.
-    pub fn commands(&self) -> &Commands {
-        &self.commands
-    }
-
-    /// Supplies that are to be given back.
-    pub fn supplies(&self) -> &Supplies {
-        &self.supplies
-    }
-
-    /// The site's work days and holidays, and its zone.
-    pub fn calendar(&self) -> (&Calendar, &TimeZone) {
-        (&self.calendar, &self.zone)
-    }
-
-    /// Who works a point, so that nobody else may write it.
-    ///
-    /// A board whose own commands work a gate is reserved as a whole: the same relays are behind its points.
-    pub fn reserved(&self, at: PointRef) -> Option<&str> {
-        self.reserved.writes(at)
-    }
-
-    /// The site's devices.
-    pub fn catalog(&self) -> &Catalog {
-        &self.catalog
-    }
-
-    /// The last readings.
-    pub fn latest(&self) -> &Latest {
-        &self.latest
-    }
-
-    /// Names the state of the rule files that is in force.
-    pub fn version(&self) -> &str {
-        &self.version
-    }
-
-    /// How many conditions were evaluated since the start.
-    pub fn evaluations(&self) -> u64 {
-        self.rules.evaluations()
     }
 
     /// Carries what the machines say to each other until nobody has more to say, and gathers what they want done.
