@@ -3,9 +3,18 @@
 use crate::dissect::Language;
 use crate::point::{Place, PointSpec};
 
-/// The steps from a reply to the value of a point, one sentence each; `None` where the request did not ask for the
+/// How a reply became a value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Explanation {
+    /// The value of these bytes with its unit, or why they hold none.
+    pub value: String,
+    /// The steps to it, one sentence each.
+    pub steps: Vec<String>,
+}
+
+/// The steps from a reply to the value of a point; `None` where the request did not ask for the
 /// point, or the reply is none to it.
-pub fn steps(language: Language, point: &PointSpec, request: &[u8], reply: &[u8]) -> Option<Vec<String>> {
+pub fn steps(language: Language, point: &PointSpec, request: &[u8], reply: &[u8]) -> Option<Explanation> {
     let frames = (request, reply);
     match &point.place {
         Place::Modbus(place) => {

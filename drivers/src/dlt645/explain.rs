@@ -4,9 +4,10 @@ use super::catalog;
 use super::frame::{Frame, function};
 use super::point::{Dlt645Point, Edition};
 use crate::dissect::hex;
+use crate::explain::Explanation;
 
 /// See [`crate::explain::steps`]. Of an answer of several frames only the first is looked at.
-pub(crate) fn steps(point: &Dlt645Point, unit: &str, (request, reply): (&[u8], &[u8])) -> Option<Vec<String>> {
+pub(crate) fn steps(point: &Dlt645Point, unit: &str, (request, reply): (&[u8], &[u8])) -> Option<Explanation> {
     let (asked, _) = Frame::find(request, false).ok()?;
     let (answer, _) = Frame::find(reply, true).ok()?;
     let read = match point.edition {
@@ -21,7 +22,8 @@ pub(crate) fn steps(point: &Dlt645Point, unit: &str, (request, reply): (&[u8], &
     let mut steps = vec![format!("the request asks the meter for {point}")];
     if answer.is_exception() {
         steps.push(format!("the meter refused: {}; there is no value", hex(answer.data())));
-        return Some(steps);
+        let value = format!("no value (the meter refused: {})", hex(answer.data()));
+        return Some(Explanation { value, steps });
     }
     let data = answer.data().strip_prefix(di)?;
     steps.push(format!("the answer, without the 33H that the wire adds, is {}", hex(data)));
@@ -37,8 +39,9 @@ pub(crate) fn steps(point: &Dlt645Point, unit: &str, (request, reply): (&[u8], &
         Ok(value) => value.to_string(),
         Err(why) => format!("no value ({why})"),
     };
-    steps.push(format!("low byte first, as {}{bit}: {value} {unit}", point.format).trim_end().to_owned());
-    Some(steps)
+    let value = format!("{value} {unit}").trim_end().to_owned();
+    steps.push(format!("low byte first, as {}{bit}: {value}", point.format));
+    Some(Explanation { value, steps })
 }
 
 #[cfg(test)]
@@ -65,7 +68,7 @@ mod tests {
             bit: None,
         };
         assert_eq!(
-            steps(&point, "kWh", (&request, &reply)).unwrap(),
+            steps(&point, "kWh", (&request, &reply)).unwrap().steps,
             [
                 "the request asks the meter for 00010000",
                 "the answer, without the 33H that the wire adds, is 78 56 34 12",

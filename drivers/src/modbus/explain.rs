@@ -8,6 +8,7 @@ use super::pdu::{Reply, Request};
 use super::point::ModbusPoint;
 use super::{decode_reply, decode_request};
 use crate::dissect::hex;
+use crate::explain::Explanation;
 
 /// See [`crate::explain::steps`].
 pub(crate) fn steps(
@@ -15,7 +16,7 @@ pub(crate) fn steps(
     point: &ModbusPoint,
     unit: &str,
     (request, reply): (&[u8], &[u8]),
-) -> Option<Vec<String>> {
+) -> Option<Explanation> {
     let asked = decode_request(framing, request).ok()?;
     let Request::Read { table, address, quantity } = asked.request else { return None };
     let first = point.address.checked_sub(address).filter(|_| table == point.table)?;
@@ -28,24 +29,28 @@ pub(crate) fn steps(
         point.address,
         first
     )];
-    match decode_reply(framing, reply, Some(&asked)).ok()?.reply {
+    let value = match decode_reply(framing, reply, Some(&asked)).ok()?.reply {
         Reply::Registers { registers, .. } => {
             let range = usize::from(first)..usize::from(first + point.width());
             let bytes: Vec<u8> = registers.get(range)?.iter().flat_map(|word| word.to_be_bytes()).collect();
-            of_registers(point, unit, &bytes, &mut steps);
+            of_registers(point, unit, &bytes, &mut steps)
         }
         Reply::Bits { bits, .. } => {
-            steps.push(format!("its bit in the reply is {}", u8::from(*bits.get(usize::from(first))?)));
+            let on = *bits.get(usize::from(first))?;
+            steps.push(format!("its bit in the reply is {}", u8::from(on)));
+            on.to_string()
         }
         Reply::Exception { code, .. } => {
             steps.push(format!("the device refused with exception {code}: there is no value"));
+            format!("no value (exception {code})")
         }
         _ => return None,
-    }
-    Some(steps)
+    };
+    Some(Explanation { value, steps })
 }
 
-fn of_registers(point: &ModbusPoint, unit: &str, bytes: &[u8], steps: &mut Vec<String>) {
+/// Follows registers to a value; gives it with its unit.
+fn of_registers(point: &ModbusPoint, unit: &str, bytes: &[u8], steps: &mut Vec<String>) -> String {
     steps.push(format!("its registers in the reply are {}", hex(bytes)));
     let (one, none) = (Decimal::whole(1), Decimal::whole(0));
     let raw = ModbusPoint { bit: None, scale: one, offset: none, not_available: Vec::new(), ..point.clone() };
@@ -63,10 +68,11 @@ fn of_registers(point: &ModbusPoint, unit: &str, bytes: &[u8], steps: &mut Vec<S
         let value = told(PointCodec::new(&part).registers(bytes));
         steps.push(format!("of it {width} bit from bit {low} on: {value}"));
     }
-    let value = told(PointCodec::new(point).registers(bytes));
+    let value = format!("{} {unit}", told(PointCodec::new(point).registers(bytes))).trim_end().to_owned();
     let scaled =
         if point.is_scaled() { format!("times {} plus {}: ", point.scale, point.offset) } else { String::new() };
-    steps.push(format!("{scaled}{value} {unit}").trim_end().to_owned());
+    steps.push(format!("{scaled}{value}"));
+    value
 }
 
 #[cfg(test)]
@@ -94,8 +100,9 @@ mod tests {
         Framing::Tcp.encode(1, 7, &[3, 0, 10, 0, 4], &mut request);
         Framing::Tcp.encode(1, 7, &[3, 8, 0, 0, 0x09, 0x01, 0, 0, 0, 0], &mut reply);
         let told = steps(Framing::Tcp, &point(11), "V", (&request, &reply)).unwrap();
+        assert_eq!(told.value, "230.5 V");
         assert_eq!(
-            told,
+            told.steps,
             [
                 "the request reads 4 of the holding table from 10 on; the point is at 11, 1 after it",
                 "its registers in the reply are 09 01 00 00",

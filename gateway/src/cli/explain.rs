@@ -63,21 +63,22 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<ExitCode> 
         if !request.sent || reply.sent || request.device.as_deref() != Some(&*args.device) {
             return None;
         }
-        let steps = gatehouse_drivers::explain::steps(language, &point.spec, &request.raw(), &reply.raw())?;
-        Some((request.clone(), reply.clone(), steps))
+        let found = gatehouse_drivers::explain::steps(language, &point.spec, &request.raw(), &reply.raw())?;
+        Some((request.clone(), reply.clone(), found))
     });
-    let Some((request, reply, steps)) = explained else {
+    let Some((request, reply, found)) = explained else {
         let text = format!("{} {}: {}; no reply to explain", args.device, args.point, value.unwrap_or_default());
         return Err(Failure::error(exit::DEVICE, text));
     };
     let explanation = Explanation {
         device: args.device.clone(),
         point: args.point.clone(),
-        value: value.unwrap_or_default(),
+        // Of these bytes: a poll may have come after the read.
+        value: found.value,
         described: described(&args.at.config, config.profile.as_deref(), &args.point),
         request,
         reply,
-        steps,
+        steps: found.steps,
     };
     if args.json {
         print_json(out, &explanation)?;
@@ -105,25 +106,25 @@ async fn ask(args: &Args, bus: &str) -> anyhow::Result<(doc::ReadAnswer, doc::Fr
 
 /// The file and line that describe the point: the site file, or the device's profile.
 fn described(config: &Path, profile: Option<&str>, point: &str) -> String {
-    let named = |text: &str, from: usize| {
+    let named = |text: &str| {
         let wanted = [format!("name = \"{point}\""), format!("name=\"{point}\"")];
-        let line = text.lines().skip(from).position(|line| wanted.iter().any(|wanted| line.contains(wanted)));
-        line.map(|line| from + line + 1)
+        let line = text.lines().position(|line| wanted.iter().any(|wanted| line.contains(wanted)));
+        line.map(|line| line + 1)
     };
     let file = |name: &str| {
         let site: toml::Table = toml::from_str(&std::fs::read_to_string(config).ok()?).ok()?;
         let folder = site.get("site")?.get("profiles")?.as_str()?.to_owned();
         let path = config.parent()?.join(folder).join(format!("{name}.toml"));
         let text = std::fs::read_to_string(&path).ok()?;
-        Some(format!("{}:{}", path.display(), named(&text, 0)?))
+        Some(format!("{}:{}", path.display(), named(&text)?))
     };
     let own = || {
         let text = std::fs::read_to_string(config).ok()?;
-        Some(format!("{}:{}", config.display(), named(&text, 0)?))
+        Some(format!("{}:{}", config.display(), named(&text)?))
     };
     let built_in = |name: &str| {
         let profile = embedded().iter().find(|embedded| embedded.name == name)?;
-        Some(format!("the built-in profile {name}, line {}", named(profile.text, 0)?))
+        Some(format!("the built-in profile {name}, line {}", named(profile.text)?))
     };
     let of_profile = profile.and_then(|name| file(name).or_else(|| built_in(name)));
     of_profile.or_else(own).unwrap_or_else(|| "the site file".to_owned())
