@@ -96,7 +96,7 @@ mod tests {
     const MINUTE: Duration = Duration::from_secs(60);
 
     fn reading(value: Result<Value, NoData>) -> PointReading {
-        PointReading { point: PointIx(0), value }
+        PointReading::new(PointIx(0), value)
     }
 
     fn admitted(policy: Policy, story: &[(u64, Result<Value, NoData>)]) -> Vec<u64> {

@@ -57,7 +57,7 @@ fn raised(gateway: &Gateway, alarm: &str) -> bool {
 fn flagged(ledger: &Ledger) -> Option<()> {
     let found = |record: &gatehouse_tests::Record| {
         let values = &record.json["values"];
-        values["energy"] == "90.00" && values["energy.flags"] == "regression"
+        values["energy"] == "90.00" && values["energy.flags"] == "regression" && values["energy.raw"] == "2328"
     };
     ledger.records("billing").any(found).then_some(())
 }
@@ -108,6 +108,7 @@ fn a_meter_is_flagged_read_at_its_time_swapped_and_accounted_for_through_a_kill(
     let reading = receiver
         .until("the reading at its time", 150 * SECONDS, |ledger| events(ledger, "meter_reading").next().cloned());
     assert_eq!((&reading["reading"], &reading["values"]["energy"]["value"]), (&json!("daily"), &json!("110.00")));
+    assert_eq!(reading["values"]["energy"]["raw"], "2AF8", "the register's own bytes");
     assert_eq!(reading["values"]["energy"]["source"], "live");
     assert!((0..60).contains(&reading["skew_s"].as_i64().unwrap()), "{reading}");
     let day = reading["day"].as_str().unwrap().to_owned();

@@ -191,8 +191,7 @@ impl Cjt188Meter {
         let Some(read) = self.read_step(step) else { return self.take_action(step, frame, payload, readings) };
         for &point in &read.points {
             let Some(spec) = self.points.get(usize::from(point.0)) else { continue };
-            let value = spec.decode(&self.settings.traits, payload);
-            readings.push(PointReading { point, value });
+            readings.push(spec.read(point, &self.settings.traits, payload));
         }
     }
 }

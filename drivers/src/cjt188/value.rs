@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
-use gatehouse_core::{Decimal, LocalTime, NoData, Value};
+use gatehouse_core::{Decimal, LocalTime, NoData, PointIx, PointReading, Value};
 
-use super::layout::{Field, HEAT_2018_BYTES, items, slice};
+use super::layout::{Field, HEAT_2018_BYTES, Slice, items, slice};
 use super::point::{Cjt188Point, Digits};
 use super::settings::{ClockOrder, Edition, Traits};
 use super::unit::Unit;
@@ -74,8 +74,7 @@ impl Cjt188Point {
     /// [`NoData`]: data of a length that no layout has are a `BadReply`; a field that the layout does not have, bytes FF
     /// and a clock that was never set are `NotAvailable`; a unit that is not the point's is an `UnexpectedUnit`.
     pub fn decode(&self, traits: &Traits, data: &[u8]) -> Result<Value, NoData> {
-        let items = items(self.edition, data.len()).ok_or(NoData::BadReply)?;
-        let found = slice(items, traits.unit_place, self.field, data).ok_or(NoData::NotAvailable)?;
+        let found = self.found(traits, data)?;
         match self.field {
             Field::Clock => time_text(clock(found.value, traits.clock_order)?),
             Field::Status => Ok(Value::Decimal(Decimal::whole(status(found.value)?.into()))),
@@ -97,6 +96,17 @@ impl Cjt188Point {
                 Ok(value)
             }
         }
+    }
+
+    /// The same as a reading of the point, with the bytes that it was made of, the unit's left out.
+    pub(super) fn read(&self, point: PointIx, traits: &Traits, data: &[u8]) -> PointReading {
+        let bytes = self.found(traits, data).map(|found| found.value).unwrap_or_default();
+        PointReading::new(point, self.decode(traits, data)).of(bytes)
+    }
+
+    fn found<'d>(&self, traits: &Traits, data: &'d [u8]) -> Result<Slice<'d>, NoData> {
+        let items = items(self.edition, data.len()).ok_or(NoData::BadReply)?;
+        slice(items, traits.unit_place, self.field, data).ok_or(NoData::NotAvailable)
     }
 }
 

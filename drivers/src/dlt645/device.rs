@@ -302,9 +302,8 @@ impl Dlt645Meter {
     /// Appends the readings of the whole answer to a read.
     fn read_values(&self, read: &ReadStep, data: &[u8], readings: &mut Vec<PointReading>) {
         for &point in &read.points {
-            let spec = self.points.get(usize::from(point.0));
-            let value = spec.map_or(Err(NoData::BadReply), |spec| spec.decode(data, read.first, read.block));
-            readings.push(PointReading { point, value });
+            let Some(spec) = self.points.get(usize::from(point.0)) else { continue };
+            readings.push(spec.read(point, data, read.first, read.block));
         }
     }
 
@@ -323,7 +322,7 @@ impl Dlt645Meter {
         staged.clear();
         if frame_of(step) > 0 {
             if *of != Some(base_of(step)) {
-                let lost = |&point: &PointIx| PointReading { point, value: Err(NoData::BadReply) };
+                let lost = |&point: &PointIx| PointReading::new(point, Err(NoData::BadReply));
                 return readings.extend(read.points.iter().map(lost));
             }
             staged.extend_from_slice(data);

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use gatehouse_core::{Decimal, NoData, Value};
+use gatehouse_core::{Decimal, NoData, PointIx, PointReading, Value};
 
 use super::catalog::Axis;
 use super::load;
@@ -43,8 +43,26 @@ impl Dlt645Point {
     /// # Errors
     /// [`NoData`]: data of a wrong length are a `BadReply`, items that the meter does not have `NotAvailable`.
     pub fn decode(&self, data: &[u8], first: u8, block: Option<Axis>) -> Result<Value, NoData> {
+        let bytes = self.bytes_in(data, first, block)?;
+        match self.bit {
+            Some(bit) => match self.format.decode(bytes)? {
+                Value::Decimal(flags) => Ok(Value::Bool(flags.mantissa.checked_shr(bit.into()).unwrap_or(0) & 1 == 1)),
+                Value::Bool(_) | Value::F32(_) | Value::F64(_) | Value::Text(_) => Err(NoData::BadReply),
+            },
+            None => self.format.decode(bytes),
+        }
+    }
+
+    /// The same as a reading of the point, with the bytes that it was made of.
+    pub(super) fn read(&self, point: PointIx, data: &[u8], first: u8, block: Option<Axis>) -> PointReading {
+        let bytes = self.bytes_in(data, first, block).unwrap_or_default();
+        PointReading::new(point, self.decode(data, first, block)).of(bytes)
+    }
+
+    /// The point's own bytes, least significant first.
+    fn bytes_in<'d>(&self, data: &'d [u8], first: u8, block: Option<Axis>) -> Result<&'d [u8], NoData> {
         if block == Some(Axis::LoadRecord) {
-            return self.format.decode(load::bytes_of(data, self.item)?);
+            return load::bytes_of(data, self.item);
         }
         let size = usize::from(self.item_bytes).max(1);
         let separable = self.edition == Edition::V1997 && !matches!(self.format, Format::Word { .. });
@@ -63,14 +81,7 @@ impl Dlt645Point {
         let start = usize::from(self.item.saturating_sub(first)) * stride;
         let Some(item) = data.get(start..start + size) else { return Err(NoData::NotAvailable) };
         let from = usize::from(self.offset);
-        let bytes = item.get(from..from + usize::from(self.format.bytes())).ok_or(NoData::BadReply)?;
-        match self.bit {
-            Some(bit) => match self.format.decode(bytes)? {
-                Value::Decimal(flags) => Ok(Value::Bool(flags.mantissa.checked_shr(bit.into()).unwrap_or(0) & 1 == 1)),
-                Value::Bool(_) | Value::F32(_) | Value::F64(_) | Value::Text(_) => Err(NoData::BadReply),
-            },
-            None => self.format.decode(bytes),
-        }
+        item.get(from..from + usize::from(self.format.bytes())).ok_or(NoData::BadReply)
     }
 }
 

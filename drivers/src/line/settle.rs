@@ -240,7 +240,7 @@ impl Line {
     fn append_missing(&mut self, device: usize, step: StepId, reason: NoData, readings: &mut Vec<PointReading>) {
         self.spare.points.clear();
         self.devices[device].driver.points(step, &mut self.spare.points);
-        readings.extend(self.spare.points.iter().map(|&point| PointReading { point, value: Err(reason) }));
+        readings.extend(self.spare.points.iter().map(|&point| PointReading::new(point, Err(reason))));
     }
 
     /// Ends the poll if it has no more steps.
@@ -401,7 +401,7 @@ impl Line {
         };
         self.spare.points.clear();
         self.devices[flight.device].driver.points(flight.step, &mut self.spare.points);
-        let missing = self.spare.points.iter().map(|&point| PointReading { point, value: Err(failure) });
+        let missing = self.spare.points.iter().map(|&point| PointReading::new(point, Err(failure)));
         if let Some(active) = self.commands.active.iter_mut().find(|active| active.command.id == id) {
             active.readings.extend(missing);
         }

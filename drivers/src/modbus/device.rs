@@ -243,18 +243,15 @@ impl ModbusDevice {
     fn read_values(&self, read: &ReadStep, data: &[u8], readings: &mut Vec<PointReading>) {
         for &Slot { point, offset } in &read.slots {
             let (codec, offset) = (&self.codecs[usize::from(point.0)], usize::from(offset));
-            let value = if read.table.is_bits() {
-                match data.get(offset / 8) {
-                    Some(byte) => codec.coil(byte >> (offset % 8) & 1 == 1),
-                    None => Err(NoData::BadReply),
-                }
+            readings.push(if read.table.is_bits() {
+                let bit = data.get(offset / 8).map(|byte| byte >> (offset % 8) & 1 == 1);
+                PointReading::new(point, bit.ok_or(NoData::BadReply).and_then(|on| codec.coil(on)))
             } else {
                 match data.get(2 * offset..2 * offset + codec.bytes()) {
-                    Some(registers) => codec.registers(registers),
-                    None => Err(NoData::BadReply),
+                    Some(registers) => PointReading::new(point, codec.registers(registers)).of(registers),
+                    None => PointReading::new(point, Err(NoData::BadReply)),
                 }
-            };
-            readings.push(PointReading { point, value });
+            });
         }
     }
 }

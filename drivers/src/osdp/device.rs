@@ -140,7 +140,7 @@ impl OsdpReader {
         for &point in self.step_points(step) {
             let spec = self.points.get(usize::from(point.0));
             let value = spec.map_or(Err(gatehouse_core::NoData::BadReply), |spec| now_shown.value(*spec, standing));
-            readings.push(PointReading { point, value });
+            readings.push(PointReading::new(point, value));
         }
         let acts = matches!(self.action(step), Some(Step::Act(..)));
         if let (Some(Step::Who), Some(identity)) = (self.action(step), &self.session.identity) {
@@ -179,7 +179,7 @@ fn who(identity: &Identity) -> [PointReading; 3] {
     let mut point = 0;
     texts.map(|text| {
         point += 1;
-        PointReading { point: PointIx(point - 1), value: Ok(Value::Text(text.into())) }
+        PointReading::new(PointIx(point - 1), Ok(Value::Text(text.into())))
     })
 }
 

@@ -153,7 +153,7 @@ impl UhppoteController {
         if let Some(read) = self.read_step(step) {
             let field = |point: &PointIx| self.points.get(usize::from(point.0)).ok_or(NoData::BadReply);
             let value = |point: &PointIx| field(point).and_then(|field| field.value(reply));
-            readings.extend(read.points.iter().map(|point| PointReading { point: *point, value: value(point) }));
+            readings.extend(read.points.iter().map(|point| PointReading::new(*point, value(point))));
             return true;
         }
         match self.action(step) {

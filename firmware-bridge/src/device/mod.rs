@@ -251,7 +251,7 @@ impl<C: EdgeInput, R: PulseOutput> BoxDevice<C, R> {
             Ok(measured) => (Ok(measured.temperature), Ok(measured.humidity)),
         };
         [(first, temperature), (first + 1, humidity)]
-            .map(|(at, value)| PointReading { point: point(at), value: value.map(Value::Decimal) })
+            .map(|(at, value)| PointReading::new(point(at), value.map(Value::Decimal)))
             .into()
     }
 }
@@ -275,7 +275,7 @@ fn take_edges<C: EdgeInput>(
 }
 
 fn flag(at: usize, level: Result<bool, NoData>) -> PointReading {
-    PointReading { point: point(at), value: level.map(Value::Bool) }
+    PointReading::new(point(at), level.map(Value::Bool))
 }
 
 fn point(at: usize) -> PointIx {

@@ -125,11 +125,11 @@ fn drained(device: &mut BoxDevice<Line, Coil>) -> Vec<Output> {
 }
 
 fn on(point: u16, on: bool) -> PointReading {
-    PointReading { point: PointIx(point), value: Ok(Value::Bool(on)) }
+    PointReading::new(PointIx(point), Ok(Value::Bool(on)))
 }
 
 fn without(point: u16, why: NoData) -> PointReading {
-    PointReading { point: PointIx(point), value: Err(why) }
+    PointReading::new(PointIx(point), Err(why))
 }
 
 fn sample(at_ms: u64, readings: &[PointReading]) -> Output {
@@ -314,8 +314,7 @@ fn the_climate_is_told_when_it_is_measured_or_why_it_was_not() {
     let hundredths = |mantissa| Decimal { mantissa, exponent: -2 };
     let measured = |mantissa| Measurement { temperature: hundredths(mantissa), humidity: hundredths(5012) };
     rig.device.handle_climate(MS(600), Ok(measured(2150)));
-    let value =
-        |point, mantissa| PointReading { point: PointIx(point), value: Ok(Value::Decimal(hundredths(mantissa))) };
+    let value = |point, mantissa| PointReading::new(PointIx(point), Ok(Value::Decimal(hundredths(mantissa))));
     assert_eq!(drained(&mut rig.device), [sample(600, &[value(4, 2150), value(5, 5012)])]);
     rig.device.handle_climate(MS(700), Ok(measured(13_000)));
     let both = |why| [without(4, why), without(5, why)];

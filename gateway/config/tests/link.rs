@@ -94,7 +94,7 @@ fn day(site: &Site, lane: Lane, moves: f64) -> Sent {
                 }
                 let exponent = point.spec.modbus().expect("a Modbus meter").scale.exponent;
                 let value = Ok(Value::Decimal(Decimal { mantissa: mantissa.abs() + 1000, exponent }));
-                let reading = PointReading { point: PointIx(u16::try_from(ix).expect("six points")), value };
+                let reading = PointReading::new(PointIx(u16::try_from(ix).expect("six points")), value);
                 if point.billing == (lane == Lane::Billing)
                     && meter.reporter.admit(Mono::from_millis(second * 1000), &reading)
                 {

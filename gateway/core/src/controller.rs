@@ -130,7 +130,7 @@ struct Fields<'a>(&'a mut Vec<PointReading>);
 impl Fields<'_> {
     fn put(&mut self, value: Value) {
         let point = PointIx(u16::try_from(self.0.len()).unwrap_or(u16::MAX));
-        self.0.push(PointReading { point, value: Ok(value) });
+        self.0.push(PointReading::new(point, Ok(value)));
     }
 
     fn word(&mut self, word: &str) {

@@ -29,7 +29,7 @@ pub use controller::{ControllerAnswer, ControllerAsk, ControllerEvent, EventKind
 pub use driver::{Decoded, Driver, Reject, StepId, StepShape};
 pub use ids::{DeviceIx, InvalidName, Name, PointIx};
 pub use lane::Lane;
-pub use reading::{NoData, PointReading, Reading, Sample};
+pub use reading::{NoData, PointReading, Raw, Reading, Sample};
 pub use record::{Body, Event, Record, Schema, SchemaPoint};
 pub use time::{BootId, LocalTime, Mono, Stamp, Trust, Wall};
 pub use value::{Decimal, Kind, Value};

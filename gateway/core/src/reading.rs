@@ -95,6 +95,53 @@ impl fmt::Display for NoData {
     }
 }
 
+/// The bytes of a reply that became one number, in the order of the wire; nothing of texts and of what no wire carried.
+///
+/// Of DL/T 645 without the 33H that the wire adds to each byte (DL/T 645-2007, 5.2.7).
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub struct Raw {
+    bytes: [u8; Raw::MAX],
+    len: u8,
+}
+
+impl Raw {
+    /// The most bytes of one number.
+    pub const MAX: usize = 8;
+
+    /// Keeps these bytes; nothing where they are more than [`Raw::MAX`].
+    pub fn new(bytes: &[u8]) -> Raw {
+        let mut raw = Raw::default();
+        if let (Some(room), Ok(len)) = (raw.bytes.get_mut(..bytes.len()), u8::try_from(bytes.len())) {
+            room.copy_from_slice(bytes);
+            raw.len = len;
+        }
+        raw
+    }
+
+    /// The bytes.
+    pub fn bytes(&self) -> &[u8] {
+        self.bytes.get(..usize::from(self.len)).unwrap_or_default()
+    }
+
+    /// True where there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+}
+
+impl fmt::Display for Raw {
+    /// Writes two hexadecimal digits for each byte: `0012D687`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.bytes().iter().try_for_each(|byte| write!(f, "{byte:02X}"))
+    }
+}
+
+impl fmt::Debug for Raw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Raw({self})")
+    }
+}
+
 /// A value or a reason, of one point of the device at hand.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PointReading {
@@ -102,6 +149,21 @@ pub struct PointReading {
     pub point: PointIx,
     /// The value, or why there is none.
     pub value: Result<Value, NoData>,
+    /// What it was made of.
+    pub raw: Raw,
+}
+
+impl PointReading {
+    /// A reading that no bytes are kept of.
+    pub fn new(point: PointIx, value: Result<Value, NoData>) -> Self {
+        PointReading { point, value, raw: Raw::default() }
+    }
+
+    /// The same, made of these bytes of a reply.
+    #[must_use]
+    pub fn of(self, bytes: &[u8]) -> Self {
+        PointReading { raw: Raw::new(bytes), ..self }
+    }
 }
 
 /// The last that is known of a point.

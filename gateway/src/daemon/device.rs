@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use gatehouse_config::{Device, Station};
 use gatehouse_core::{DeviceIx, Kind, Mono, Name, NoData, PointIx, PointReading, Reading, Schema, SchemaPoint, Value};
-use gatehouse_rules::billing::{Flag, flags_text};
+use gatehouse_rules::billing::{Flag, REMARKS, flags_text};
 use gatehouse_rules::report::Reporter;
 
 use crate::api::{Refusal, doc};
@@ -20,7 +20,7 @@ pub struct DeviceRuntime {
     pub bus: Option<Name>,
     /// What its stored values mean.
     pub schema: Arc<Schema>,
-    /// What its stored billing values mean: the same points, and behind them the flags of each billing point.
+    /// What its stored billing values mean: the same points, and behind them flags and bytes of each billing point.
     pub billing_schema: Arc<Schema>,
     /// Samples taken.
     pub samples: u64,
@@ -104,15 +104,20 @@ impl DeviceRuntime {
         self.billing_schema.points.len() > self.schema.points.len()
     }
 
-    /// Puts the flags of billing points behind their values, as further points of [`DeviceRuntime::billing_schema`].
-    pub fn add_flags(&self, flags: &[(PointIx, Vec<Flag>)], billing: &mut Vec<PointReading>) {
+    /// Puts what is to be said of billing points behind their values, as further points of
+    /// [`DeviceRuntime::billing_schema`]: their flags, and the bytes that they were made of.
+    pub fn add_remarks(&self, flags: &[(PointIx, Vec<Flag>)], billing: &mut Vec<PointReading>) {
         let billed = (0u16..).map(PointIx).zip(&self.config.points).filter(|(_, point)| point.billing);
-        let first = self.config.points.len();
+        let values = billing.len();
         for (at, (point, _)) in billed.enumerate() {
-            let Some((_, flags)) = flags.iter().find(|(of, _)| *of == point) else { continue };
-            let Ok(place) = u16::try_from(first + at) else { continue };
-            let value = Ok(Value::Text(flags_text(flags).into()));
-            billing.push(PointReading { point: PointIx(place), value });
+            let flags = flags.iter().find(|(of, _)| *of == point).map(|(_, flags)| flags_text(flags));
+            let raw = billing.iter().take(values).find(|reading| reading.point == point).map(|reading| reading.raw);
+            let raw = raw.filter(|raw| !raw.is_empty()).map(|raw| raw.to_string());
+            for (remark, text) in [flags, raw].into_iter().enumerate() {
+                let place = u16::try_from(self.config.points.len() + REMARKS.len() * at + remark);
+                let (Some(text), Ok(place)) = (text, place) else { continue };
+                billing.push(PointReading::new(PointIx(place), Ok(Value::Text(text.into()))));
+            }
         }
     }
 
@@ -156,7 +161,7 @@ impl DeviceRuntime {
         let points = (0u16..).map(PointIx).zip(&self.latest);
         points.filter_map(|(point, reading)| {
             let reading = reading.as_ref()?;
-            Some((reading.at, PointReading { point, value: reading.value.clone() }))
+            Some((reading.at, PointReading::new(point, reading.value.clone())))
         })
     }
 
@@ -176,15 +181,16 @@ impl DeviceRuntime {
     }
 }
 
-/// The schema with a text behind it for the flags of each billing point: `import_energy.flags`.
+/// The schema with texts behind it for the remarks on each billing point.
 fn billing_schema(config: &Device, schema: &Arc<Schema>) -> Arc<Schema> {
-    let names = config.points.iter().filter(|point| point.billing).map(|point| format!("{}.flags", point.spec.name));
-    let flags: Vec<SchemaPoint> =
+    let billed = config.points.iter().filter(|point| point.billing);
+    let names = billed.flat_map(|point| REMARKS.map(|remark| format!("{}.{remark}", point.spec.name)));
+    let remarks: Vec<SchemaPoint> =
         names.filter_map(|name| Some(SchemaPoint { name: Name::new(&name).ok()?, kind: Kind::Text })).collect();
-    if flags.is_empty() {
+    if remarks.is_empty() {
         return Arc::clone(schema);
     }
-    let points = schema.points.iter().cloned().chain(flags).collect();
+    let points = schema.points.iter().cloned().chain(remarks).collect();
     Arc::new(Schema { device: schema.device.clone(), points })
 }
 

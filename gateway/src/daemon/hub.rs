@@ -195,7 +195,7 @@ impl Hub {
             self.append(Lane::Telemetry, at, &device.schema, readings);
         } else {
             self.append(Lane::Telemetry, at, &device.schema, telemetry);
-            device.add_flags(flags, billing);
+            device.add_remarks(flags, billing);
             self.append(Lane::Billing, at, &device.billing_schema, billing);
         }
         telemetry.clear();
@@ -342,10 +342,8 @@ billing = ["import_energy"]
 
     fn sample(device: DeviceIx, at: Mono) -> Output {
         let value = |digits| Ok(Value::Decimal(gatehouse_core::Decimal { mantissa: digits, exponent: -2 }));
-        let readings = vec![
-            PointReading { point: PointIx(0), value: value(1_234_567) },
-            PointReading { point: PointIx(1), value: Err(NoData::Timeout) },
-        ];
+        let readings =
+            vec![PointReading::new(PointIx(0), value(1_234_567)), PointReading::new(PointIx(1), Err(NoData::Timeout))];
         Output::Sample { device, group: 0, at, readings }
     }
 
@@ -375,14 +373,14 @@ billing = ["import_energy"]
     }
 
     #[test]
-    fn a_flag_travels_in_the_record_of_the_reading_that_has_it() {
+    fn flags_and_bytes_travel_in_the_record_of_the_reading_that_has_them() {
         let dir = tempfile::tempdir().unwrap();
         let (hub, ix) = hub(dir.path());
         let billing = hub.with(ix, |d| d.config.points.iter().position(|p| p.billing)).flatten().unwrap();
         let point = PointIx(u16::try_from(billing).unwrap());
         for mantissa in [1_234_567, 1_234_500] {
             let value = Ok(Value::Decimal(gatehouse_core::Decimal { mantissa, exponent: -2 }));
-            let readings = vec![PointReading { point, value }];
+            let readings = vec![PointReading::new(point, value).of(&[0x12, 0xD6])];
             hub.output(Output::Sample { device: ix, group: 0, at: hub.clock.mono(), readings });
         }
         let mut seen = Vec::new();
@@ -402,8 +400,11 @@ billing = ["import_energy"]
             .unwrap();
         assert_eq!(
             seen,
-            ["import_energy=12345.67", "import_energy=12345.00 import_energy.flags=regression"],
-            "the value is kept as it came"
+            [
+                "import_energy=12345.67 import_energy.raw=12D6",
+                "import_energy=12345.00 import_energy.flags=regression import_energy.raw=12D6"
+            ],
+            "the value is kept as it came, with its bytes"
         );
     }
 

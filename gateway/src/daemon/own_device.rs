@@ -154,7 +154,7 @@ impl Alive {
         if readings.is_empty() {
             return None;
         }
-        for PointReading { point, value } in readings {
+        for PointReading { point, value, .. } in readings {
             if let Some(slot) = self.points.get_mut(usize::from(point.0)) {
                 *slot = !matches!(value, Err(NoData::BusDown | NoData::Timeout));
             }

@@ -68,7 +68,7 @@ impl Meters {
                 let base = [230.0, 230.0, 230.0, 12.0, 11.0, 13.0, 2700.0, 2600.0][usize::from(point) % 8];
                 Value::F32(base * (1.0 + 0.005 * (self.random.f32() - 0.5)))
             };
-            self.readings.push(PointReading { point: PointIx(point), value: Ok(value) });
+            self.readings.push(PointReading::new(PointIx(point), Ok(value)));
         }
         (&self.schemas[meter], &self.readings)
     }

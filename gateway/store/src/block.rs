@@ -510,7 +510,7 @@ impl BlockReader {
             let mut nowhere = Prev::default();
             let prev = device.prev.get_mut(usize::from(*point)).unwrap_or(&mut nowhere);
             let declared = if flags & AS_DECLARED == 0 { None } else { Some(schema.point(PointIx(*point))?.kind) };
-            readings.push(PointReading { point: PointIx(*point), value: value(&mut streams, declared, prev)? });
+            readings.push(PointReading::new(PointIx(*point), value(&mut streams, declared, prev)?));
         }
         let ends = streams.map(|take| take.0.len());
         for (stream, left) in self.streams.iter_mut().zip(ends) {

@@ -146,7 +146,7 @@ pub(crate) fn decode(payload: &[u8], boot: BootId, readings: &mut Vec<PointReadi
             for at in 0..take.u64()? {
                 let point =
                     if flags & LISTED == 0 { u16::try_from(at).ok()? } else { u16::from_le_bytes(take.array()?) };
-                readings.push(PointReading { point: PointIx(point), value: value(&mut take)? });
+                readings.push(PointReading::new(PointIx(point), value(&mut take)?));
             }
             Some(Row::Sample { seq, schema, stamp })
         }

@@ -33,7 +33,7 @@ fn meter(points: u16, kind: Kind) -> Arc<Schema> {
 }
 
 fn floats(schema: &Arc<Schema>, base: f32) -> Body {
-    let reading = |n: u16| PointReading { point: PointIx(n), value: Ok(Value::F32(base + f32::from(n) * 0.37)) };
+    let reading = |n: u16| PointReading::new(PointIx(n), Ok(Value::F32(base + f32::from(n) * 0.37)));
     Body::Sample { schema: schema.clone(), readings: (0..50).map(reading).collect() }
 }
 

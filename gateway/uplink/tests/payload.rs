@@ -50,7 +50,7 @@ fn mixed() -> Body {
         Err(NoData::Timeout),
         Err(NoData::Exception(2)),
     ];
-    let reading = |(n, value)| PointReading { point: PointIx(n), value };
+    let reading = |(n, value)| PointReading::new(PointIx(n), value);
     let schema = Arc::new(Schema { device: name("meter-101"), points });
     Body::Sample { schema, readings: (0u16..).zip(values).map(reading).collect() }
 }

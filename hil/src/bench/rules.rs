@@ -68,7 +68,7 @@ fn one_reading() -> anyhow::Result<Row> {
     let (mut spans, mut waited) = (Vec::new(), Vec::new());
     for number in 1..=SINGLE {
         let power = if (number / DEVICES).is_multiple_of(2) { 25.0 } else { 5.0 };
-        let reading = [PointReading { point: PointIx(POWER), value: Ok(Value::F32(power)) }];
+        let reading = [PointReading::new(PointIx(POWER), Ok(Value::F32(power)))];
         run.advance(APART * number)?;
         let before = run.effects();
         let (begin, cpu) = (Instant::now(), thread_cpu());

@@ -104,7 +104,7 @@ pub(super) fn run(dir: &Path, tail: &Path, meters: &[Meter], minutes: u64, link_
             advance(&mut store, now.mono, &wakes, link_up);
             sample.clear();
             for (point, ix) in (0..meter.schema.points.len()).zip(0u16..) {
-                sample.push(PointReading { point: PointIx(ix), value: Ok((meter.value)(point, minute)) });
+                sample.push(PointReading::new(PointIx(ix), Ok((meter.value)(point, minute))));
             }
             readings += sample.len() as u64;
             let seq = store.append_sample(Lane::Telemetry, now, &meter.schema, &sample)?;

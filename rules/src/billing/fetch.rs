@@ -315,6 +315,7 @@ impl Billing {
                 at_us: believed(&at),
                 source: Source::Live,
                 flags: flags.unwrap_or_default(),
+                raw: reading.raw,
             };
             live.values.insert(spec.name.to_string(), taken);
         }
@@ -357,7 +358,8 @@ impl Billing {
             match value.value.as_ref().map(Value::to_decimal) {
                 Ok(Some(number)) => {
                     let (carried, flags) = meter.judge_past(ix, number);
-                    let taken = Taken { value: number, carried, at_us: Some(due.due_us), source, flags };
+                    let taken =
+                        Taken { value: number, carried, at_us: Some(due.due_us), source, flags, raw: value.raw };
                     reading.values.insert(spec.name.to_string(), taken);
                 }
                 Ok(None) => {}

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use gatehouse_core::{Decimal, PointIx, PointReading, Stamp, Value};
+use gatehouse_core::{Decimal, PointIx, PointReading, Raw, Stamp, Value};
 use serde::{Deserialize, Serialize};
 
 use super::judge::{self, Course, Flag};
 use super::owed::Owed;
-use super::record::{Installation, Source, Taken, believed, decimal_text, zero};
+use super::record::{Installation, Source, Taken, believed, decimal_text, raw_text, zero};
 use super::spec::MeterSpec;
 use crate::instant::Instant;
 
@@ -26,6 +26,9 @@ pub(super) struct Accepted {
     pub(super) carried: Decimal,
     /// When it was read.
     pub(super) at: Instant,
+    /// What it was made of.
+    #[serde(with = "raw_text", default, skip_serializing_if = "Raw::is_empty")]
+    pub(super) raw: Raw,
 }
 
 /// One billing point at run time.
@@ -113,7 +116,7 @@ impl Meter {
             let Some((ix, _)) = self.spec.register(reading.point) else { continue };
             match reading.value.as_ref().ok().and_then(Value::to_decimal) {
                 Some(value) => {
-                    let flags = self.judge(ix, at, value);
+                    let flags = self.judge(ix, at, value, reading.raw);
                     if !flags.is_empty() {
                         flagged.push((reading.point, flags));
                     }
@@ -128,7 +131,7 @@ impl Meter {
         flagged
     }
 
-    fn judge(&mut self, ix: usize, at: Stamp, value: Decimal) -> Vec<Flag> {
+    fn judge(&mut self, ix: usize, at: Stamp, value: Decimal, raw: Raw) -> Vec<Flag> {
         let stranger = self.is_stranger();
         let (Some(spec), Some(register)) = (self.spec.registers.get(ix), self.registers.get_mut(ix)) else {
             return Vec::new();
@@ -151,25 +154,26 @@ impl Meter {
             let before = register.last.map_or(zero(), |last| last.carried);
             let over = spec.rollover.filter(|_| course == Course::Over).unwrap_or(zero());
             let carried = before.checked_add(over).unwrap_or(before);
-            register.last = Some(Accepted { value, carried, at: at.into() });
+            register.last = Some(Accepted { value, carried, at: at.into(), raw });
             register.silent = false;
             self.is_dirty = true;
         }
         register.flags = Some(flags.clone());
         if accepted {
-            self.open(ix, at, value);
+            self.open(ix, at, value, raw);
         }
         flags
     }
 
     /// The first value after an installation is its opening reading, where nobody gave one.
-    fn open(&mut self, ix: usize, at: Stamp, value: Decimal) {
+    fn open(&mut self, ix: usize, at: Stamp, value: Decimal, raw: Raw) {
         let Some(spec) = self.spec.registers.get(ix) else { return };
         let Some(current) = self.history.last_mut().filter(|one| one.to.is_none()) else { return };
         if current.opening.contains_key(&*spec.name) {
             return;
         }
-        let taken = Taken { value, carried: zero(), at_us: believed(&at), source: Source::Live, flags: Vec::new() };
+        let (at_us, source, flags) = (believed(&at), Source::Live, Vec::new());
+        let taken = Taken { value, carried: zero(), at_us, source, flags, raw };
         current.opening.insert(spec.name.to_string(), taken);
         // What it counted before belongs to nobody.
         if let Some(last) = self.registers.get_mut(ix).and_then(|register| register.last.as_mut()) {

@@ -38,7 +38,7 @@ use jiff::tz::TimeZone;
 pub use judge::{Flag, flags_text};
 pub use meter::MOST_INSTALLATIONS;
 pub use people::{Entry, Given, MeterError, Swap};
-pub use record::{FixedReading, Installation, READINGS, Source, Taken};
+pub use record::{FixedReading, Installation, READINGS, REMARKS, Source, Taken};
 pub use spec::{BalanceSpec, BillingSetup, Every, MOST_READINGS, MOST_REGISTERS, MeterSpec, ReadingSpec, RegisterSpec};
 
 use crate::catalog::Catalog;
@@ -243,7 +243,7 @@ impl Billing {
             let last = register.last?;
             let flags = register.flags.clone().unwrap_or_default();
             let at_us = record::believed(&last.at.into());
-            Some(Taken { value: last.value, carried: last.carried, at_us, source: Source::Last, flags })
+            Some(Taken { value: last.value, carried: last.carried, at_us, source: Source::Last, flags, raw: last.raw })
         };
         meter.spec.registers.iter().zip(meter.registers.iter().map(taken)).collect()
     }

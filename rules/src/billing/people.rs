@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use gatehouse_core::{Decimal, Stamp, Trust};
+use gatehouse_core::{Decimal, Raw, Stamp, Trust};
 use serde::{Deserialize, Serialize};
 
 use super::meter::{MOST_INSTALLATIONS, Register};
@@ -156,7 +156,8 @@ impl Billing {
         for (spec, register) in meter.spec.registers.iter().zip(&mut meter.registers) {
             match opening.get(&*spec.name) {
                 Some(first) => {
-                    let accepted = super::Accepted { value: first.value, carried: zero(), at: now.into() };
+                    let accepted =
+                        super::Accepted { value: first.value, carried: zero(), at: now.into(), raw: first.raw };
                     *register = Register { last: Some(accepted), flags: register.flags.take(), silent: false };
                 }
                 None => *register = Register { last: None, flags: register.flags.take(), silent: false },
@@ -215,7 +216,7 @@ impl Billing {
         let spec = entry.reading.as_deref().and_then(|name| self.readings.iter().find(|spec| spec.name == *name));
         let due = spec.and_then(|spec| calendar::due_at(spec, day, &self.zone)).map_or(now.wall.0, |due| due.0);
         let Some(meter) = self.meters.get(ix) else { return Err(MeterError::NoMeter(device.to_owned())) };
-        let taken = Taken { value, carried: zero(), at_us: believed(&now), source: Source::Manual, flags: Vec::new() };
+        let by_hand = taken(now, &Given { value, live: false });
         let carried = meter.spec.register_by_name(&entry.point).map(|(ix, _)| meter.judge_past(ix, value));
         let (carried, flags) = carried.unwrap_or((zero(), Vec::new()));
         let reading = FixedReading {
@@ -227,7 +228,7 @@ impl Billing {
             skew_s: None,
             clock_offset_s: None,
             installation: meter.installed_at(due).ok().flatten(),
-            values: BTreeMap::from([(entry.point.clone(), Taken { carried, flags, ..taken })]),
+            values: BTreeMap::from([(entry.point.clone(), Taken { carried, flags, ..by_hand })]),
             missing: BTreeMap::new(),
             by: Some(format!("{who} ({by})")),
             why: Some(why),
@@ -326,6 +327,7 @@ fn closing(now: Stamp, meter: &Meter, swap: &Swap) -> BTreeMap<String, Taken> {
                 at_us: believed(&last.at.into()),
                 source: Source::Last,
                 flags: Vec::new(),
+                raw: last.raw,
             },
             (None, None) => continue,
         };
@@ -353,7 +355,7 @@ fn close(meter: &Meter, ix: usize, value: Decimal) -> (Decimal, Vec<super::Flag>
 
 fn taken(now: Stamp, given: &Given) -> Taken {
     let source = if given.live { Source::Live } else { Source::Manual };
-    Taken { value: given.value, carried: zero(), at_us: believed(&now), source, flags: Vec::new() }
+    Taken { value: given.value, carried: zero(), at_us: believed(&now), source, flags: Vec::new(), raw: Raw::default() }
 }
 
 fn known(meter: &Meter, point: &str) -> Result<(), MeterError> {

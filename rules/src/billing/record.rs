@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use gatehouse_core::{Decimal, Stamp, Trust};
+use gatehouse_core::{Decimal, Raw, Stamp, Trust};
 use serde::{Deserialize, Serialize};
 
 use super::judge::Flag;
@@ -41,6 +41,9 @@ impl Source {
     }
 }
 
+/// What a record says of a billing point beside its value, as `NAME.flags` and `NAME.raw`.
+pub const REMARKS: [&str; 2] = ["flags", "raw"];
+
 /// A register's value at some moment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -59,6 +62,9 @@ pub struct Taken {
     /// What is conspicuous about it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub flags: Vec<Flag>,
+    /// The bytes of the wire that it was made of.
+    #[serde(with = "raw_text", default, skip_serializing_if = "Raw::is_empty")]
+    pub raw: Raw,
 }
 
 /// One meter at one place, from one instant to another, with one ratio.
@@ -154,6 +160,27 @@ fn is_zero(number: &Decimal) -> bool {
 }
 
 /// A decimal as a text, digit by digit.
+/// Bytes as their hexadecimal digits.
+pub(super) mod raw_text {
+    use gatehouse_core::Raw;
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    pub(crate) fn serialize<S: Serializer>(raw: &Raw, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(raw)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Raw, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let digits: Option<Vec<u8>> =
+            text.chars().map(|digit| digit.to_digit(16).and_then(|digit| u8::try_from(digit).ok())).collect();
+        let digits = digits.filter(|digits| digits.len() % 2 == 0 && digits.len() <= 2 * Raw::MAX);
+        let digits = digits.ok_or_else(|| de::Error::custom("no hexadecimal digits of at most 8 bytes"))?;
+        let bytes: Vec<u8> =
+            digits.chunks_exact(2).map(|pair| pair.iter().fold(0, |sum, digit| sum << 4 | digit)).collect();
+        Ok(Raw::new(&bytes))
+    }
+}
+
 pub(super) mod decimal_text {
     use gatehouse_core::Decimal;
     use serde::{Deserialize, Deserializer, Serializer};

@@ -125,8 +125,8 @@ impl Stage {
     fn status_of(&mut self, index: u32) {
         let number = Value::Decimal(Decimal::whole(index.into()));
         let readings = [
-            PointReading { point: INDEX, value: Ok(number) },
-            PointReading { point: CLOCK, value: Ok(Value::Text("2026-11-26T09:00:02".into())) },
+            PointReading::new(INDEX, Ok(number)),
+            PointReading::new(CLOCK, Ok(Value::Text("2026-11-26T09:00:02".into()))),
         ];
         self.machine.handle_readings(self.stamp(), DEVICE, &readings);
         self.drain(false);

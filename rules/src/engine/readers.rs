@@ -285,9 +285,11 @@ mod tests {
     }
 
     fn sample_at(readers: &mut Readers, at_ms: u64, values: &[Option<i128>]) -> Vec<String> {
-        let reading = |(point, value): (u16, &Option<i128>)| PointReading {
-            point: PointIx(point),
-            value: value.map(|number| Value::Decimal(Decimal::whole(number))).ok_or(NoData::Timeout),
+        let reading = |(point, value): (u16, &Option<i128>)| {
+            PointReading::new(
+                PointIx(point),
+                value.map(|number| Value::Decimal(Decimal::whole(number))).ok_or(NoData::Timeout),
+            )
         };
         let readings: Vec<_> = (0..).zip(values).map(reading).collect();
         readers
@@ -348,8 +350,8 @@ mod tests {
         let mut readers = readers(CardPoint::Text { at: CARD, format: None }, Some(COUNT));
         let mut show = |text: &str, count: i128| {
             let readings = [
-                PointReading { point: PointIx(0), value: Ok(Value::Text(text.into())) },
-                PointReading { point: PointIx(1), value: Ok(Value::Decimal(Decimal::whole(count))) },
+                PointReading::new(PointIx(0), Ok(Value::Text(text.into()))),
+                PointReading::new(PointIx(1), Ok(Value::Decimal(Decimal::whole(count)))),
             ];
             let presented = readers.handle_readings(DEVICE, Mono::from_millis(5_000), &readings);
             presented

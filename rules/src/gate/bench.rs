@@ -184,10 +184,8 @@ impl Bench {
 
     /// All sensors are read.
     pub(super) fn poll(&mut self) {
-        let read = |((gate, role), on): (&(u16, Role), &bool)| PointReading {
-            point: point(*gate, *role),
-            value: Ok(Value::Bool(*on)),
-        };
+        let read =
+            |((gate, role), on): (&(u16, Role), &bool)| PointReading::new(point(*gate, *role), Ok(Value::Bool(*on)));
         let readings: Vec<_> = self.values.iter().map(read).collect();
         self.gates.handle_readings(self.now, BOARD, self.now.mono, &readings);
         self.drain();

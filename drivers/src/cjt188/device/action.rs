@@ -144,12 +144,12 @@ impl Cjt188Meter {
             Some(Step::Clock) => read(Field::Clock),
             Some(Step::ReadAddress) => {
                 let kind = Value::Text(frame.meter_type.to_string().into());
-                readings.push(PointReading { point: TYPE_POINT, value: Ok(kind) });
+                readings.push(PointReading::new(TYPE_POINT, Ok(kind)));
                 Ok(Value::Text(frame.address.to_string().into()))
             }
             Some(Step::Read(_) | Step::Move(_) | Step::SetTime(_)) | None => return,
         };
-        readings.push(PointReading { point: OWN_POINT, value });
+        readings.push(PointReading::new(OWN_POINT, value));
     }
 
     /// After a look at a valve that is not there yet: looks again while it may travel.

@@ -73,6 +73,9 @@ fn what_one_identifier_gives_comes_with_one_request() {
     let (verdict, values) = read(&meter, steps[0], &reply);
     assert_eq!(verdict, Decoded::Reply { bytes: reply.len() });
     assert_eq!(values, ["12.34", "0.00", "2026-01-01T00:00:00", "closed", "false"]);
+    let mut readings = Vec::new();
+    meter.decode(steps[0], 0, &reply, &mut readings);
+    assert_eq!(readings[0].raw.bytes(), [0x34, 0x12, 0, 0], "the volume's bytes, without its unit");
     let mut month = hex("FEFEFE681001000000000000810820D101111100002C4216");
     assert_eq!(read(&meter, steps[1], &month).1, ["11.11"]);
     month[14] = 0x30;

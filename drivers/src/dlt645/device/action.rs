@@ -193,7 +193,7 @@ impl Dlt645Meter {
                 match (*di, payload) {
                     (DATE_2007 | DATE_1997, &[_, day, month, year]) => answer.date = Some([day, month, year]),
                     (TIME_2007 | TIME_1997, &[second, minute, hour]) => answer.time = Some([second, minute, hour]),
-                    _ => return readings.push(PointReading { point, value: Err(NoData::BadReply) }),
+                    _ => return readings.push(PointReading::new(point, Err(NoData::BadReply))),
                 }
                 let refused = answer.clock().is_some_and(|meter| !self.may_set(meter, *now));
                 if !refused {
@@ -206,7 +206,7 @@ impl Dlt645Meter {
             }
             Some(Step::Read(_) | Step::Act { .. } | Step::Broadcast { .. } | Step::SetTime { .. }) | None => return,
         };
-        readings.push(PointReading { point, value });
+        readings.push(PointReading::new(point, value));
     }
 
     /// After the meter's time was read: broadcasts the true one if the standard allows it.

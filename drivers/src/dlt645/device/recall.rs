@@ -67,11 +67,10 @@ impl Dlt645Meter {
     ) {
         match self.action(step) {
             Some(Step::FreezeTime { .. }) => {
-                readings.push(PointReading { point: FREEZE_TIME, value: Format::Minute.decode(payload) });
+                readings.push(PointReading::new(FREEZE_TIME, Format::Minute.decode(payload)));
             }
             Some(Step::Frozen { points, .. }) => {
-                let value = |spec: &Dlt645Point| spec.decode(payload, 0, Some(Axis::Tariffs));
-                readings.extend(points.iter().map(|(point, spec)| PointReading { point: *point, value: value(spec) }));
+                readings.extend(points.iter().map(|(point, spec)| spec.read(*point, payload, 0, Some(Axis::Tariffs))));
             }
             Some(Step::OwnClock { .. }) => {
                 match *payload {
@@ -87,7 +86,7 @@ impl Dlt645Meter {
                     let ((year, month, day), (hour, minute, second)) = (date, time);
                     Value::Text(format!("{year}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}").into())
                 });
-                readings.push(PointReading { point: METER_CLOCK, value: clock.ok_or(NoData::BadReply) });
+                readings.push(PointReading::new(METER_CLOCK, clock.ok_or(NoData::BadReply)));
             }
             _ => {}
         }

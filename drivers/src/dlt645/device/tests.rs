@@ -88,6 +88,14 @@ fn a_reply_of_another_meter_or_identifier_or_from_a_master_is_skipped_whole() {
 }
 
 #[test]
+fn a_value_has_its_bytes_beside_it_without_what_the_wire_adds() {
+    let meter = meter(vec![point(0x0201_0100, 0)]);
+    let mut readings = Vec::new();
+    meter.decode(steps(&meter)[0], 0, &frame(0x91, &[0, 1, 1, 2, 1, 0x23]), &mut readings);
+    assert_eq!(readings[0].raw.bytes(), [1, 0x23]);
+}
+
+#[test]
 fn values_that_are_not_there_have_their_reason() {
     let meter = meter(vec![point(0x0201_0100, 0)]);
     let step = steps(&meter)[0];

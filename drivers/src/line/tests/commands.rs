@@ -191,7 +191,7 @@ fn a_read_gives_its_readings_and_a_silent_device_a_failure() {
     command(&mut rig, 7, 0, Action::Read(Vec::new()), 1000);
     rig.next();
     rig.receive(4, &reply(1, 10, 5, 0));
-    let reading = PointReading { point: PointIx(0), value: Ok(number(5)) };
+    let reading = PointReading::new(PointIx(0), Ok(number(5)));
     assert_eq!(outcome(&mut rig, 7), CommandResult::Read(vec![reading]));
     command(&mut rig, 8, 0, Action::Read(Vec::new()), 60_000);
     assert_eq!(outcome(&mut rig, 8), CommandResult::Failed(NoData::Timeout));

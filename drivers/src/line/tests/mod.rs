@@ -136,7 +136,7 @@ impl Driver for Fake {
                 let mut points = Vec::new();
                 self.points(step, &mut points);
                 let value = Value::Decimal(Decimal::whole(frame[3].into()));
-                readings.extend(points.into_iter().map(|point| PointReading { point, value: Ok(value.clone()) }));
+                readings.extend(points.into_iter().map(|point| PointReading::new(point, Ok(value.clone()))));
                 return Decoded::Reply { bytes: length };
             }
         };

@@ -73,9 +73,11 @@ impl ModbusDevice {
     pub(super) fn read_identity(&self, pdu: &[u8], readings: &mut Vec<PointReading>) {
         let more = pdu[4] == 0xFF;
         self.next_object.set(more.then_some(pdu[5]));
-        readings.extend(identification_objects(pdu).map(|(number, text)| PointReading {
-            point: PointIx(u16::from(number)),
-            value: Ok(Value::Text(String::from_utf8_lossy(text).trim_end_matches(['\0', ' ']).into())),
+        readings.extend(identification_objects(pdu).map(|(number, text)| {
+            PointReading::new(
+                PointIx(u16::from(number)),
+                Ok(Value::Text(String::from_utf8_lossy(text).trim_end_matches(['\0', ' ']).into())),
+            )
         }));
     }
 

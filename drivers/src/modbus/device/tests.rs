@@ -105,11 +105,13 @@ fn right_readings(device: &ModbusDevice, step: StepId) -> Vec<PointReading> {
     let reading = |&point: &PointIx| {
         let spec = &device.specs()[usize::from(point.0)];
         let held = held(spec.address);
-        let value = match spec.table {
-            Table::Coil | Table::Discrete => Value::Bool(held & 1 == 1),
-            Table::Holding | Table::Input => Value::Decimal(Decimal::whole(i128::from(held))),
-        };
-        PointReading { point, value: Ok(value) }
+        match spec.table {
+            Table::Coil | Table::Discrete => PointReading::new(point, Ok(Value::Bool(held & 1 == 1))),
+            Table::Holding | Table::Input => {
+                let value = Value::Decimal(Decimal::whole(i128::from(held)));
+                PointReading::new(point, Ok(value)).of(&held.to_be_bytes())
+            }
+        }
     };
     points.iter().map(reading).collect()
 }
@@ -268,8 +270,7 @@ fn poll(device: &mut ModbusDevice, refused: &[u16], most: u16) -> (Vec<PointRead
             if instead.is_empty() {
                 let mut points = Vec::new();
                 device.points(step, &mut points);
-                readings
-                    .extend(points.iter().map(|&point| PointReading { point, value: Err(NoData::Exception(code)) }));
+                readings.extend(points.iter().map(|&point| PointReading::new(point, Err(NoData::Exception(code)))));
             }
             for step in instead.into_iter().rev() {
                 queue.push_front(step);

@@ -48,8 +48,7 @@ pub(super) fn identity(reply: &Reply, readings: &mut Vec<PointReading>) {
         (ADDRESS, format!("{a}.{b}.{c}.{d}")),
         (MAC, mac),
     ];
-    let reading =
-        |(number, text): (u16, String)| PointReading { point: PointIx(number), value: Ok(Value::Text(text.into())) };
+    let reading = |(number, text): (u16, String)| PointReading::new(PointIx(number), Ok(Value::Text(text.into())));
     readings.extend(texts.map(reading));
 }
 

@@ -184,7 +184,7 @@ impl Sampler<'_> {
             for ix in chosen {
                 let point = source.device.points.get(usize::from(ix.0));
                 let value = point.map(|point| typical(point.spec.kind(), &point.spec.unit, &mut self.rng));
-                readings.extend(value.map(|value| PointReading { point: ix, value: Ok(value) }));
+                readings.extend(value.map(|value| PointReading::new(ix, Ok(value))));
             }
             break;
         }

@@ -10,7 +10,7 @@ use gatehouse_drivers::profile::Rule;
 use gatehouse_drivers::profile::keys::{Keys, did_you_mean};
 use gatehouse_rules::Catalog;
 use gatehouse_rules::billing::{
-    BalanceSpec, BillingSetup, Every, MOST_READINGS, MOST_REGISTERS, MeterSpec, ReadingSpec, RegisterSpec,
+    BalanceSpec, BillingSetup, Every, MOST_READINGS, MOST_REGISTERS, MeterSpec, REMARKS, ReadingSpec, RegisterSpec,
 };
 use toml::de::DeTable;
 
@@ -23,8 +23,8 @@ use crate::units::duration;
 /// How long after its time a meter may still be read live.
 const WAITS: std::ops::RangeInclusive<Duration> = Duration::from_secs(60)..=Duration::from_secs(6 * 3600);
 const WAIT: Duration = Duration::from_secs(3600);
-/// Behind a billing point's name: its flags, in the same record.
-const FLAGS: &str = ".flags";
+/// Most characters of a billing point's name: what stands beside it in the same record has six more.
+const MOST_CHARACTERS: usize = 58;
 
 type At<'t, 'i> = (&'t DeTable<'i>, Range<usize>);
 
@@ -110,12 +110,16 @@ pub(super) fn check_points(context: &mut Context<'_>, points: &[PointConfig], sp
         context.sink.error(code::BILLING, span.clone(), message, "leave out what no bill is made of");
     }
     for point in billing() {
-        let name = format!("{}{FLAGS}", point.spec.name);
-        if name.len() > 64 {
+        let taken = |remark: &&str| {
+            let name = format!("{}.{remark}", point.spec.name);
+            points.iter().any(|other| *other.spec.name == *name)
+        };
+        if point.spec.name.len() > MOST_CHARACTERS {
             let message = format!("the name of the billing point `{}` is too long", point.spec.name);
             context.sink.error(code::BILLING, span.clone(), message, "58 characters are left beside `.flags`");
-        } else if points.iter().any(|other| *other.spec.name == *name) {
-            let message = format!("`{name}` is where the flags of `{}` go", point.spec.name);
+        } else if let Some(remark) = REMARKS.into_iter().find(taken) {
+            let name = &point.spec.name;
+            let message = format!("`{name}.{remark}` is where the {remark} of `{name}` go");
             context.sink.error(code::DUPLICATE, span.clone(), message, "give the point another name");
         }
     }

@@ -165,6 +165,7 @@ fn readings(books: &Books, account: &Statement, zone: &TimeZone) -> Sheet {
                 number(kept.clock_offset_s),
                 number(kept.installation),
                 flags_text(&taken.flags),
+                taken.raw.to_string(),
                 kept.by.clone().unwrap_or_default(),
                 kept.why.clone().unwrap_or_default(),
             ]);
@@ -185,6 +186,7 @@ fn readings(books: &Books, account: &Statement, zone: &TimeZone) -> Sheet {
             "clock_offset_s",
             "installation",
             "flags",
+            "raw",
             "by",
             "reason",
         ],

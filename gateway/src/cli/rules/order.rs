@@ -242,7 +242,7 @@ fn take(from: &mut BufReader<Part>) -> io::Result<Option<(Wall, Happened)>> {
             let count = u64::from_le_bytes(bytes(from)?);
             let reading = |_| {
                 let point = PointIx(u16::from_le_bytes(bytes(from)?));
-                Ok(PointReading { point, value: take_value(from)? })
+                Ok(PointReading::new(point, take_value(from)?))
             };
             Happened::Sample(device, (0..count).map(reading).collect::<io::Result<_>>()?)
         }
@@ -321,8 +321,7 @@ mod tests {
             0 => Happened::Link(rng.bool()),
             1 => Happened::Device(device, rng.bool(), "timeout".to_owned()),
             _ => {
-                let readings =
-                    (0..rng.u16(0..5)).map(|point| PointReading { point: PointIx(point), value: value(rng) });
+                let readings = (0..rng.u16(0..5)).map(|point| PointReading::new(PointIx(point), value(rng)));
                 Happened::Sample(device, readings.collect())
             }
         };

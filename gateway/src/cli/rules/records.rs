@@ -161,7 +161,7 @@ impl Records {
             };
             let read = if has_value { value(config.kind, json).map(Ok) } else { reason(json.as_str()).map(Err) };
             match read {
-                Some(value) => readings.push(PointReading { point, value }),
+                Some(value) => readings.push(PointReading::new(point, value)),
                 None => self.tally.bad_values += 1,
             }
         }

@@ -249,7 +249,7 @@ impl Scenarios {
                         })?),
                     };
                     let readings = instants.entry(time).or_default().readings.entry(device).or_default();
-                    readings.push(PointReading { point: at, value });
+                    readings.push(PointReading::new(at, value));
                 }
             }
             (None, Some(device), false) => {

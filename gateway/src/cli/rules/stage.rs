@@ -97,7 +97,7 @@ impl Stage {
         self.engine.handle_device_state(now, device, online, why);
         if !online {
             let points = self.engine.catalog().device(device).map_or(0, |config| config.points.len());
-            let gone = |point| PointReading { point, value: Err(NoData::DeviceOffline) };
+            let gone = |point| PointReading::new(point, Err(NoData::DeviceOffline));
             let readings: Vec<_> = (0u16..).map(gatehouse_core::PointIx).take(points).map(gone).collect();
             self.engine.handle_sample(now, device, self.now, &readings);
         }

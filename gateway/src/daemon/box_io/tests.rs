@@ -46,7 +46,7 @@ async fn a_line_that_cannot_be_opened_has_a_reason_and_the_others_work() {
             let result = loop {
                 match told.recv().await.unwrap() {
                     Output::Sample { readings: some, .. } => {
-                        readings.extend(some.into_iter().map(|PointReading { point, value }| (point, value)));
+                        readings.extend(some.into_iter().map(|PointReading { point, value, .. }| (point, value)));
                     }
                     Output::CommandDone { id, result, .. } => break (id, result),
                 }
@@ -55,7 +55,7 @@ async fn a_line_that_cannot_be_opened_has_a_reason_and_the_others_work() {
             assert_eq!(readings.get(&PointIx(1)), Some(&Ok(Value::Bool(true))));
             while !readings.contains_key(&PointIx(0)) {
                 let Output::Sample { readings: some, .. } = told.recv().await.unwrap() else { continue };
-                readings.extend(some.into_iter().map(|PointReading { point, value }| (point, value)));
+                readings.extend(some.into_iter().map(|PointReading { point, value, .. }| (point, value)));
             }
             assert_eq!(readings.get(&PointIx(0)), Some(&Err(NoData::BusDown)));
             assert!(problem(&box_io).starts_with("there is no GPIO chip /dev/gpiochip-none"), "{}", problem(&box_io));

@@ -88,7 +88,7 @@ fn latest(hub: &Hub, own: &OwnDevice, point: PointIx) -> Option<Result<Value, No
 }
 
 fn fire(hub: &Hub, own: &OwnDevice, value: Result<Value, NoData>) {
-    let readings = vec![PointReading { point: FIRE, value }];
+    let readings = vec![PointReading::new(FIRE, value)];
     pass(hub, own.device, bridge::Output::Sample { at: hub.clock.mono(), readings });
 }
 
@@ -172,7 +172,7 @@ async fn the_lines_change_hands_without_a_gap() {
 fn one_dead_line_is_no_dead_device() {
     let sample = |values: [Result<bool, NoData>; 2]| {
         let readings = (0u16..).map(PointIx).zip(values);
-        let readings = readings.map(|(point, value)| PointReading { point, value: value.map(Value::Bool) }).collect();
+        let readings = readings.map(|(point, value)| PointReading::new(point, value.map(Value::Bool))).collect();
         bridge::Output::Sample { at: Mono(5), readings }
     };
     let mut alive = Alive::new(2);

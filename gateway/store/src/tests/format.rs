@@ -165,7 +165,7 @@ proptest! {
             let trust = [Trust::Unset, Trust::FreeRunning, Trust::Synchronised][usize::from(boot % 3)];
             let stamp = Stamp { boot: BootId((boot % 2).into()), mono: Mono(mono), wall: Wall(wall), trust };
             let readings: Vec<_> =
-                values.into_iter().map(|(point, value)| PointReading { point: PointIx(point % 7), value }).collect();
+                values.into_iter().map(|(point, value)| PointReading::new(PointIx(point % 7), value)).collect();
             let seq = 50 + at as u64;
             writer.push_sample(seq, &stamp, schema, &readings);
             let body = Body::Sample { schema: Arc::clone(schema), readings };

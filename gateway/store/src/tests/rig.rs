@@ -40,7 +40,7 @@ pub(super) fn schema(device: &str) -> Arc<Schema> {
 
 /// Readings that differ for each tag, so that a record under another number is seen.
 pub(super) fn readings(tag: u64) -> Vec<PointReading> {
-    let reading = |point, value| PointReading { point: PointIx(point), value };
+    let reading = |point, value| PointReading::new(PointIx(point), value);
     #[expect(clippy::cast_precision_loss, reason = "any float will do")]
     let volts = 230.0 + tag as f32 / 8.0;
     let mut all = vec![

@@ -100,9 +100,11 @@ pub(crate) fn sample(device: &str, points: u16, base: i128) -> Body {
 
 /// Another sample of the same device.
 pub(crate) fn sample_of(schema: &Arc<Schema>, base: i128) -> Body {
-    let reading = |n: usize| PointReading {
-        point: PointIx(u16::try_from(n).unwrap()),
-        value: Ok(Value::Decimal(Decimal { mantissa: base + n as i128, exponent: -2 })),
+    let reading = |n: usize| {
+        PointReading::new(
+            PointIx(u16::try_from(n).unwrap()),
+            Ok(Value::Decimal(Decimal { mantissa: base + n as i128, exponent: -2 })),
+        )
     };
     Body::Sample { schema: schema.clone(), readings: (0..schema.points.len()).map(reading).collect() }
 }

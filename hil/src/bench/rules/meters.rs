@@ -60,5 +60,5 @@ fn readings(
         _ => Value::F32(0.95 + noise * 0.01),
     };
     let points = (0u16..).take(POINTS.len()).map(PointIx);
-    points.map(|point| PointReading { point, value: noise(point.0).map(|noise| of(point.0, noise)) }).collect()
+    points.map(|point| PointReading::new(point, noise(point.0).map(|noise| of(point.0, noise)))).collect()
 }

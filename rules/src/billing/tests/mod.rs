@@ -160,7 +160,7 @@ impl Rig {
         let mut readings = Vec::new();
         let failed = match (back, &real.energy) {
             (0, Ok(value)) => {
-                readings.push(PointReading { point: ENERGY, value: Ok(Value::Decimal(*value)) });
+                readings.push(PointReading::new(ENERGY, Ok(Value::Decimal(*value))));
                 None
             }
             (0, Err(why)) => Some(*why),
@@ -169,15 +169,15 @@ impl Rig {
                 Some(ix) => {
                     let (time, value) = &real.frozen[ix];
                     let time = Value::Text(time.as_str().into());
-                    readings.push(PointReading { point: FREEZE_TIME, value: Ok(time) });
-                    readings.push(PointReading { point: ENERGY, value: Ok(Value::Decimal(*value)) });
+                    readings.push(PointReading::new(FREEZE_TIME, Ok(time)));
+                    readings.push(PointReading::new(ENERGY, Ok(Value::Decimal(*value))));
                     None
                 }
                 None => Some(NoData::Exception(2)),
             },
         };
         if let (0, Some(clock), None) = (back, &real.clock, failed) {
-            readings.push(PointReading { point: METER_CLOCK, value: Ok(Value::Text(clock.as_str().into())) });
+            readings.push(PointReading::new(METER_CLOCK, Ok(Value::Text(clock.as_str().into()))));
         }
         match failed {
             Some(why) => drop(self.billing.handle_act_result(self.now, act.id, &ActResult::Failed(why))),
@@ -216,7 +216,7 @@ impl Rig {
 
     /// A poll reads the first register; gives its flags.
     pub(super) fn poll(&mut self, device: u32, value: &str) -> Vec<Flag> {
-        self.poll_with(device, vec![PointReading { point: ENERGY, value: Ok(Value::Decimal(dec(value))) }])
+        self.poll_with(device, vec![PointReading::new(ENERGY, Ok(Value::Decimal(dec(value))))])
     }
 
     pub(super) fn poll_with(&mut self, device: u32, readings: Vec<PointReading>) -> Vec<Flag> {

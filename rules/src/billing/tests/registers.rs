@@ -7,11 +7,11 @@ fn rig() -> Rig {
 }
 
 fn serial(text: &str) -> PointReading {
-    PointReading { point: SERIAL, value: Ok(Value::Text(text.into())) }
+    PointReading::new(SERIAL, Ok(Value::Text(text.into())))
 }
 
 fn energy(value: &str) -> PointReading {
-    PointReading { point: ENERGY, value: Ok(Value::Decimal(dec(value))) }
+    PointReading::new(ENERGY, Ok(Value::Decimal(dec(value))))
 }
 
 #[test]
@@ -25,7 +25,7 @@ fn a_step_back_is_flagged_for_as_long_as_it_lasts_and_ends_by_itself() {
     assert!(!rig.raised("meter_swapped/meter-0"));
     assert_eq!(rig.poll(0, "100.10"), []);
     // The other register was not read yet, so that nobody can say that nothing is wrong.
-    let other = PointReading { point: PointIx(1), value: Ok(Value::Decimal(dec("5.00"))) };
+    let other = PointReading::new(PointIx(1), Ok(Value::Decimal(dec("5.00"))));
     assert!(rig.raised("meter_regression/meter-0"));
     rig.poll_with(0, vec![energy("100.20"), other]);
     assert!(!rig.raised("meter_regression/meter-0"));
@@ -46,7 +46,7 @@ fn a_rollover_goes_on_and_is_carried() {
 fn a_value_that_breaks_after_silence_is_another_meter_s() {
     let mut rig = rig();
     rig.poll(0, "5000.00");
-    rig.poll_with(0, vec![PointReading { point: ENERGY, value: Err(NoData::Timeout) }]);
+    rig.poll_with(0, vec![PointReading::new(ENERGY, Err(NoData::Timeout))]);
     assert_eq!(rig.poll(0, "12.00"), [Flag::Reset, Flag::Swapped]);
     assert!(rig.raised("meter_swapped/meter-0") && rig.raised("meter_reset/meter-0"));
     rig.billing.handle_device_state(DeviceIx(0), false);
@@ -59,7 +59,7 @@ fn another_serial_number_flags_every_reading_whatever_it_says() {
     assert_eq!(rig.poll_with(0, vec![energy("100.00"), serial("001001")]), [], "zeros before it are none");
     assert_eq!(rig.poll_with(0, vec![energy("100.10"), serial("2002")]), [Flag::Swapped]);
     assert_eq!(rig.poll(0, "100.20"), [Flag::Swapped], "until the serial point says otherwise");
-    let missing = PointReading { point: SERIAL, value: Err(NoData::Timeout) };
+    let missing = PointReading::new(SERIAL, Err(NoData::Timeout));
     assert_eq!(rig.poll_with(0, vec![energy("100.20"), missing]), [Flag::Swapped], "missing data clears nothing");
     assert_eq!(rig.poll_with(0, vec![energy("100.30"), serial("1001")]), []);
 }

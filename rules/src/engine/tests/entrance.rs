@@ -128,7 +128,7 @@ impl Box {
     fn see(&mut self, flags: [(gatehouse_core::PointIx, bool); 3]) {
         self.now.mono = self.now.mono + std::time::Duration::from_secs(1);
         self.now.wall.0 += 1_000_000;
-        let readings = flags.map(|(point, on)| PointReading { point, value: Ok(Value::Bool(on)) });
+        let readings = flags.map(|(point, on)| PointReading::new(point, Ok(Value::Bool(on))));
         self.tell(|engine, now| engine.handle_sample(now, BOARD, now.mono, &readings));
     }
 

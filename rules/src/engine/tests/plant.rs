@@ -79,9 +79,8 @@ impl Plant {
     /// What a poll of a device reads.
     pub(super) fn read(&mut self, now: Mono, device: DeviceIx) -> Vec<PointReading> {
         self.settle(now);
-        let flag = |point: PointIx, on: bool| PointReading { point, value: Ok(Value::Bool(on)) };
-        let number =
-            |point: PointIx, value: i128| PointReading { point, value: Ok(Value::Decimal(Decimal::whole(value))) };
+        let flag = |point: PointIx, on: bool| PointReading::new(point, Ok(Value::Bool(on)));
+        let number = |point: PointIx, value: i128| PointReading::new(point, Ok(Value::Decimal(Decimal::whole(value))));
         match device {
             BOARD => vec![
                 flag(OPEN_LIMIT, self.boom == Boom::Open),

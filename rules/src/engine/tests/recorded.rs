@@ -53,7 +53,7 @@ fn batch(engine: &mut Engine) -> Batch {
 
 fn status(engine: &mut Engine, index: i128, ms: u64) {
     let value = Ok(Value::Decimal(Decimal::whole(index)));
-    engine.handle_sample(stamp(ms), BOARD, Mono::from_millis(ms), &[PointReading { point: INDEX, value }]);
+    engine.handle_sample(stamp(ms), BOARD, Mono::from_millis(ms), &[PointReading::new(INDEX, value)]);
 }
 
 fn answer(engine: &mut Engine, event: ControllerEvent, ms: u64) {

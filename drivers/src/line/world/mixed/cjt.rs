@@ -72,7 +72,7 @@ impl Driver for WaterMeter {
             (high < 10 && low < 10).then(|| number * 100 + i128::from(high * 10 + low))
         });
         let Some(number) = digits else { return skip(whole, Reject::BadCharacter) };
-        readings.push(PointReading { point: PointIx(0), value: Ok(Value::Decimal(Decimal::whole(number))) });
+        readings.push(PointReading::new(PointIx(0), Ok(Value::Decimal(Decimal::whole(number)))));
         Decoded::Reply { bytes: whole }
     }
 
