@@ -68,6 +68,8 @@ pub struct Line {
     pub(super) rng: Rng,
     pub(super) tag: u16,
     pub(super) overheard: Overheard,
+    /// Until then what is received may be the echo of a secret request.
+    pub(super) hushed_until: Mono,
     pub(super) stats: LineStats,
     pub(super) trace: Trace,
     /// Scratch, kept for its capacity.
@@ -125,6 +127,7 @@ impl Line {
             rng: Rng::with_seed(seed),
             tag: 0,
             overheard: Overheard::default(),
+            hushed_until: Mono(0),
             stats: LineStats::default(),
             trace: Trace::default(),
             spare: Spare::default(),

@@ -150,9 +150,11 @@ impl Line {
         self.stats.probes += u64::from(matches!(task, Task::Probe(_)));
         let device = &mut self.devices[device];
         device.status.transactions += 1;
-        let secret = self.flight.is_some_and(|flight| device.driver.is_secret(flight.step));
-        let told = if secret { &[][..] } else { &self.request };
-        self.trace.note(now, Direction::Sent, Some(device.ix), Verdict::Request, told);
+        let ix = device.ix;
+        let secret = self.flight.filter(|flight| self.devices[flight.device].driver.is_secret(flight.step));
+        secret.iter().for_each(|flight| self.hush(flight));
+        let told = if secret.is_some() { &[][..] } else { &self.request };
+        self.trace.note(now, Direction::Sent, Some(ix), Verdict::Request, told);
         if let Task::Command(id) = task
             && let Some(active) = self.commands.find(id)
         {

@@ -15,7 +15,7 @@ use super::error::WireError;
 use super::frame::{Found, find};
 use super::point::OsdpPoint;
 use super::reply::{Identity, Reply};
-use super::session::{BAD_MAC, BUSY, Keys, NOT_SENT, Questions, Session};
+use super::session::{BAD_MAC, BUSY, DOUBTFUL, Keys, NOT_SENT, Questions, Session};
 use super::shown::Shown;
 use crate::summary::{Asked, StepSummary};
 
@@ -63,7 +63,20 @@ pub struct OsdpReader {
     actions: Vec<Step>,
     /// Exchanges so far until the reader is ready for the action.
     readying: u8,
+    act: Act,
     heard: RefCell<Heard>,
+}
+
+/// What became of the act at hand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Act {
+    /// It did not go out, or its answer is waited for.
+    #[default]
+    Open,
+    /// It went out and was not answered: the reader may have obeyed. It is sent again with the same number only.
+    Doubtful,
+    /// It was answered while something else was asked.
+    Obeyed,
 }
 
 /// What the last frame said; it counts once the line has taken it.
@@ -100,8 +113,8 @@ impl OsdpReader {
             outputs: any(|point| matches!(point, OsdpPoint::Output(_))),
         });
         session.require_key(settings.keyed);
-        let (actions, readying, heard) = (Vec::new(), 0, RefCell::default());
-        OsdpReader { settings, points, groups: groups.to_vec(), session, actions, readying, heard }
+        let (actions, readying, act, heard) = (Vec::new(), 0, Act::Open, RefCell::default());
+        OsdpReader { settings, points, groups: groups.to_vec(), session, actions, readying, act, heard }
     }
 
     /// The requests of each group: one poll.
@@ -130,8 +143,9 @@ impl OsdpReader {
     /// Judges a sound frame: what the line hears, and the readings that come with it.
     fn hear(&self, step: StepId, answer: Answer, readings: &mut Vec<PointReading>) -> Option<u8> {
         let mut heard = self.heard.borrow_mut();
-        let Heard { data, shown, answer: kept, .. } = &mut *heard;
-        *kept = Some(answer);
+        let Heard { data, shown, answer: kept, broken } = &mut *heard;
+        // The line did not take what came before in this exchange.
+        (*kept, *broken) = (Some(answer), false);
         let reply = Reply::decode(answer.code, data).unwrap_or(Reply::Other { code: answer.code, data });
         *shown = self.shown_after(reply);
         let live = self.session.is_live_after(&answer);
@@ -146,10 +160,19 @@ impl OsdpReader {
         if let (Some(Step::Who), Some(identity)) = (self.action(step), &self.session.identity) {
             readings.extend(who(identity));
         }
+        if acts { self.verdict_of_act(reply) } else { None }
+    }
+
+    /// The exception that an answer to an act is, if it is one.
+    fn verdict_of_act(&self, reply: Reply<'_>) -> Option<u8> {
+        let doubtful = self.act == Act::Doubtful;
         match reply {
-            _ if acts && !self.session.is_acting() => Some(NOT_SENT),
-            Reply::Busy if acts => Some(BUSY),
-            Reply::Nak(code) if acts => Some(code),
+            _ if self.act == Act::Obeyed => None,
+            _ if !self.session.is_acting() => Some(if doubtful { DOUBTFUL } else { NOT_SENT }),
+            // What it does not take in now, it may have taken in before. Any other refusal is its lost answer, sent again.
+            Reply::Busy | Reply::Nak(1 | 4..=6) if doubtful => Some(DOUBTFUL),
+            Reply::Busy => Some(BUSY),
+            Reply::Nak(code) => Some(code),
             _ => None,
         }
     }
@@ -222,7 +245,9 @@ impl Driver for OsdpReader {
         (heard.answer, heard.shown, heard.broken) = (None, None, false);
         let at = (step.0 & !ACTION) as usize;
         match self.actions.get(at).filter(|_| step.0 & ACTION != 0) {
-            Some(Step::Act(command, _)) => self.session.prepare_action(now, command),
+            Some(Step::Act(command, _)) if self.act == Act::Open => self.session.prepare_action(now, command),
+            // A second time it would be a second act, but for the very bytes that wait.
+            Some(Step::Act(..)) => self.session.prepare(now),
             Some(Step::Ready | Step::Who | Step::Show(_)) | None => self.session.prepare(now),
         }
     }
@@ -257,6 +282,9 @@ impl Driver for OsdpReader {
         let (answer, shown) = (heard.answer.take(), heard.shown.take());
         let data = std::mem::take(&mut heard.data);
         if !answered {
+            if self.session.is_acting() {
+                self.act = Act::Doubtful;
+            }
             return self.session.missed();
         }
         if std::mem::take(&mut heard.broken) {
@@ -266,12 +294,12 @@ impl Driver for OsdpReader {
         if let Some(shown) = shown {
             self.session.shown = shown;
         }
-        if let Some(Step::Act(_, done)) = self.action(step).cloned()
-            && self.session.is_acting()
-            && answer.code != super::reply::code::NAK
-            && answer.code != BUSY
-        {
-            done.note(&mut self.session.shown);
+        if self.session.is_acting() && !matches!(answer.code, super::reply::code::NAK | BUSY) {
+            match self.action(step).cloned() {
+                Some(Step::Act(_, done)) => done.note(&mut self.session.shown),
+                // A poll that had its bytes sent again.
+                Some(Step::Ready | Step::Who | Step::Show(_)) | None => self.act = Act::Obeyed,
+            }
         }
         self.session.take(now, answer, &data);
         self.heard.get_mut().data = data;
@@ -283,7 +311,7 @@ impl Driver for OsdpReader {
         match (code, self.actions.is_empty()) {
             (BUSY, true) => Denial::Busy,
             // The command went out, and may have been obeyed.
-            (BAD_MAC, false) => Denial::NoAnswer,
+            (BAD_MAC | DOUBTFUL, false) => Denial::NoAnswer,
             _ => Denial::Final,
         }
     }
@@ -304,7 +332,7 @@ impl Driver for OsdpReader {
 
     fn end(&mut self) {
         self.actions.clear();
-        self.readying = 0;
+        (self.readying, self.act) = (0, Act::Open);
         self.session.end_action();
     }
 }

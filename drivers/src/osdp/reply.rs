@@ -151,6 +151,8 @@ impl<'a> Reply<'a> {
             (code::ACK, []) => Reply::Ack,
             // Some codes are followed by more about the reason.
             (code::NAK, [code, ..]) => Reply::Nak(*code),
+            // No, without a reason, is still no.
+            (code::NAK, []) => Reply::Nak(0),
             (code::PDID, &[a, b, c, model, version, s0, s1, s2, s3, major, minor, build]) => Reply::Id(Identity {
                 vendor: [a, b, c],
                 model,
@@ -190,15 +192,7 @@ impl<'a> Reply<'a> {
             (code::RMAC_I, mac) => Reply::InitialMac(mac.try_into().ok()?),
             (code::BUSY, []) => Reply::Busy,
             (
-                code::ACK
-                | code::NAK
-                | code::PDID
-                | code::LSTATR
-                | code::RAW
-                | code::FMT
-                | code::KEYPAD
-                | code::COM
-                | code::BUSY,
+                code::ACK | code::PDID | code::LSTATR | code::RAW | code::FMT | code::KEYPAD | code::COM | code::BUSY,
                 _,
             ) => return None,
             (code, data) => Reply::Other { code, data },

@@ -18,6 +18,10 @@ const MISSES_MAX: u8 = 8;
 const FORGOTTEN: Duration = Duration::from_secs(8);
 /// After this time without an answer, what a reader has kept is no longer about somebody who stands there.
 const STALE: Duration = Duration::from_secs(2);
+/// How often in a row a handshake whose numbers went astray is begun anew at once; after that it counts as refused.
+const ASTRAY_MAX: u8 = 3;
+/// What a reader says to a command with another number than it waits for (7.3).
+const WRONG_SEQUENCE: u8 = 4;
 /// Pause before a Secure Channel is tried again with a reader that refused it.
 const REFUSED_PAUSE: Duration = Duration::from_secs(600);
 /// How long after its beginning a conversation may use the key that everybody knows.
@@ -81,6 +85,8 @@ pub struct Session {
     /// No Secure Channel is tried before then.
     secure_after: Option<Mono>,
     misses: u8,
+    /// Handshakes in a row in which reader and panel counted differently.
+    astray: u8,
     began_at: Option<Mono>,
     answered_at: Option<Mono>,
     /// A poll was answered by "nothing new" since the connection began: what came before had been kept by the reader.
@@ -108,6 +114,7 @@ impl Session {
             handshake: None,
             secure_after: None,
             misses: 0,
+            astray: 0,
             began_at: None,
             answered_at: None,
             live: false,
@@ -315,6 +322,9 @@ impl Session {
             return self.restart();
         }
         self.channel.take(answer);
+        if reply == Reply::Nak(WRONG_SEQUENCE) && self.begins_anew() {
+            return self.restart();
+        }
         let was = self.stage;
         self.stage = match (self.stage, reply) {
             (Stage::Id, Reply::Id(identity)) => {
@@ -343,6 +353,19 @@ impl Session {
         if self.stage == Stage::Run && was != Stage::Run {
             (self.due, self.refreshed_at) = (self.wanted, now);
         }
+    }
+
+    /// Whether a handshake in which the numbers went astray is to begin anew at once. That is no word about the key: a
+    /// frame was lost, or somebody else spoke to the reader.
+    fn begins_anew(&mut self) -> bool {
+        let shakes = match self.stage {
+            Stage::Challenge(_) | Stage::Cryptogram(_) | Stage::SetKey => true,
+            Stage::Id | Stage::Capabilities | Stage::Run => false,
+        };
+        if shakes {
+            self.astray += 1;
+        }
+        shakes && self.astray <= ASTRAY_MAX
     }
 
     fn after_capabilities(&mut self, now: Mono, reply: Reply<'_>) -> Stage {
@@ -385,7 +408,7 @@ impl Session {
                 self.channel.set_secure(handshake.into_channel());
                 match rung {
                     Rung::Own => {
-                        self.secure_after = None;
+                        (self.secure_after, self.astray) = (None, 0);
                         Stage::Run
                     }
                     Rung::Before | Rung::Default => Stage::SetKey,
@@ -398,7 +421,7 @@ impl Session {
     /// The reader does not have the key, or does not say so: it goes on in the clear, and nothing that it tells is acted
     /// upon.
     fn refused(&mut self, now: Mono) -> Stage {
-        self.secure_after = Some(now + REFUSED_PAUSE);
+        (self.secure_after, self.astray) = (Some(now + REFUSED_PAUSE), 0);
         Stage::Run
     }
 }
@@ -409,6 +432,7 @@ pub fn exception_meaning(code: u8) -> &'static str {
         BAD_MAC => "a reply that nobody with the key has sent",
         NOT_SENT => "the reader is not connected as it must be: nothing was sent",
         BUSY => "the reader is busy",
+        DOUBTFUL => "the answer was lost and the connection with it: the reader may have obeyed",
         code => nak_meaning(code),
     }
 }
@@ -417,5 +441,7 @@ pub fn exception_meaning(code: u8) -> &'static str {
 pub(super) const BAD_MAC: u8 = 0xF0;
 /// Exception: the action could not be sent.
 pub(super) const NOT_SENT: u8 = 0xF1;
+/// Exception: the action was sent, its answer was lost, and now nobody can say any more whether it was obeyed.
+pub(super) const DOUBTFUL: u8 = 0xF2;
 /// Exception: the reader is busy.
 pub(super) const BUSY: u8 = code::BUSY;

@@ -4,6 +4,7 @@ mod commands;
 mod datagrams;
 mod losses;
 mod replies;
+mod secrets;
 mod tuning;
 mod turns;
 

@@ -410,6 +410,113 @@ fn an_action_that_was_given_up_does_not_go_out_later() {
 }
 
 #[test]
+fn an_act_whose_answer_was_lost_ends_as_unknown_once_its_connection_is_gone() {
+    let (mut story, mut peer) = (Story::new(own()), Peer::new(OWN));
+    story.polls(&mut peer, 7);
+    let mut steps = Vec::new();
+    story.reader.begin(&pulse(), &mut steps).unwrap();
+    let lost = story.ask(steps[0]);
+    peer.answer(&lost);
+    story.reader.settled(steps[0], story.now, false);
+    story.now = story.now + Duration::from_secs(9);
+    let request = story.ask(steps[0]);
+    let reply = peer.answer(&request);
+    let (verdict, _) = story.hear(steps[0], &reply);
+    assert_eq!(verdict, Decoded::Exception { bytes: reply.len(), code: DOUBTFUL });
+    assert_eq!(story.reader.denial(DOUBTFUL), Denial::NoAnswer, "which the line tells as unknown");
+    story.reader.end();
+    story.polls(&mut peer, 20);
+    assert_eq!(peer.obeyed.len(), 1, "and it is not sent again");
+    assert_eq!(story.act(&mut peer, &pulse()), None, "the next one is another");
+}
+
+#[test]
+fn an_act_whose_answer_came_to_a_poll_is_done_and_not_sent_again() {
+    let (mut story, mut peer) = (Story::new(own()), Peer::new(OWN));
+    story.polls(&mut peer, 7);
+    let mut steps = Vec::new();
+    story.reader.begin(&pulse(), &mut steps).unwrap();
+    let lost = story.ask(steps[0]);
+    peer.answer(&lost);
+    story.reader.settled(steps[0], story.now, false);
+    story.poll(&mut peer);
+    let request = story.ask(steps[0]);
+    let reply = peer.answer(&request);
+    assert_eq!(story.hear(steps[0], &reply).0, Decoded::Reply { bytes: reply.len() });
+    story.reader.end();
+    assert_eq!(peer.obeyed.len(), 1);
+}
+
+#[test]
+fn a_busy_reader_whose_answer_was_lost_before_may_have_obeyed() {
+    let (mut story, mut peer) = (Story::new(own()), Peer::new(OWN));
+    story.polls(&mut peer, 7);
+    let mut steps = Vec::new();
+    story.reader.begin(&pulse(), &mut steps).unwrap();
+    story.ask(steps[0]);
+    story.reader.settled(steps[0], story.now, false);
+    story.ask(steps[0]);
+    let busy = reply_frame(0, None, &[code::BUSY], None);
+    assert_eq!(story.hear(steps[0], &busy).0, Decoded::Exception { bytes: busy.len(), code: DOUBTFUL });
+}
+
+#[test]
+fn a_refusal_without_a_reason_is_no_success() {
+    let (mut story, mut peer) = (Story::new(Keys::default()), Peer::new(OWN));
+    story.polls(&mut peer, 5);
+    let mut steps = Vec::new();
+    story.reader.begin(&pulse(), &mut steps).unwrap();
+    let request = story.ask(steps[0]);
+    let Found::Frame { frame, .. } = find(&request) else { panic!() };
+    let no = reply_frame(frame.sequence, None, &[code::NAK], None);
+    assert_eq!(story.hear(steps[0], &no).0, Decoded::Exception { bytes: no.len(), code: 0 });
+}
+
+#[test]
+fn a_number_that_went_astray_in_the_handshake_begins_it_anew_at_once_but_not_for_ever() {
+    for answered in [2, 3] {
+        let (mut story, mut peer) = (Story::new(own()), Peer::new(OWN));
+        story.polls(&mut peer, answered);
+        let request = story.ask(StepId(0));
+        let Found::Frame { frame, .. } = find(&request) else { panic!() };
+        assert_eq!(frame.code, [command::code::CHLNG, command::code::SCRYPT][answered - 2]);
+        story.hear(StepId(0), &reply_frame(frame.sequence, None, &[code::NAK, 4], None));
+        assert_eq!(story.polls(&mut peer, 8)[3..5], ["true", "true"], "a second later, not ten minutes");
+    }
+    let (mut story, mut peer) = (Story::new(own()), Peer::new(OWN));
+    let mut challenges = 0;
+    for _ in 0..100 {
+        let request = story.ask(StepId(0));
+        let Found::Frame { frame, .. } = find(&request) else { panic!() };
+        let is_challenge = frame.code == command::code::CHLNG;
+        challenges += usize::from(is_challenge);
+        let no = reply_frame(frame.sequence, None, &[code::NAK, 4], None);
+        let reply = if is_challenge { no } else { peer.answer(&request) };
+        story.hear(StepId(0), &reply);
+    }
+    assert_eq!(challenges, 4, "then it counts as refused");
+}
+
+#[test]
+fn a_wrong_mac_that_the_line_did_not_take_does_not_end_the_channel() {
+    let (mut story, mut peer) = (Story::new(own()), Peer::new(OWN));
+    story.polls(&mut peer, 7);
+    peer.kept.push(CARD.to_vec());
+    let request = story.ask(StepId(0));
+    let reply = peer.answer(&request);
+    let mut forged = reply.clone();
+    let (at, body) = (reply.len() - 3, reply.len() - 2);
+    forged[at] ^= 1;
+    let crc = crate::osdp::frame::crc(&forged[..body]).to_le_bytes();
+    forged[body..].copy_from_slice(&crc);
+    let verdict = story.reader.decode(StepId(0), 0, &forged, &mut Vec::new());
+    assert_eq!(verdict, Decoded::Exception { bytes: forged.len(), code: BAD_MAC });
+    let (_, readings) = story.hear(StepId(0), &reply);
+    assert_eq!(texts(&readings)[..2], ["26:2F764DD", "1"]);
+    assert_eq!(story.poll(&mut peer)[3..5], ["true", "true"]);
+}
+
+#[test]
 fn points_are_written_as_far_as_they_can_hold_the_value() {
     let (mut story, mut peer) = (Story::new(Keys::default()), Peer::new(OWN));
     story.polls(&mut peer, 5);

@@ -1,0 +1,80 @@
+//! Requests with a password in them.
+
+use gatehouse_core::driver::Argument;
+use gatehouse_core::{LocalTime, Name};
+
+use super::*;
+use crate::dlt645::{Access, Address, Dlt645Meter, Edition, MeterSettings};
+use crate::line::{Command, Verdict};
+
+/// A meter whose password is 123456, and its line at the moment when a trip was handed out.
+fn tripping(echo: Echo) -> (Line, Vec<u8>, Mono) {
+    let settings = MeterSettings {
+        edition: Edition::V2007,
+        address: Address::parse("000000001234").unwrap(),
+        preamble: 2,
+        pause: Duration::ZERO,
+        access: Some(Access { level: 2, password: 123_456, operator: 1 }),
+    };
+    let driver = Box::new(Dlt645Meter::new(settings, Vec::new(), &[]));
+    let device = DeviceSettings { intervals: Vec::new(), timeout_ceiling: None, characters: None, pauses_with: None };
+    let device = LineDevice { ix: DeviceIx(0), settings: device, driver };
+    let mut now = Mono::from_millis(1000);
+    let settings = LineSettings::new(Medium::Serial(Wire { echo, ..WIRE }));
+    let mut line = Line::new(settings, vec![device], 1, now);
+    line.handle_opened(now);
+    let until = LocalTime::new(2026, 11, 26, 12, 0, 0).unwrap();
+    let (command, argument) = (Name::new("trip").unwrap(), Argument::At(until));
+    let action = Action::Call { command, channel: None, argument };
+    line.handle_command(now, Command { id: 1, device: DeviceIx(0), action, expires: now + Duration::from_secs(60) });
+    now = now + Duration::from_millis(100);
+    let mut request = Vec::new();
+    assert!(line.poll_transmit(now, &mut request));
+    line.handle_sent(now);
+    assert!(holds_password(&request));
+    (line, request, now)
+}
+
+fn holds_password(bytes: &[u8]) -> bool {
+    bytes.windows(3).any(|triple| triple == [0x56 + 0x33, 0x34 + 0x33, 0x12 + 0x33])
+}
+
+/// All that the trace tells, one frame behind the other.
+fn told(line: &Line) -> Vec<u8> {
+    line.frames().flat_map(|frame| frame.bytes().to_vec()).collect()
+}
+
+#[test]
+fn a_password_is_in_no_trace_however_its_echo_comes_back() {
+    for echo in [Echo::Detect, Echo::Off, Echo::On] {
+        for cut in [0, 1, 5] {
+            let (mut line, request, mut now) = tripping(echo);
+            // Behind noise, without its end or with a bit that fell over; and once more when all was given up.
+            let mut heard = [&[0x11, 0xAA][..], &request[..request.len() - cut]].concat();
+            let last = heard.len() - 1;
+            heard[last] ^= u8::from(cut == 1);
+            line.handle_bytes(now, &heard);
+            now = line.poll_timeout().unwrap().0;
+            line.handle_timeout(now);
+            line.handle_bytes(now + Duration::from_millis(50), &heard);
+            assert!(!holds_password(&told(&line)), "{echo:?}, {cut}");
+            let noted = line.frames().filter(|frame| frame.verdict != Verdict::Request).count();
+            assert!(noted > 0, "it is told that something came");
+        }
+    }
+}
+
+#[test]
+fn what_comes_long_after_a_password_was_sent_is_told_again() {
+    let (mut line, _, mut now) = tripping(Echo::Off);
+    for _ in 0..10 {
+        now = line.poll_timeout().map_or(now, |(at, _)| at);
+        line.handle_timeout(now);
+        let mut request = Vec::new();
+        if line.poll_transmit(now, &mut request) {
+            line.handle_sent(now);
+        }
+    }
+    line.handle_bytes(now + Duration::from_secs(5), &[0xAA, 0xBB]);
+    assert!(told(&line).ends_with(&[0xAA, 0xBB]));
+}
