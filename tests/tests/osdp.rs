@@ -138,3 +138,39 @@ fn a_reader_with_another_key_opens_nothing() {
     assert!(!told.status.success(), "nothing is told to a reader that is not believed");
     assert_eq!(shown(&gateway, &stage, "board", "pulses"), "0");
 }
+
+#[test]
+fn a_reader_takes_a_new_key_that_only_the_box_knows_and_both_know_it_after_a_kill() {
+    if !Reader::can_be_had() {
+        return;
+    }
+    let stage = Stage::new();
+    let core = Core::new(&stage);
+    let broker = Broker::start(&stage, Security::Open);
+    let mut receiver = broker.subscribe();
+    let slave = Slave::tcp(&stage, &[2]);
+    let reader = Reader::start(&stage, "pad", 5, Some(KEY));
+    let path = site(&stage, &broker, &slave, (&reader, &core));
+    let mut gateway = Gateway::start(&stage, &path);
+    shows(&gateway, &stage, ("pad", "secure"), "true");
+
+    let told = gateway.ask(&["rekey", "pad"]);
+    assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
+    // libosdp's number of the command KEYSET.
+    reader.until("the new key", |command| (command["command"] == 5).then_some(()));
+    receiver.until("its record", SOON, |ledger| {
+        ledger
+            .records("audit")
+            .any(|r| r.json["event"] == "rekey" && r.json["data"]["outcome"] == "verified")
+            .then_some(())
+    });
+    assert_eq!(shown(&gateway, &stage, "pad", "secure"), "true");
+
+    gateway.process.kill();
+    let gateway = Gateway::start(&stage, &path);
+    shows(&gateway, &stage, ("pad", "secure"), "true");
+
+    // A reader without a key has none to change.
+    let refused = gateway.ask(&["rekey", "board"]);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("no OSDP reader with a `key`"), "{refused:?}");
+}

@@ -241,6 +241,13 @@ impl Line {
         self.arm(now);
     }
 
+    /// Has a device be given another key: see [`Driver::change_key`](gatehouse_core::Driver::change_key).
+    pub fn handle_key(&mut self, device: DeviceIx, key: [u8; 16]) {
+        if let Some(known) = self.devices.iter_mut().find(|known| known.ix == device) {
+            known.driver.change_key(key);
+        }
+    }
+
     /// Appends the bytes to write now, if there are any; drop what the port holds unread first (serial lines only).
     pub fn poll_transmit(&mut self, now: Mono, out: &mut Vec<u8>) -> bool {
         let sent = self.take_turn(now);

@@ -15,6 +15,7 @@ use super::error::WireError;
 use super::frame::{Found, find};
 use super::point::OsdpPoint;
 use super::reply::{Identity, Reply};
+use super::secure::Key;
 use super::session::{BAD_MAC, BUSY, DOUBTFUL, Keys, NOT_SENT, Questions, Session};
 use super::shown::Shown;
 use crate::summary::{Asked, StepSummary};
@@ -238,6 +239,10 @@ impl Driver for OsdpReader {
             Some(Step::Act(..)) => {}
             Some(Step::Show(_)) | None => points.extend(self.step_points(step)),
         }
+    }
+
+    fn change_key(&mut self, key: [u8; 16]) {
+        self.session.change_key(Key::new(key));
     }
 
     fn prepare(&mut self, step: StepId, now: Mono) {

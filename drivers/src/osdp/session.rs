@@ -97,6 +97,8 @@ pub struct Session {
     refreshed_at: Mono,
     /// The command that waits is of an action.
     acting: bool,
+    /// The key that the reader is to be given.
+    next_key: Option<Key>,
     pub(super) identity: Option<Identity>,
     pub(super) shown: Shown,
 }
@@ -122,6 +124,7 @@ impl Session {
             due: Questions::default(),
             refreshed_at: Mono(0),
             acting: false,
+            next_key: None,
             identity: None,
             shown: Shown::default(),
         }
@@ -135,6 +138,12 @@ impl Session {
     /// Says which states are asked for beside polls.
     pub(super) fn want(&mut self, wanted: Questions) {
         self.wanted = wanted;
+    }
+
+    /// Has the reader be given this key as soon as no action waits; it is found by the one that it has until then. Nothing
+    /// happens with a reader that has no key.
+    pub(super) fn change_key(&mut self, key: Key) {
+        self.next_key = self.keys.own.is_some().then_some(key);
     }
 
     /// The bytes to send.
@@ -207,6 +216,11 @@ impl Session {
     fn age(&mut self, now: Mono) {
         let began = *self.began_at.get_or_insert(now);
         self.keys.commissioning &= now.since(began) < COMMISSIONING;
+        if let Some(key) = self.next_key.take_if(|_| !self.acting) {
+            self.keys.before = self.keys.own.replace(key);
+            self.secure_after = None;
+            self.restart();
+        }
         let silent = self.answered_at.map(|at| now.since(at));
         if self.misses >= MISSES_MAX || silent.is_some_and(|silent| silent >= FORGOTTEN) {
             self.restart();

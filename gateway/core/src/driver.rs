@@ -273,6 +273,12 @@ pub trait Driver: Send {
         false
     }
 
+    /// Has the device be given this key in place of the one that it has, at its next request. If it does not take it, the key
+    /// that it has goes on to count; nothing happens where the protocol or the device has no keys.
+    fn change_key(&mut self, key: [u8; 16]) {
+        let _ = key;
+    }
+
     /// Decides what is sent for `step` at `now`; called right before `shape` and `encode`.
     fn prepare(&mut self, step: StepId, now: Mono) {
         let _ = (step, now);

@@ -37,9 +37,22 @@ pub async fn call(
     path: &str,
     body: Option<serde_json::Value>,
 ) -> Result<serde_json::Value, ClientError> {
-    tokio::time::timeout(TIMEOUT, exchange(socket, path, body))
+    call_within(TIMEOUT, socket, path, body).await
+}
+
+/// The same for what may take longer.
+///
+/// # Errors
+/// [`ClientError`].
+pub async fn call_within(
+    time: Duration,
+    socket: &Path,
+    path: &str,
+    body: Option<serde_json::Value>,
+) -> Result<serde_json::Value, ClientError> {
+    tokio::time::timeout(time, exchange(socket, path, body))
         .await
-        .map_err(|_| ClientError::Broken(format!("no answer within {} s", TIMEOUT.as_secs())))?
+        .map_err(|_| ClientError::Broken(format!("no answer within {} s", time.as_secs())))?
 }
 
 async fn exchange(

@@ -30,6 +30,13 @@ pub enum Request {
     },
     /// Asks a device who it is.
     Identify(String),
+    /// Gives a reader another key.
+    Rekey {
+        /// Device id.
+        device: String,
+        /// Who asks, for the audit trail.
+        issuer: String,
+    },
     /// Writes a point, reads it back.
     Write {
         /// Device id.

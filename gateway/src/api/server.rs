@@ -96,6 +96,7 @@ pub async fn serve_api(listener: UnixListener, desk: Desk, operators: Vec<u32>) 
         .route("/api/v1/devices/{device}/read", post(read))
         .route("/api/v1/devices/{device}/identify", post(identify))
         .route("/api/v1/devices/{device}/write", post(write))
+        .route("/api/v1/devices/{device}/rekey", post(rekey))
         .route("/api/v1/buses/{bus}/frames", get(frames))
         .route("/api/v1/alarms", get(|State(api): State<Api>| decided(api, Part::Alarms)))
         .route("/api/v1/tickets", get(|State(api): State<Api>| decided(api, Part::Tickets)))
@@ -219,6 +220,14 @@ async fn write(
         Ok(request) => answer(&api.desk, request).await,
         Err(refusal) => refuse(&refusal),
     }
+}
+
+async fn rekey(
+    State(api): State<Api>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    UrlPath(device): UrlPath<String>,
+) -> Response {
+    as_operator(&api, peer, |uid| Request::Rekey { device, issuer: issuer(uid) }).await
 }
 
 async fn reload(State(api): State<Api>, ConnectInfo(peer): ConnectInfo<Peer>) -> Response {

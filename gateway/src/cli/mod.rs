@@ -14,6 +14,7 @@ mod outputs_off;
 mod plan;
 mod profiles;
 mod read;
+mod rekey;
 mod rules;
 mod run;
 mod status;
@@ -78,6 +79,8 @@ enum Command {
     Explain(explain::Args),
     /// Shows the frames of a bus as they come, field by field, without disturbing it.
     Monitor(monitor::Args),
+    /// Gives an OSDP reader a new key, which is kept sealed on the box: through the running daemon.
+    Rekey(rekey::Args),
     /// Writes a point and reads it back: through the running daemon, or directly when none runs.
     Write(write::Args),
     /// Has a gate, an alarm, a ticket or a device act: through the running daemon, with an honest outcome.
@@ -134,6 +137,7 @@ pub fn main() -> ExitCode {
         Command::Identify(args) => identify::run(&args, &mut out),
         Command::Explain(args) => explain::run(&args, &mut out),
         Command::Monitor(args) => monitor::run(&args, &mut out),
+        Command::Rekey(args) => rekey::run(&args, &mut out),
         Command::Write(args) => write::run(&args, &mut out),
         Command::Act(args) => command::run(&args, &mut out),
         Command::Alarms(args) => decided::run(&decided::ALARMS, &args, &mut out),

@@ -391,6 +391,7 @@ mod tests {
 
     use super::*;
     use crate::daemon::lines;
+    use crate::daemon::reader_keys::ReaderKeys;
 
     #[derive(Default)]
     struct Kept(RefCell<Vec<Output>>);
@@ -461,7 +462,13 @@ mod tests {
         let bus = &site.buses[0];
         let clock = Rc::new(Clock::open());
         let now = clock.mono();
-        let line = lines::line((0, bus), [(DeviceIx(0), &*site.devices[0])].into_iter(), 1, (now, now));
+        let line = lines::line(
+            (0, bus),
+            [(DeviceIx(0), &*site.devices[0])].into_iter(),
+            1,
+            &ReaderKeys::default(),
+            (now, now),
+        );
         let handle = spawn(("b", bus.port.clone()), line, now, Rc::new(Kept::default()), clock.clone());
         let (mut stream, _) = listener.accept().await.unwrap();
         for poll in 0..3 {

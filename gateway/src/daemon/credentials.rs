@@ -52,7 +52,7 @@ pub(super) fn random<const N: usize>() -> [u8; N] {
 /// A sentence on the secret that cannot be used.
 pub(super) fn machine(site: &Site) -> Result<Option<(Access, SealKey)>, String> {
     let (Some(secrets), Some(setup)) = (&site.access, &site.rules.access) else { return Ok(None) };
-    let seal = SealKey::new(&secret("seal_key", &secrets.seal)?);
+    let Some(seal) = seal_key(site)? else { return Ok(None) };
     let optional = |key, path: &Option<PathBuf>| path.as_deref().map(|path| secret(key, path)).transpose();
     let access = Access::new(AccessSpec {
         site: site.id.to_string(),
@@ -69,6 +69,15 @@ pub(super) fn machine(site: &Site) -> Result<Option<(Access, SealKey)>, String> 
         zone: site.rules.zone.clone(),
     });
     Ok(Some((access, seal)))
+}
+
+/// The box's key for what lies on its disk; `None` where the site file names none.
+///
+/// # Errors
+/// A sentence on why it cannot be used.
+pub(super) fn seal_key(site: &Site) -> Result<Option<SealKey>, String> {
+    let Some(secrets) = &site.access else { return Ok(None) };
+    Ok(Some(SealKey::new(&secret("seal_key", &secrets.seal)?)))
 }
 
 /// 32 bytes as they are, or their base64.

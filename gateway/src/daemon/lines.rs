@@ -6,7 +6,7 @@ use gatehouse_config::{Bus, Device};
 use gatehouse_core::{DeviceIx, Mono};
 use gatehouse_drivers::line::{DeviceSettings, Line, LineDevice};
 
-use super::reader_keys;
+use super::reader_keys::ReaderKeys;
 
 /// Due times of different lines fall on this grid, so that one wake of the processor serves several of them: waking costs
 /// more than asking.
@@ -18,6 +18,7 @@ pub fn line<'a>(
     (position, bus): (usize, &Bus),
     devices: impl Iterator<Item = (DeviceIx, &'a Device)> + Clone,
     seed: u64,
+    keys: &ReaderKeys,
     (started, now): (Mono, Mono),
 ) -> Line {
     let shortest = devices.clone().flat_map(|(_, device)| device.groups.iter().map(|g| g.interval)).min();
@@ -26,7 +27,7 @@ pub fn line<'a>(
     let devices = devices.map(|(ix, device)| LineDevice {
         ix,
         settings: device.line_settings(),
-        driver: gatehouse_config::driver(bus, device, reader_keys::secrets(device)),
+        driver: gatehouse_config::driver(bus, device, keys.secrets(device)),
     });
     Line::new(settings, devices.collect(), seed, started + on_grid(now.since(started)))
 }
@@ -49,7 +50,7 @@ pub fn quiet_line(bus: &Bus, device: &Device, seed: u64, now: Mono) -> Line {
     let mut quiet = device.clone();
     quiet.groups.clear();
     let settings = DeviceSettings { intervals: Vec::new(), ..device.line_settings() };
-    let driver = gatehouse_config::driver(bus, &quiet, reader_keys::secrets(device));
+    let driver = gatehouse_config::driver(bus, &quiet, ReaderKeys::default().secrets(device));
     Line::new(bus.line.clone(), vec![LineDevice { ix: DeviceIx(0), settings, driver }], seed, now)
 }
 

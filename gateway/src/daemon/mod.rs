@@ -27,6 +27,7 @@ pub mod own_device;
 mod polling;
 pub mod port;
 pub mod reader_keys;
+mod rekey;
 mod reload;
 pub mod report;
 pub mod rtc;

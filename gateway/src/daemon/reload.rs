@@ -51,7 +51,7 @@ impl Daemon {
             let text = "credentials of the core are being taken in: try again in a moment";
             return Err(Refusal::new(409, "busy", text));
         }
-        if self.hub.is_behind() {
+        if self.hub.is_behind() || self.rekeys_wait() {
             let text = "something that was decided waits for the disk: try again in a moment";
             return Err(Refusal::new(409, "busy", text));
         }

@@ -51,6 +51,7 @@ impl Daemon {
             }
             Request::Read { device, points } => return self.read(&device, &points, reply),
             Request::Identify(device) => return self.identify(&device, reply),
+            Request::Rekey { device, issuer } => return self.rekey(&device, issuer, reply),
             Request::Write { device, point, value, issuer } => {
                 return self.write(&device, &point, &value, issuer, reply);
             }
@@ -160,7 +161,7 @@ impl Daemon {
     }
 
     /// The device's index and what the site file says of it.
-    fn locate(&self, id: &str) -> Result<(DeviceIx, Arc<Device>), Refusal> {
+    pub(super) fn locate(&self, id: &str) -> Result<(DeviceIx, Arc<Device>), Refusal> {
         for ix in self.indexes() {
             let config = self.hub.with(ix, |d| (d.config.id == *id).then(|| d.config.clone())).flatten();
             if let Some(config) = config {

@@ -26,6 +26,8 @@ use super::effector::{Route, Way};
 use super::hub::Hub;
 use super::outbox::StoreOutbox;
 use super::own_device::OwnDevice;
+use super::reader_keys::ReaderKeys;
+use super::rekey::Rekey;
 use super::report::SiteInventory;
 use super::setup::Prepared;
 use super::{lines, systemd};
@@ -108,8 +110,12 @@ pub struct Daemon {
     /// The newest number of each lane when the link came up: what is older and not taken yet is owed.
     pub(super) owed_up_to: [u64; Lane::ALL.len()],
     budget_kept: (Mono, BudgetUse),
-    durable: Option<CommitTicket>,
+    pub(super) durable: Option<CommitTicket>,
     known_past_kept: Mono,
+    /// The keys that readers were given.
+    pub(super) keys: ReaderKeys,
+    /// Readers that are being given one.
+    pub(super) rekeys: Vec<Rekey>,
 }
 
 /// Runs the daemon until a signal ends it.
@@ -167,6 +173,7 @@ async fn start(path: &Path, site: Site) -> anyhow::Result<(Daemon, Inputs)> {
     let (store, opened) = Store::open(site.store.clone(), clock.now(), Arc::new(move || waker.notify_one()))
         .map_err(|e| Failure::error(exit::STORE, e.to_string()))?;
     let Prepared { engine, key, trouble } = super::setup::engine(&site, &store, 0);
+    let keys = ReaderKeys::load(&store, key.as_ref());
     let cut_off = engine.mode() != Mode::Online;
     let store = Rc::new(RefCell::new(store));
     let hub = Rc::new(Hub::new(clock, store, engine, store_wake.clone()));
@@ -190,7 +197,10 @@ async fn start(path: &Path, site: Site) -> anyhow::Result<(Daemon, Inputs)> {
         budget_kept: (started, BudgetUse::default()),
         durable: None,
         known_past_kept: started,
+        keys,
+        rekeys: Vec::new(),
     };
+    daemon.resume_rekeys();
     daemon.look_at_clock();
     daemon.start_uplink();
     daemon.buses = (0..daemon.site.buses.len()).filter_map(|at| daemon.start_bus(at, started)).collect();
@@ -251,7 +261,7 @@ impl Daemon {
         });
         let devices: Vec<DeviceIx> = added.collect();
         let on_line = devices.iter().copied().zip(here.iter().map(|(_, device)| &***device));
-        let line = lines::line((position, bus), on_line, fastrand::u64(..), (self.started, now));
+        let line = lines::line((position, bus), on_line, fastrand::u64(..), &self.keys, (self.started, now));
         let quiet_until = late_until.max(now + bus.line.timeout_ceiling);
         let port = (bus.id.as_str(), bus.port.clone());
         let handle = bus::spawn(port, line, quiet_until, self.hub.clone(), self.hub.clock.clone());
@@ -416,6 +426,7 @@ impl Daemon {
         self.tell_backlog();
         self.tell_ports();
         self.tell_foreign_masters(now);
+        self.advance_rekeys(now);
         self.drop_old_readings();
         if now.since(self.health_seen) >= SEE_HEALTH || self.own.as_mut().is_some_and(OwnDevice::has_news) {
             self.look_at_health();

@@ -338,6 +338,16 @@ fn a_reader_that_still_has_its_former_key_is_given_the_new_one() {
 }
 
 #[test]
+fn a_reader_is_given_another_key_while_it_works_and_is_secure_again_under_it() {
+    let (mut story, mut peer) = (Story::new(own()), Peer::new(OWN));
+    assert_eq!(story.polls(&mut peer, 8)[4], "true");
+    story.reader.change_key([0x77; 16]);
+    assert_eq!(story.poll(&mut peer)[4], "false", "it begins anew");
+    assert_eq!(story.polls(&mut peer, 20)[4], "true");
+    assert_eq!(peer.key, Key::new([0x77; 16]));
+}
+
+#[test]
 fn a_wrong_mac_ends_the_channel_and_is_acted_upon_by_nobody() {
     let (mut story, mut peer) = (Story::new(own()), Peer::new(OWN));
     story.polls(&mut peer, 7);
