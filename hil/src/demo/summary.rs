@@ -168,7 +168,18 @@ impl Judged {
             let lost = account.settled.iter().filter(|request| !self.told.passages.contains_key(request));
             troubles.extend(lost.map(|request| format!("{gate}: the passage of request {request} was not told")));
         }
+        for (gate, account) in &self.accounts {
+            let mut by_card: BTreeMap<&str, usize> = BTreeMap::new();
+            account.by_card.iter().for_each(|(who, _)| *by_card.entry(who).or_default() += 1);
+            for (who, times) in by_card {
+                let told = self.told.let_through(gate, who);
+                if told != times {
+                    troubles.push(format!("{gate}: {who} passed {times} times by card, and {told} were told"));
+                }
+            }
+        }
         let checks = [
+            (self.cards_in_outage() == 0, "the box let nobody in by a card during the outage".to_owned()),
             (self.in_outage() == 0, "the box let nobody in during the outage".to_owned()),
             (
                 !marks.tickets_in_outage.values().any(|cause| *cause == silent),
@@ -196,15 +207,23 @@ impl Judged {
         requests.filter(|request| self.told.let_in(**request)).count()
     }
 
+    /// Passages by card while the link was cut, seen to take place, and told.
+    fn cards_in_outage(&self) -> usize {
+        let cards =
+            self.accounts.iter().flat_map(|(gate, account)| account.by_card.iter().map(move |card| (gate, card)));
+        cards.filter(|(gate, (who, cut))| *cut && self.told.let_through(gate, who) > 0).count()
+    }
+
     fn passages(&self) -> String {
         let by = self.told.granted().into_iter().map(|(by, count)| format!("{count} by the {}", by.replace('_', " ")));
         let by: Vec<String> = by.collect();
         let refused = self.told.passages.values().filter(|passage| passage.decision == "refused").count();
         let by = if by.is_empty() { "nobody".to_owned() } else { by.join(", ") };
         format!(
-            "{} told once each: let in {by}; refused {refused}; {} during the outage",
+            "{} told once each: let in {by}; refused {refused}; during the outage {} by plate, {} by card",
             self.told.passages.len(),
-            self.in_outage()
+            self.in_outage(),
+            self.cards_in_outage()
         )
     }
 }
