@@ -29,6 +29,8 @@ pub(super) struct Outcome {
     outage: Option<(u64, Option<Duration>)>,
     judged: Judged,
     marks: Marks,
+    /// Values that were compared with what the devices held and were right, by protocol.
+    right: BTreeMap<&'static str, u64>,
     scripted: bool,
     // Shown, not judged: a busy machine may hold the gateway between its clock and its port. The bench has the bar.
     violations: u64,
@@ -90,6 +92,7 @@ impl Outcome {
             outage: marks.cut.map(|_| (marks.most_held, marks.drained)),
             scripted,
             judged,
+            right: right_by_protocol(world),
             collisions: lines.clone().map(|counts| counts.collisions.load(Relaxed)).sum(),
             violations: lines.map(|counts| counts.silence_violations.load(Relaxed)).sum(),
             online: (marks.most_online, world.site.devices.len()),
@@ -122,6 +125,8 @@ impl Outcome {
             (self.online.0 < self.online.1, format!("only {} of {} devices came online", self.online.0, self.online.1)),
         ];
         let mut troubles: Vec<String> = checks.into_iter().filter(|(bad, _)| *bad).map(|(_, what)| what).collect();
+        let unheard = self.right.iter().filter(|(_, count)| **count == 0);
+        troubles.extend(unheard.map(|(protocol, _)| format!("no value of {protocol} was delivered")));
         troubles.extend(self.judged.troubles());
         if self.scripted {
             troubles.extend(self.judged.missed_acts(&self.marks));
@@ -228,6 +233,18 @@ impl Judged {
     }
 }
 
+/// Values that were compared and right, of every protocol that the site has.
+fn right_by_protocol(world: &World) -> BTreeMap<&'static str, u64> {
+    let mut right = BTreeMap::new();
+    world.latest.with(|latest| {
+        for device in &world.site.devices {
+            let of_device = latest.get(device.id).map_or(0, |record| record.right);
+            *right.entry(device.protocol.as_str()).or_default() += of_device;
+        }
+    });
+    right
+}
+
 /// Records that the gateway had numbered at `last` and that have not come.
 fn missing(tally: &Tally, last: &Status) -> u64 {
     let lanes = last.spool.lanes.iter();
@@ -239,6 +256,8 @@ impl fmt::Display for Outcome {
         let tally = &self.tally;
         writeln!(f, "\npolled        {} requests answered or refused, {} samples", self.requests, self.samples)?;
         writeln!(f, "delivered     {} values in {} records, {} messages", tally.values, tally.records, tally.messages)?;
+        let right: Vec<String> = self.right.iter().map(|(protocol, count)| format!("{protocol} {count}")).collect();
+        writeln!(f, "right         {} (compared with what the devices held)", right.join(", "))?;
         writeln!(f, "explained     {} readings without a value, each with its reason", tally.missing)?;
         writeln!(f, "lost          {} of {} records", self.missing + tally.ledger.lost(), self.newest)?;
         writeln!(f, "duplicates    {} records (dropped by their numbers)", tally.duplicates)?;

@@ -209,6 +209,14 @@ impl Street {
         with(&self.shared, |shared| f(shared.accounts.entry(gate).or_default()));
     }
 
+    /// Takes note of whether anybody waits before a gate where nobody is.
+    fn look(&self, gate: &'static str) {
+        with(&self.shared, |shared| {
+            let empty = shared.calls.get(gate).is_none_or(VecDeque::is_empty);
+            shared.accounts.entry(gate).or_default().empty = empty;
+        });
+    }
+
     /// Who was called to a gate next.
     fn called(&self, gate: &'static str) -> Option<Caller> {
         with(&self.shared, |shared| {

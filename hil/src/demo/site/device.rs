@@ -43,7 +43,7 @@ pub(in crate::demo) struct Device {
     pub(in crate::demo) unit: u8,
     /// Its profile.
     pub(in crate::demo) profile: &'static str,
-    pub(super) protocol: Protocol,
+    pub(in crate::demo) protocol: Protocol,
     pub(super) interval: &'static str,
     pub(super) model: Arc<Model>,
     pub(super) coils: Switches,

@@ -28,6 +28,8 @@ pub(in crate::demo) struct LatestRecord {
     pub(in crate::demo) at_us: i64,
     /// Values as text, by point.
     pub(in crate::demo) values: BTreeMap<String, String>,
+    /// Values that were delivered and right, all told.
+    pub(in crate::demo) right: u64,
     /// The reason of the first missing point.
     pub(in crate::demo) missing: Option<String>,
 }
@@ -107,7 +109,10 @@ impl Judge for SiteJudge {
     fn value(&mut self, context: Context<'_>, point: &str, value: &Delivered<'_>) -> Verdict {
         let Some(device) = self.devices.get(context.device) else { return Verdict::Unknown };
         match device.held(point, value, (context.at_us - POLL_SPAN_US, context.at_us)) {
-            Some(true) => Verdict::Right,
+            Some(true) => {
+                self.latest.with(|latest| latest.entry(context.device.to_owned()).or_default().right += 1);
+                Verdict::Right
+            }
             Some(false) => Verdict::Wrong,
             None => Verdict::Unknown,
         }

@@ -45,7 +45,10 @@ impl DoorRun {
         let gate = self.door.gate;
         let released = !self.door.coils.state(self.door.lock, now);
         self.at = match self.at {
-            At::Nobody(since) if now - since < BETWEEN_US => At::Nobody(since),
+            At::Nobody(since) if now - since < BETWEEN_US => {
+                street.look(gate);
+                At::Nobody(since)
+            }
             At::Nobody(since) => match self.comes(street, by_itself, now) {
                 Some(caller) => self.begin(street, caller, now),
                 None => At::Nobody(since),

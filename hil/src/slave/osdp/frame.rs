@@ -104,17 +104,17 @@ pub(super) fn seal(
 mod tests {
     use super::*;
 
-    /// An identification request and its answer, as libosdp 3.2.9 sends them.
+    /// Frames of libosdp 3.2.9: its panel asks reader 5 who it is, and the reader says later that there is nothing new.
     #[test]
-    fn a_command_is_found_behind_marks_and_noise() {
-        let mut heard = vec![0x00, 0x53, 0xFF];
-        let body = [0x53, 0x05, 0x09, 0x00, 0x04, 0x61, 0x00];
-        heard.extend(body);
-        heard.extend(crc(&body).to_le_bytes());
+    fn a_command_is_found_behind_marks_and_noise_and_a_reply_is_the_one_of_another_implementation() {
+        let mut heard = vec![0x00, 0x53];
+        heard.extend([0xFF, 0x53, 0x05, 0x09, 0x00, 0x04, 0x61, 0x00, 0xC1, 0x25]);
         let command = open(&heard).unwrap();
         assert_eq!((command.address, command.sequence, command.code, &command.data[..]), (5, 0, 0x61, &[0][..]));
         heard[8] ^= 1;
         assert_eq!(open(&heard), None);
+        let ack = seal((5, 2), None, (0x40, &[]), |_| [0; 4]);
+        assert_eq!(ack, [0x53, 0x85, 0x08, 0x00, 0x06, 0x40, 0x6C, 0xE9]);
     }
 
     #[test]
