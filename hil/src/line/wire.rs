@@ -43,6 +43,8 @@ pub struct Wire {
     random: fastrand::Rng,
     replies: u32,
     request: Vec<u8>,
+    /// How the port was set when the request began.
+    spoken: Speed,
     request_end: u64,
     garbled: bool,
     last_end: Option<u64>,
@@ -64,6 +66,7 @@ impl Wire {
             random: fastrand::Rng::with_seed(u64::from(speed.baud)),
             replies: 0,
             request: Vec::new(),
+            spoken: speed,
             request_end: 0,
             garbled: false,
             last_end: None,
@@ -97,6 +100,9 @@ impl Wire {
         }
         let time = self.speed.chars_ns(bytes.len());
         self.counts.busy_ns.fetch_add(time, Relaxed);
+        if self.request.is_empty() {
+            self.spoken = self.speed;
+        }
         self.request_end = if self.request.is_empty() { now } else { self.request_end.max(now) } + time;
         if self.request.len() < MAX_REQUEST {
             self.request.extend_from_slice(bytes);
@@ -154,7 +160,7 @@ impl Wire {
             return Some(chunk.at);
         }
         if !self.request.is_empty() {
-            return Some(self.request_end + self.speed.silence_ns());
+            return Some(self.request_end + self.spoken.silence_ns());
         }
         let start = self.pending.iter().map(|t| t.start).min()?;
         Some(start.max(self.last_end.map_or(0, |end| end + self.speed.silence_ns())))
@@ -166,7 +172,7 @@ impl Wire {
         let garbled = std::mem::take(&mut self.garbled);
         self.last_end = Some(self.request_end);
         let (mut sound, mut reply) = (false, None);
-        let listening = self.seats.iter_mut().enumerate().filter(|(_, seat)| seat.speed.baud == self.speed.baud);
+        let listening = self.seats.iter_mut().enumerate().filter(|(_, seat)| seat.speed.baud == self.spoken.baud);
         for (at, seat) in listening.take_while(|_| !garbled) {
             match seat.station.hear(&frame) {
                 Heard::Noise => {}
@@ -187,7 +193,7 @@ impl Wire {
     /// Puts the reply of the device at seat `at` on the list of what is to be sent, with the faults that are its turn.
     fn plan_reply(&mut self, at: usize, mut frame: Vec<u8>) {
         let speed = self.seats[at].speed;
-        let mut start = self.request_end + self.speed.silence_ns() + u64::from(speed.turnaround_us) * 1000;
+        let mut start = self.request_end + speed.silence_ns() + u64::from(speed.turnaround_us) * 1000;
         self.replies = self.replies.wrapping_add(1);
         let mut twice = false;
         if self.turn(&self.faults.late_every) {

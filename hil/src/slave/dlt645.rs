@@ -204,6 +204,20 @@ mod tests {
         assert_eq!(seen.len(), wanted.len());
     }
 
+    /// The data of 9010 are four bytes behind the identifier: 81H answers, seven bytes with the length before them.
+    #[test]
+    fn a_meter_of_1997_has_two_bytes_of_identifier() {
+        let points = Library::new().find("dlt645-1997-1p").unwrap().points.clone();
+        let model = Arc::new(Model::new(3, 1_000_000, wall_us(), points));
+        let single = model.points().iter().find_map(|point| point.dlt645().filter(|p| p.di & 0x0F == 0)).unwrap().di;
+        let mut slave = Dlt645Slave::new(7, Edition::V1997, model);
+        let asked = slave.frame(0x01, &single.to_le_bytes()[..2]);
+        let Heard::Reply(reply) = slave.hear(&asked) else { panic!("no answer") };
+        let (frame, _) = Frame::find(&reply, true).unwrap();
+        assert_eq!((frame.control, &frame.data()[..2]), (0x81, &single.to_le_bytes()[..2]));
+        assert_eq!(slave.hear(&slave.frame(0x11, &[0, 0, 1, 0])), Heard::Anothers, "2007 asks otherwise");
+    }
+
     #[test]
     fn what_it_does_not_have_it_refuses_and_another_s_reply_is_sound() {
         let (mut slave, _) = slave(1);

@@ -26,6 +26,40 @@ fn run(wire: &mut Wire, until: u64) -> Vec<(u64, u8)> {
     out
 }
 
+/// A pair with a slave of 9600 8N1 and one of 2400 8E1, the port set to the first.
+fn mixed() -> Wire {
+    let (fast, slow) = (Speed::new(9600), Speed { baud: 2400, char_bits: 11, turnaround_us: 20_000 });
+    let seats = vec![Seat::modbus(1, fast, Box::new(Echo(100))), Seat::modbus(2, slow, Box::new(Echo(200)))];
+    Wire::new(fast, seats, Arc::default(), Arc::new(Counts::new()))
+}
+
+#[test]
+fn who_listens_with_other_settings_hears_noise() {
+    let mut wire = mixed();
+    wire.handle_bytes(0, &request(2));
+    assert!(run(&mut wire, u64::MAX).is_empty());
+    assert_eq!(wire.counts.unanswered.load(Relaxed), 1, "to unit 1 it was another's request");
+    wire.set_port(2400);
+    wire.handle_bytes(1_000_000_000, &request(2));
+    let out = run(&mut wire, u64::MAX);
+    let frame: Vec<u8> = out.iter().map(|&(_, b)| b).collect();
+    assert_eq!(frame, seal_rtu(2, &[3, 2, 0, 205]));
+    // Eleven bits to a character at 2400, request and reply, two silences' worth of waiting and the turnaround.
+    let slow = Speed { baud: 2400, char_bits: 11, turnaround_us: 20_000 };
+    assert!(out.last().unwrap().0 >= 1_000_000_000 + slow.transaction_ns(8, 7) - slow.silence_ns() - 2);
+    wire.handle_bytes(3_000_000_000, &request(1));
+    assert!(run(&mut wire, u64::MAX).is_empty(), "9600 is deaf to 2400");
+}
+
+#[test]
+fn a_reply_that_comes_after_the_port_was_changed_is_noise() {
+    let mut wire = mixed();
+    wire.handle_bytes(0, &request(1));
+    wire.set_port(2400);
+    let out: Vec<u8> = run(&mut wire, u64::MAX).into_iter().map(|(_, b)| b).collect();
+    assert!(out.len() == 7 && out != seal_rtu(1, &[3, 2, 0, 105]), "{out:02X?}");
+}
+
 fn request(unit: u8) -> Vec<u8> {
     seal_rtu(unit, &[3, 0, 5, 0, 1])
 }
