@@ -101,9 +101,9 @@ impl Wire {
         let time = self.speed.chars_ns(bytes.len());
         self.counts.busy_ns.fetch_add(time, Relaxed);
         if self.request.is_empty() {
-            self.spoken = self.speed;
+            (self.spoken, self.request_end) = (self.speed, now);
         }
-        self.request_end = if self.request.is_empty() { now } else { self.request_end.max(now) } + time;
+        self.request_end = self.request_end.max(now) + time;
         if self.request.len() < MAX_REQUEST {
             self.request.extend_from_slice(bytes);
         }

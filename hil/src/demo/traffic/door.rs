@@ -9,8 +9,10 @@ use crate::sim_clock::wall_us;
 /// How long somebody holds the exit button, and the door open.
 const PRESS_US: i64 = 1_000 * MS;
 const DOORWAY_US: i64 = 2_000 * MS;
-/// Somebody whose card opens nothing leaves after this time.
-const CARD_PATIENCE_US: i64 = 8_000 * MS;
+/// Somebody whose card opens nothing shows it again after this time, so often in all, and then leaves. A reader that its
+/// panel lost sight of for a moment drops what is shown meanwhile.
+const CARD_PATIENCE_US: i64 = 5_000 * MS;
+const TRIES: u8 = 3;
 /// From closing the door behind one to the next in front of it: a grant is over by then.
 const BETWEEN_US: i64 = 3_000 * MS;
 /// A card that nobody knows.
@@ -21,8 +23,8 @@ const UNKNOWN: u32 = 60_000;
 enum At {
     Nobody(i64),
     Button(i64),
-    /// With whose card, and whether the link was cut when it was shown.
-    Reader(i64, u32, bool),
+    /// With whose card, and whether the link was cut when it was shown first; and how often it was.
+    Reader(i64, u32, bool, u8),
     Doorway(i64),
 }
 
@@ -57,7 +59,7 @@ impl DoorRun {
                 street.enter(gate, |account| *account.through.entry("exit_button".to_owned()).or_default() += 1);
                 self.open(now)
             }
-            At::Reader(_, resident, cut) if released => {
+            At::Reader(_, resident, cut, _) if released => {
                 let cut = cut && street.cut_off.load(Relaxed);
                 street.enter(gate, |account| {
                     *account.through.entry("card".to_owned()).or_default() += 1;
@@ -66,7 +68,14 @@ impl DoorRun {
                 self.open(now)
             }
             At::Button(since) if now - since >= PATIENCE_US => turned_away(street, gate, now),
-            At::Reader(since, ..) if now - since >= CARD_PATIENCE_US => turned_away(street, gate, now),
+            At::Reader(since, resident, cut, tries) if now - since >= CARD_PATIENCE_US => {
+                if resident == UNKNOWN || tries >= TRIES {
+                    turned_away(street, gate, now)
+                } else {
+                    self.show(street, resident, now);
+                    At::Reader(now, resident, cut, tries + 1)
+                }
+            }
             At::Doorway(since) if now - since >= DOORWAY_US => At::Nobody(now),
             at @ (At::Button(_) | At::Reader(..) | At::Doorway(_)) => at,
         };
@@ -95,11 +104,16 @@ impl DoorRun {
             Caller::Resident(resident) => resident,
             Caller::Stranger => UNKNOWN,
         };
+        self.show(street, resident, now);
+        At::Reader(now, resident, street.cut_off.load(Relaxed), 1)
+    }
+
+    /// Shows a card to the reader.
+    fn show(&self, street: &Street, resident: u32, now: i64) {
         let (count, bits) = card(resident);
         self.door.hand.show(count, &bits, now);
         let whose = if resident == UNKNOWN { "a card that nobody knows".to_owned() } else { holder(resident) };
         street.note(format!("{}: {whose} at the reader", self.door.gate));
-        At::Reader(now, resident, street.cut_off.load(Relaxed))
     }
 
     /// The leaf opens, and falls shut by itself.
