@@ -7,6 +7,7 @@ use crate::dlt645::{Address, Dlt645Meter, Dlt645Point, Edition, Format, MeterSet
 use crate::line::{Characters, LineStats, Parity};
 
 mod cjt;
+mod foreign;
 
 const FAST: Characters = Characters { baud: 9600, data_bits: 8, parity: Parity::None, stop_bits: 1 };
 const SLOW: Characters = Characters { baud: 2400, data_bits: 8, parity: Parity::Even, stop_bits: 1 };
@@ -356,6 +357,11 @@ impl Pair {
         let usual = if self.devices[at].characters == FAST { 8_000_000..20_000_000 } else { 25_000_000..90_000_000 };
         let late = strikes(&mut self.rng, 100);
         let delay = self.rng.u64(if late { 900_000_000..1_900_000_000 } else { usual });
+        if strikes(&mut self.rng, 200) {
+            // A meter that nobody asked answers soundly, alone or before the one that was asked.
+            let other = foreign::instead(&self.devices[at].far, &bytes);
+            bytes = if self.rng.bool() { other } else { [other, bytes].concat() };
+        }
         if strikes(&mut self.rng, 200) {
             let place = self.rng.usize(..bytes.len());
             bytes[place] ^= 1 << self.rng.u8(..8);
