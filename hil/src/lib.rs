@@ -5,6 +5,7 @@
 //! (what holds both together).
 
 pub mod bench;
+pub mod counting;
 pub mod demo;
 pub mod door;
 pub mod line;

@@ -3,7 +3,12 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use gatehouse_hil::counting::Counting;
 use gatehouse_hil::{bench, demo, vectors};
+
+/// The bench tells how often decoding asks the heap.
+#[global_allocator]
+static COUNTING: Counting = Counting;
 
 /// The simulated site around the gateway.
 #[derive(Parser)]

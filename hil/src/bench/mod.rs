@@ -4,6 +4,7 @@
 //! a row that misses its bar says so, and only a measure that could not be run makes the command fail.
 
 mod access;
+pub mod decode;
 mod identity;
 mod outage;
 mod process;
@@ -29,7 +30,7 @@ use crate::rig::binary;
 /// Measures speed and size, and prints one table.
 #[derive(Debug, clap::Args)]
 pub struct BenchArgs {
-    /// Groups of measures to run: serial, fast-serial, tcp, tcp-slow, flat-out, outage, size, spool, wear, rules, access; all when none is named.
+    /// Groups of measures to run: serial, fast-serial, tcp, tcp-slow, flat-out, outage, size, spool, wear, rules, access, decode; all when none is named.
     #[arg(value_name = "NAME")]
     names: Vec<String>,
     /// How long each steady measure lasts; the default gives steady figures.
@@ -102,7 +103,7 @@ impl Row {
 
 type Group = fn(&Bench) -> anyhow::Result<Vec<Row>>;
 
-const GROUPS: [(&str, Group); 11] = [
+const GROUPS: [(&str, Group); 12] = [
     ("serial", serial::slow_lines),
     ("fast-serial", serial::fast_line),
     ("tcp", tcp::prompt_slaves),
@@ -114,6 +115,7 @@ const GROUPS: [(&str, Group); 11] = [
     ("wear", wear::bytes_per_day),
     ("rules", rules::all),
     ("access", access::card_to_open),
+    ("decode", decode::all),
 ];
 
 /// Runs the bench. The exit code is 1 when a measure could not be run, 2 for an unknown name.

@@ -17,6 +17,8 @@ pub(super) struct Passage {
     pub(super) gate: String,
     pub(super) decision: String,
     pub(super) decided_by: String,
+    /// Whose credential it was; empty where none was shown.
+    pub(super) who: String,
     pub(super) verified: bool,
 }
 
@@ -66,6 +68,7 @@ impl Pages {
             gate: text(data, "gate")?,
             decision: text(data, "decision")?,
             decided_by: text(data, "decided_by").unwrap_or_default(),
+            who: text(data, "who").unwrap_or_default(),
             verified: data.get("verified").and_then(Value::as_bool).unwrap_or(false),
         };
         if self.passages.insert(request, passage).is_some() {
@@ -107,6 +110,12 @@ impl Pages {
     /// Whether the request was granted, and somebody was seen to pass.
     pub(super) fn let_in(&self, request: u64) -> bool {
         self.passages.get(&request).is_some_and(|passage| passage.decision == "granted" && passage.verified)
+    }
+
+    /// How often somebody by this name was granted to pass a gate, and was seen to.
+    pub(super) fn let_through(&self, gate: &str, who: &str) -> usize {
+        let theirs = self.passages.values().filter(|passage| passage.gate == gate && passage.who == who);
+        theirs.filter(|passage| passage.decision == "granted" && passage.verified).count()
     }
 
     /// How many alarms went through how many transitions.
@@ -176,7 +185,10 @@ mod tests {
     }
 
     fn passage(request: u64, decision: &str, verified: bool) -> Value {
-        json!({ "request": request, "gate": "entry", "decision": decision, "decided_by": "box", "verified": verified })
+        json!({
+            "request": request, "gate": "entry", "decision": decision, "decided_by": "box", "who": "resident-001",
+            "verified": verified
+        })
     }
 
     #[test]
@@ -186,6 +198,8 @@ mod tests {
         enter(&mut pages, "passages", "passage", 2, &passage(8, "refused", false));
         assert_eq!((pages.seen_at("entry"), pages.let_in(7), pages.let_in(8)), (1, true, false));
         assert_eq!(pages.granted(), BTreeMap::from([("box", 1)]));
+        let through = |who| pages.let_through("entry", who);
+        assert_eq!((through("resident-001"), through("resident-002")), (1, 0));
         assert!(pages.contradictions().is_empty());
         enter(&mut pages, "passages", "passage", 3, &passage(7, "granted", true));
         assert_eq!(pages.contradictions(), ["the passage of request 7 came twice"]);

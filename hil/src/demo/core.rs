@@ -16,7 +16,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use gatehouse_rules::access::plate::Plate;
 use gatehouse_rules::access::snapshot::FORMAT;
-use gatehouse_rules::access::{Change, Credential, CredentialKind, Header, LookupKey, Snapshot};
+use gatehouse_rules::access::wiegand::Card;
+use gatehouse_rules::access::{Change, Credential, CredentialId, CredentialKind, Header, LookupKey, Snapshot};
 use gatehouse_rules::words::HolderClass;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
@@ -36,6 +37,24 @@ const AGAIN: Duration = Duration::from_secs(10);
 /// How long a snapshot is good, in seconds.
 const GOOD_FOR_S: u32 = 86_400;
 
+/// The facility code of the residents' cards, and their format.
+const FACILITY: u32 = 12;
+const CARDS: &str = "H10301-26";
+
+/// A resident's card, as its reader sends it: how many bits, the first one highest in the first byte.
+pub(super) fn card(resident: u32) -> (u16, [u8; 4]) {
+    // Facility and number, and a bit of parity on each side: over each half the ones are even, then odd.
+    let data = FACILITY << 16 | resident & 0xFFFF;
+    let ones = |half: u32| (half & 0xFFF).count_ones();
+    let (even, odd) = (ones(data >> 12) & 1, ones(data) & 1 ^ 1);
+    (26, ((even << 25 | data << 1 | odd) << 6).to_be_bytes())
+}
+
+/// The name that a resident's credentials are held under.
+pub(super) fn holder(resident: u32) -> String {
+    format!("resident-{resident:03}")
+}
+
 /// The plate of a resident's car.
 pub(super) fn plate(resident: u32) -> String {
     format!("沪A{:05}", 10_000 + resident * 7)
@@ -47,6 +66,8 @@ pub(super) struct Secrets {
     pub(super) lookup: PathBuf,
     /// The seal key's file.
     pub(super) seal: PathBuf,
+    /// The file with the card reader's key.
+    pub(super) reader: PathBuf,
     /// The core's public key, in base64.
     pub(super) public: String,
     /// The signed snapshot of all residents.
@@ -54,11 +75,12 @@ pub(super) struct Secrets {
 }
 
 impl Secrets {
-    /// Makes keys, keeps those that the box needs as files in `folder`, and signs the residents' credentials.
+    /// Makes keys, keeps those that the box needs as files in `folder`, with that of its card reader, and signs the
+    /// residents' credentials.
     ///
     /// # Errors
     /// When the folder cannot be written.
-    pub(super) fn make(folder: &Path, site: &str, gates: &[&str]) -> anyhow::Result<Self> {
+    pub(super) fn make(folder: &Path, site: &str, gates: &[&str], reader_key: &[u8; 16]) -> anyhow::Result<Self> {
         let random = SystemRandom::new();
         let failed = |_| anyhow!("the system gives no random bytes");
         let (mut lookup, mut seal) = ([0; 32], [0; 32]);
@@ -66,16 +88,17 @@ impl Secrets {
         random.fill(&mut seal).map_err(failed)?;
         let document = Ed25519KeyPair::generate_pkcs8(&random).map_err(failed)?;
         let key = Ed25519KeyPair::from_pkcs8(document.as_ref()).map_err(|why| anyhow!("the core's key: {why}"))?;
-        let paths = (folder.join("lookup.key"), folder.join("seal.key"));
+        let paths = (folder.join("lookup.key"), folder.join("seal.key"), folder.join("reader.key"));
         write_secret(&paths.0, &lookup)?;
         write_secret(&paths.1, &seal)?;
+        write_secret(&paths.2, reader_key)?;
         let public = STANDARD.encode(key.public_key().as_ref());
         let snapshot = sign(site, gates, &LookupKey::new(&lookup), &key);
-        Ok(Secrets { lookup: paths.0, seal: paths.1, public, snapshot })
+        Ok(Secrets { lookup: paths.0, seal: paths.1, reader: paths.2, public, snapshot })
     }
 }
 
-fn write_secret(path: &Path, key: &[u8; 32]) -> anyhow::Result<()> {
+fn write_secret(path: &Path, key: &[u8]) -> anyhow::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
     let written = file
         .as_mut()
@@ -99,23 +122,30 @@ fn sign(site: &str, gates: &[&str], lookup: &LookupKey, key: &Ed25519KeyPair) ->
         schedules: None,
         quotas: None,
     };
-    let residents = (1..=RESIDENTS).filter_map(|resident| {
-        let credential = Credential {
-            id: lookup.plate(&Plate::read(&plate(resident))?),
-            kind: CredentialKind::Plate,
-            who: format!("resident-{resident:03}"),
-            class: HolderClass::Resident,
-            household: format!("flat-{resident:03}"),
-            gates: Vec::new(),
-            groups: vec![GROUP.to_owned()],
-            from: None,
-            until: None,
-            schedule: String::new(),
-            flags: Vec::new(),
-        };
-        Some(Change::Put(credential))
+    let residents = (1..=RESIDENTS).flat_map(|resident| {
+        let plate = Plate::read(&plate(resident)).map(|plate| lookup.plate(&plate));
+        let held = Card { facility: Some(FACILITY), number: u64::from(resident) };
+        let card = (CredentialKind::Card, lookup.card(CARDS, held));
+        let both = plate.map(|plate| (CredentialKind::Plate, plate)).into_iter().chain([card]);
+        both.map(move |(kind, id)| Change::Put(credential(resident, kind, id)))
     });
     Snapshot::sign(&header, residents, key)
+}
+
+fn credential(resident: u32, kind: CredentialKind, id: CredentialId) -> Credential {
+    Credential {
+        id,
+        kind,
+        who: holder(resident),
+        class: HolderClass::Resident,
+        household: format!("flat-{resident:03}"),
+        gates: Vec::new(),
+        groups: vec![GROUP.to_owned()],
+        from: None,
+        until: None,
+        schedule: String::new(),
+        flags: Vec::new(),
+    }
 }
 
 /// The running core. It ends when dropped.
@@ -293,8 +323,8 @@ mod tests {
     fn the_keys_are_for_their_owner_alone_and_the_snapshot_is_one_that_a_box_takes() {
         use std::os::unix::fs::PermissionsExt as _;
         let folder = tempfile::tempdir().unwrap();
-        let secrets = Secrets::make(folder.path(), "demo", &["garage-entry"]).unwrap();
-        for path in [&secrets.lookup, &secrets.seal] {
+        let secrets = Secrets::make(folder.path(), "demo", &["garage-entry"], &[7; 16]).unwrap();
+        for path in [&secrets.lookup, &secrets.seal, &secrets.reader] {
             assert_eq!(std::fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600);
         }
         let lookup: [u8; 32] = std::fs::read(&secrets.lookup).unwrap().try_into().unwrap();
@@ -302,7 +332,19 @@ mod tests {
         let lookup_key = LookupKey::new(&lookup).id().to_owned();
         let expected = Expected { keys: vec![key], site: "demo".to_owned(), lookup_key };
         let verified = Snapshot::verify(&secrets.snapshot, &expected).unwrap();
-        assert_eq!(verified.header().count, RESIDENTS);
+        assert_eq!(verified.header().count, 2 * RESIDENTS, "a plate and a card each");
+    }
+
+    #[test]
+    fn a_resident_s_card_is_one_of_its_format() {
+        use gatehouse_rules::access::wiegand::{Bits, Format};
+        let [format, ..] = Format::built_in();
+        for resident in [1, 17, RESIDENTS] {
+            let (count, bytes) = card(resident);
+            let bits = Bits::from_left_aligned(&bytes, usize::from(count)).unwrap();
+            let read = format.decode(bits).unwrap();
+            assert_eq!((read.facility, read.number), (Some(FACILITY), u64::from(resident)));
+        }
     }
 
     fn tell(desk: &mut Desk, data: &Value) {

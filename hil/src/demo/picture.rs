@@ -21,8 +21,8 @@ use crate::sim_clock::wall_us;
 
 /// Time from one picture to the next.
 const FRAME: Duration = Duration::from_millis(250);
-const KEYS: &str = " c cut/mend the link   f freeze it   s silence the next device   u surge   o guard opens   x fire   \
-                    a/b noise   q quit ";
+const KEYS: &str = " c cut/mend the link   f freeze it   s silence the next device   u surge   o guard opens   r card at the \
+                    door   x fire   a/b noise   q quit ";
 /// Lines for the gates, alarms and tickets, with the frame.
 const DECIDED: u16 = 11;
 /// Tickets that are over are shown where there is room, the newest first.
@@ -74,6 +74,7 @@ fn handle_key(world: &mut World, key: KeyEvent) -> bool {
         }
         KeyCode::Char('u') => world.set_surge(!world.surging),
         KeyCode::Char('o') => world.call_guest(),
+        KeyCode::Char('r') => world.call_card(),
         KeyCode::Char('x') => world.set_fire(!world.burning),
         KeyCode::Char('a') => world.set_noise(0, !world.is_noisy(0)),
         KeyCode::Char('b') => world.set_noise(1, !world.is_noisy(1)),
@@ -159,6 +160,10 @@ fn values(device: &Device, latest: &LatestRecord) -> String {
     if latest.values.is_empty() {
         return latest.missing.clone().unwrap_or_default();
     }
+    if device.role == Role::Reader {
+        let shown = |name: &str| latest.values.get(name).map_or("?", String::as_str);
+        return format!("{} cards, {} dropped, secure {}", shown("cards"), shown("dropped"), shown("secure"));
+    }
     if device.role != Role::Meter {
         let of = |title: &str, prefixes: [&str; 2]| -> String {
             let named = |name: &String| prefixes.iter().any(|prefix| name.starts_with(prefix));
@@ -168,7 +173,21 @@ fn values(device: &Device, latest: &LatestRecord) -> String {
         };
         return of("relays", ["relay", "do"]) + &of("inputs", ["input", "di"]);
     }
-    let wanted = ["voltage", "current", "power", "import", "total", "frequency", "temperature", "humidity"];
+    let wanted = [
+        "voltage",
+        "current",
+        "power",
+        "import",
+        "total",
+        "frequency",
+        "temperature",
+        "humidity",
+        "heat",
+        "volume",
+        "flow",
+        "supply",
+        "return",
+    ];
     let shown = wanted.iter().filter_map(|wanted| latest.values.iter().find(|(name, _)| name.starts_with(wanted)));
     let shown = shown.map(|(name, value)| format!("{:>9} {:<3}", short(value), Site::unit_of(device, name)));
     shown.take(4).collect::<Vec<String>>().join(" ")

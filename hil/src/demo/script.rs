@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::site::{DOOR, ENTRY, EXIT};
+use super::site::{DOOR, ENTRY, EXIT, Role};
 use super::traffic::Caller;
 use super::world::{SURGING, World};
 use crate::rig::Link;
@@ -31,13 +31,15 @@ enum Act {
     Silence(bool),
     Surge(bool),
     Noise(bool),
-    /// A resident's car comes to a barrier, or somebody to the door.
+    /// A resident comes: with a car to a barrier, with a card to the door.
     Call(&'static str, u32),
+    /// Somebody leaves by the door's button.
+    Leave,
 }
 
 #[derive(Debug, Clone, Copy)]
 enum Goal {
-    /// The gateway has its credentials, sees its gates and is connected.
+    /// The gateway has its credentials, sees its gates, is connected and has its reader's word by a Secure Channel.
     Ready,
     /// A car has been let out, and is away.
     FirstCar,
@@ -45,6 +47,8 @@ enum Goal {
     CutOff,
     /// The box let a car in by itself.
     LetIn,
+    /// Somebody with a card, too.
+    CardLetIn,
     /// The silent meter has its ticket.
     Ticket,
     /// The surge has its alarm.
@@ -66,18 +70,21 @@ enum Beat {
     Wait(Goal),
 }
 
-const BEATS: [Beat; 23] = [
+const BEATS: [Beat; 26] = [
     Beat::Wait(Goal::Ready),
     Beat::Act(0, Act::Call(EXIT, 4)),
-    Beat::Act(5, Act::Call(DOOR, 0)),
+    Beat::Act(5, Act::Leave),
+    Beat::Act(8, Act::Call(DOOR, 12)),
     Beat::Wait(Goal::FirstCar),
     Beat::Act(25, Act::Link(Link::Cut)),
     Beat::Act(25, Act::Silence(true)),
     Beat::Act(25, Act::Surge(true)),
     Beat::Wait(Goal::CutOff),
     Beat::Act(27, Act::Call(ENTRY, 101)),
+    Beat::Act(28, Act::Call(DOOR, 77)),
     Beat::Act(30, Act::Call(ENTRY, 230)),
     Beat::Wait(Goal::LetIn),
+    Beat::Wait(Goal::CardLetIn),
     Beat::Wait(Goal::Ticket),
     Beat::Wait(Goal::Alarm),
     Beat::Act(55, Act::Link(Link::Up)),
@@ -139,6 +146,7 @@ fn play(act: Act, world: &mut World) {
         Act::Surge(surging) => world.set_surge(surging),
         Act::Noise(noisy) => world.set_noise(0, noisy),
         Act::Call(gate, resident) => world.call(gate, Caller::Resident(resident)),
+        Act::Leave => world.call(DOOR, Caller::Guest),
     }
 }
 
@@ -148,11 +156,16 @@ fn reached(goal: Goal, world: &World) -> bool {
     match goal {
         Goal::Ready => {
             let seen = !decided.gates.is_empty() && decided.gates.iter().all(|gate| gate.state != "unknown");
-            seen && decided.access.version.is_some() && link == "up"
+            let online =
+                |id: &str| world.status().devices.iter().any(|known| known.id == id && known.state == "online");
+            let mut readers = world.site.devices.iter().filter(|device| device.role == Role::Reader);
+            let secured = readers.all(|reader| reader.hand.was_secured() && online(reader.id));
+            seen && decided.access.version.is_some() && link == "up" && secured
         }
         Goal::FirstCar => world.traffic.account(EXIT).passed() > 0 && world.traffic.is_empty(),
         Goal::CutOff => !link.is_empty() && link != "up",
         Goal::LetIn => !world.traffic.account(ENTRY).in_outage.is_empty(),
+        Goal::CardLetIn => world.traffic.account(DOOR).by_card.iter().any(|(_, cut)| *cut),
         Goal::Ticket => world.marks.tickets_in_outage.values().any(|cause| *cause == silent_alarm()),
         Goal::Alarm => world.marks.alarms_in_outage.contains(&surge_alarm()),
         Goal::Drained => world.marks.drained.is_some(),

@@ -29,6 +29,8 @@ pub(super) struct Outcome {
     outage: Option<(u64, Option<Duration>)>,
     judged: Judged,
     marks: Marks,
+    /// Values that were compared with what the devices held and were right, by protocol.
+    right: BTreeMap<&'static str, u64>,
     scripted: bool,
     // Shown, not judged: a busy machine may hold the gateway between its clock and its port. The bench has the bar.
     violations: u64,
@@ -90,6 +92,7 @@ impl Outcome {
             outage: marks.cut.map(|_| (marks.most_held, marks.drained)),
             scripted,
             judged,
+            right: right_by_protocol(world),
             collisions: lines.clone().map(|counts| counts.collisions.load(Relaxed)).sum(),
             violations: lines.map(|counts| counts.silence_violations.load(Relaxed)).sum(),
             online: (marks.most_online, world.site.devices.len()),
@@ -122,6 +125,8 @@ impl Outcome {
             (self.online.0 < self.online.1, format!("only {} of {} devices came online", self.online.0, self.online.1)),
         ];
         let mut troubles: Vec<String> = checks.into_iter().filter(|(bad, _)| *bad).map(|(_, what)| what).collect();
+        let unheard = self.right.iter().filter(|(_, count)| **count == 0);
+        troubles.extend(unheard.map(|(protocol, _)| format!("no value of {protocol} was delivered")));
         troubles.extend(self.judged.troubles());
         if self.scripted {
             troubles.extend(self.judged.missed_acts(&self.marks));
@@ -168,7 +173,18 @@ impl Judged {
             let lost = account.settled.iter().filter(|request| !self.told.passages.contains_key(request));
             troubles.extend(lost.map(|request| format!("{gate}: the passage of request {request} was not told")));
         }
+        for (gate, account) in &self.accounts {
+            let mut by_card: BTreeMap<&str, usize> = BTreeMap::new();
+            account.by_card.iter().for_each(|(who, _)| *by_card.entry(who).or_default() += 1);
+            for (who, times) in by_card {
+                let told = self.told.let_through(gate, who);
+                if told != times {
+                    troubles.push(format!("{gate}: {who} passed {times} times by card, and {told} were told"));
+                }
+            }
+        }
         let checks = [
+            (self.cards_in_outage() == 0, "the box let nobody in by a card during the outage".to_owned()),
             (self.in_outage() == 0, "the box let nobody in during the outage".to_owned()),
             (
                 !marks.tickets_in_outage.values().any(|cause| *cause == silent),
@@ -196,17 +212,37 @@ impl Judged {
         requests.filter(|request| self.told.let_in(**request)).count()
     }
 
+    /// Passages by card while the link was cut, seen to take place, and told.
+    fn cards_in_outage(&self) -> usize {
+        let cards =
+            self.accounts.iter().flat_map(|(gate, account)| account.by_card.iter().map(move |card| (gate, card)));
+        cards.filter(|(gate, (who, cut))| *cut && self.told.let_through(gate, who) > 0).count()
+    }
+
     fn passages(&self) -> String {
         let by = self.told.granted().into_iter().map(|(by, count)| format!("{count} by the {}", by.replace('_', " ")));
         let by: Vec<String> = by.collect();
         let refused = self.told.passages.values().filter(|passage| passage.decision == "refused").count();
         let by = if by.is_empty() { "nobody".to_owned() } else { by.join(", ") };
         format!(
-            "{} told once each: let in {by}; refused {refused}; {} during the outage",
+            "{} told once each: let in {by}; refused {refused}; during the outage {} by plate, {} by card",
             self.told.passages.len(),
-            self.in_outage()
+            self.in_outage(),
+            self.cards_in_outage()
         )
     }
+}
+
+/// Values that were compared and right, of every protocol that the site has.
+fn right_by_protocol(world: &World) -> BTreeMap<&'static str, u64> {
+    let mut right = BTreeMap::new();
+    world.latest.with(|latest| {
+        for device in &world.site.devices {
+            let of_device = latest.get(device.id).map_or(0, |record| record.right);
+            *right.entry(device.protocol.as_str()).or_default() += of_device;
+        }
+    });
+    right
 }
 
 /// Records that the gateway had numbered at `last` and that have not come.
@@ -220,6 +256,8 @@ impl fmt::Display for Outcome {
         let tally = &self.tally;
         writeln!(f, "\npolled        {} requests answered or refused, {} samples", self.requests, self.samples)?;
         writeln!(f, "delivered     {} values in {} records, {} messages", tally.values, tally.records, tally.messages)?;
+        let right: Vec<String> = self.right.iter().map(|(protocol, count)| format!("{protocol} {count}")).collect();
+        writeln!(f, "right         {} (compared with what the devices held)", right.join(", "))?;
         writeln!(f, "explained     {} readings without a value, each with its reason", tally.missing)?;
         writeln!(f, "lost          {} of {} records", self.missing + tally.ledger.lost(), self.newest)?;
         writeln!(f, "duplicates    {} records (dropped by their numbers)", tally.duplicates)?;

@@ -1,5 +1,7 @@
 //! The cars and people of the demo: they come to gates, show what they have, and go through once they can.
 
+mod door;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,7 +14,9 @@ use super::core::{RESIDENTS, plate};
 use crate::rig::{Api, Presented};
 use crate::sim_clock::wall_us;
 use crate::slave::boom::{Boom, input};
+use crate::slave::osdp::Hand;
 use crate::slave::relay::Switches;
+use door::DoorRun;
 
 const MS: i64 = 1000;
 /// Time from one look at the lanes to the next.
@@ -30,20 +34,17 @@ const ASKED: u32 = 4;
 const PATIENCE_US: i64 = 20_000 * MS;
 /// One that was refused sooner.
 const REFUSED_US: i64 = 1_500 * MS;
-/// How long somebody holds the exit button, and the door open.
-const PRESS_US: i64 = 1_000 * MS;
-const DOORWAY_US: i64 = 2_000 * MS;
 /// Cars that wait in the street before a gate.
 const QUEUE: usize = 8;
 
-/// Who comes to a barrier.
+/// Who comes to a gate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Caller {
-    /// A resident, by the number of the car.
+    /// A resident, by number: with a car at a barrier, with a card at the door.
     Resident(u32),
-    /// A car that nobody knows.
+    /// A car, or a card, that nobody knows.
     Stranger,
-    /// A car without a plate: the guard opens.
+    /// Somebody who has nothing to show: the guard opens the barrier; the door is left by its exit button.
     Guest,
 }
 
@@ -56,6 +57,8 @@ pub(super) struct Account {
     pub(super) settled: Vec<u64>,
     /// Requests that the box decided while the link was cut, and whose cars drove under.
     pub(super) in_outage: Vec<u64>,
+    /// Who passed by a card, and whether the link was cut: of what a card reader tells, nobody learns the request.
+    pub(super) by_card: Vec<(String, bool)>,
     /// Cars that were refused, or left because nothing opened.
     pub(super) turned_away: u64,
     /// Nobody is there.
@@ -79,7 +82,7 @@ pub(super) struct Lane {
     pub(super) inputs: Switches,
 }
 
-/// A door that people leave by its exit button.
+/// A door that people enter by their cards, and leave by its exit button.
 pub(super) struct Doorway {
     pub(super) gate: &'static str,
     pub(super) inputs: Switches,
@@ -88,6 +91,8 @@ pub(super) struct Doorway {
     pub(super) lock: u16,
     pub(super) contact: u16,
     pub(super) button: u16,
+    /// Shows cards to the reader.
+    pub(super) hand: Hand,
 }
 
 /// What is shared with whoever looks at the traffic.
@@ -128,7 +133,7 @@ impl Traffic {
         let run = move || {
             let now = wall_us();
             let mut lanes: Vec<LaneRun> = lanes.into_iter().map(|lane| LaneRun::new(lane, now)).collect();
-            let mut door = DoorRun { door, at: At::Nobody, next: now + 5_000 * MS };
+            let mut door = DoorRun::new(door, now);
             while !ended.load(Relaxed) {
                 for lane in &mut lanes {
                     lane.step(&street, own.load(Relaxed));
@@ -202,6 +207,23 @@ impl Street {
 
     fn enter(&self, gate: &'static str, f: impl FnOnce(&mut Account)) {
         with(&self.shared, |shared| f(shared.accounts.entry(gate).or_default()));
+    }
+
+    /// Takes note of whether anybody waits before a gate where nobody is.
+    fn look(&self, gate: &'static str) {
+        with(&self.shared, |shared| {
+            let empty = shared.calls.get(gate).is_none_or(VecDeque::is_empty);
+            shared.accounts.entry(gate).or_default().empty = empty;
+        });
+    }
+
+    /// Who was called to a gate next.
+    fn called(&self, gate: &'static str) -> Option<Caller> {
+        with(&self.shared, |shared| {
+            let called = shared.calls.get_mut(gate).and_then(VecDeque::pop_front);
+            shared.accounts.entry(gate).or_default().empty = called.is_none();
+            called
+        })
     }
 
     /// Shows who came to the reader, or to the guard.
@@ -306,12 +328,7 @@ impl LaneRun {
 
     fn next_car(&mut self, street: &Street, by_itself: bool, now: i64) -> Place {
         let gate = self.lane.gate;
-        let called = with(&street.shared, |shared| {
-            let called = shared.calls.get_mut(gate).and_then(VecDeque::pop_front);
-            shared.accounts.entry(gate).or_default().empty = called.is_none();
-            called
-        });
-        let caller = called.or_else(|| {
+        let caller = street.called(gate).or_else(|| {
             let comes = by_itself && now >= self.next;
             comes.then(|| {
                 if fastrand::u8(..6) == 0 { Caller::Stranger } else { Caller::Resident(fastrand::u32(1..=RESIDENTS)) }
@@ -354,55 +371,5 @@ impl LaneRun {
         });
         let stays = if self.idle && fastrand::u8(..8) == 0 { STAYS_US } else { UNDER_US };
         Place::Under(now, stays)
-    }
-}
-
-/// Where somebody at the door is.
-#[derive(Debug)]
-enum At {
-    Nobody,
-    Button(i64),
-    Doorway(i64),
-}
-
-struct DoorRun {
-    door: Doorway,
-    at: At,
-    next: i64,
-}
-
-impl DoorRun {
-    fn step(&mut self, street: &Street, by_itself: bool) {
-        let now = wall_us();
-        let Doorway { gate, inputs, coils, lock, contact, button } = &self.door;
-        self.at = match self.at {
-            At::Nobody => {
-                let called = with(&street.shared, |shared| {
-                    let called = shared.calls.get_mut(gate).and_then(VecDeque::pop_front).is_some();
-                    shared.accounts.entry(gate).or_default().empty = !called;
-                    called
-                });
-                if called || by_itself && now >= self.next {
-                    self.next = now + fastrand::i64(15_000..30_000) * MS;
-                    street.enter(gate, |account| account.empty = false);
-                    inputs.set(*button, true, now, Some(now + PRESS_US));
-                    At::Button(now)
-                } else {
-                    At::Nobody
-                }
-            }
-            At::Button(since) if !coils.state(*lock, now) && now - since >= PRESS_US => {
-                inputs.set(*contact, true, now, Some(now + DOORWAY_US));
-                street.enter(gate, |account| *account.through.entry("exit_button".to_owned()).or_default() += 1);
-                At::Doorway(now)
-            }
-            At::Button(since) if now - since >= PATIENCE_US => {
-                street.enter(gate, |account| account.turned_away += 1);
-                At::Nobody
-            }
-            At::Doorway(since) if now - since >= DOORWAY_US => At::Nobody,
-            At::Button(since) => At::Button(since),
-            At::Doorway(since) => At::Doorway(since),
-        };
     }
 }

@@ -12,7 +12,7 @@ use anyhow::{Context, bail};
 use super::books::Books;
 use super::core::{Core, RESIDENTS, Secrets};
 use super::script::Script;
-use super::site::{ENTRY, GATES, Latest, Role, Site};
+use super::site::{DOOR, ENTRY, GATES, Latest, Role, Site};
 use super::traffic::{Caller, Traffic};
 use super::watch::Watch;
 use crate::receive::{SharedTally, Subscriber};
@@ -104,7 +104,7 @@ impl World {
         let judge = Box::new(site.judge(latest.clone(), books.clone()));
         let subscriber = Subscriber::start(broker.v4, "gatehouse/#", judge)?;
         wait_for("the receiver's subscription", START, || subscriber.subscribed() > 0)?;
-        let secrets = Secrets::make(folder.path(), SITE, &GATES.map(|(gate, ..)| gate))?;
+        let secrets = Secrets::make(folder.path(), SITE, &GATES.map(|(gate, ..)| gate), &site.reader_key)?;
         let mut file = SiteFile::new(SITE, folder.path(), memory.path(), proxy.address, "");
         site.describe(&mut file, &secrets);
         let core = Core::start(broker.v4, SITE, secrets)?;
@@ -336,6 +336,11 @@ impl World {
     /// Sends a car without a plate to the entry, where the guard opens.
     pub(super) fn call_guest(&self) {
         self.call(ENTRY, Caller::Guest);
+    }
+
+    /// Sends a resident with a card to the door.
+    pub(super) fn call_card(&self) {
+        self.call(DOOR, Caller::Resident(fastrand::u32(1..=RESIDENTS)));
     }
 
     /// Closes the fire panel's contact; or opens it, and has somebody on the spot end the release.

@@ -2,9 +2,11 @@
 
 mod faults;
 mod pty;
+mod speed;
 mod wire;
 
 pub use faults::{Counts, Faults};
 pub use pty::SerialLine;
 pub(crate) use pty::be_punctual;
-pub use wire::{Speed, Wire};
+pub use speed::Speed;
+pub use wire::Wire;

@@ -16,9 +16,11 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 
 use super::faults::{Counts, Faults};
-use super::wire::{Speed, Wire};
+use super::speed::Speed;
+use super::wire::Wire;
 use crate::sim_clock::now_ns;
 use crate::slave::answer::Memory;
+use crate::slave::station::Seat;
 
 /// Longest sleep of the line's thread, so that it sees the wish to stop.
 const LONGEST_SLEEP_NS: u64 = 500_000_000;
@@ -37,11 +39,20 @@ pub struct SerialLine {
 }
 
 impl SerialLine {
-    /// Starts a line with these slaves, by unit.
+    /// Starts a line with these Modbus slaves, by unit.
     ///
     /// # Errors
     /// When the system gives no pseudo-terminal or thread.
     pub fn start(speed: Speed, units: Vec<(u8, Box<dyn Memory>)>) -> anyhow::Result<Self> {
+        Self::with_seats(speed, units.into_iter().map(|(unit, memory)| Seat::modbus(unit, speed, memory)).collect())
+    }
+
+    /// Starts a line with these devices, whose settings may differ; `speed` is what the port is set to until somebody
+    /// sets it.
+    ///
+    /// # Errors
+    /// When the system gives no pseudo-terminal or thread.
+    pub fn with_seats(speed: Speed, seats: Vec<Seat>) -> anyhow::Result<Self> {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).context("no pseudo-terminal (/dev/ptmx)")?;
         grantpt(&master)?;
         unlockpt(&master)?;
@@ -51,14 +62,15 @@ impl SerialLine {
             .with_context(|| format!("cannot open {}", path.display()))?;
         let mut termios = tcgetattr(&slave)?;
         termios.make_raw();
+        termios.set_speed(speed.baud)?;
         tcsetattr(&slave, OptionalActions::Now, &termios)?;
         fcntl_setfl(&master, OFlags::NONBLOCK)?;
         let (faults, counts, stop) = (Arc::<Faults>::default(), Arc::new(Counts::new()), Arc::<AtomicBool>::default());
-        let wire = Wire::new(speed, units, faults.clone(), counts.clone());
-        let stopped = stop.clone();
+        let wire = Wire::new(speed, seats, faults.clone(), counts.clone());
+        let (stopped, port) = (stop.clone(), slave.try_clone()?);
         let thread = std::thread::Builder::new()
             .name(format!("line-{}", speed.baud))
-            .spawn(move || run(File::from(master), wire, &stopped))
+            .spawn(move || run(File::from(master), &port, wire, &stopped))
             .context("cannot start the line's thread")?;
         Ok(SerialLine { path, faults, counts, stop, slave, thread: Some(thread) })
     }
@@ -90,7 +102,7 @@ pub(crate) fn be_punctual() {
     let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), -15);
 }
 
-fn run(mut master: File, mut wire: Wire, stop: &AtomicBool) {
+fn run(mut master: File, port: &OwnedFd, mut wire: Wire, stop: &AtomicBool) {
     be_punctual();
     let mut bytes = [0u8; 1024];
     let mut out = Vec::with_capacity(1024);
@@ -100,6 +112,9 @@ fn run(mut master: File, mut wire: Wire, stop: &AtomicBool) {
         let mut fds = [PollFd::new(&master, PollFlags::IN)];
         let ready = poll(&mut fds, Some(&timeout)).unwrap_or(0) > 0;
         let now = now_ns();
+        if let Ok(termios) = tcgetattr(port) {
+            wire.set_port(termios.output_speed());
+        }
         // What had come out by now was on the line before the bytes that are read now.
         wire.poll_transmit(now, &mut out);
         if ready && let Ok(n @ 1..) = master.read(&mut bytes) {

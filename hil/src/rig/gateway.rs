@@ -237,8 +237,8 @@ pub struct DeviceStatus {
     pub title: String,
     /// Its bus.
     pub bus: String,
-    /// Its address.
-    pub unit: u8,
+    /// Its unit, of a Modbus device.
+    pub unit: Option<u8>,
     /// `online`, `offline` or `unknown`.
     pub state: String,
     /// Why it is offline.

@@ -43,11 +43,14 @@ impl SiteFile {
         self.add(format_args!("\n[[bus]]\nid = {id:?}\ntcp = \"{address}\"\n{more}"));
     }
 
-    /// Adds a device; `more` are further lines of its table.
+    /// Adds a Modbus device; `more` are further lines of its table.
     pub fn device(&mut self, id: &str, bus: &str, unit: u8, interval: &str, more: &str) {
-        self.add(format_args!(
-            "\n[[device]]\nid = {id:?}\nbus = {bus:?}\nunit = {unit}\ninterval = {interval:?}\n{more}"
-        ));
+        self.device_at(id, bus, &format!("unit = {unit}"), interval, more);
+    }
+
+    /// Adds a device of any protocol; `address` is the line that says where it is on its bus.
+    pub fn device_at(&mut self, id: &str, bus: &str, address: &str, interval: &str, more: &str) {
+        self.add(format_args!("\n[[device]]\nid = {id:?}\nbus = {bus:?}\n{address}\ninterval = {interval:?}\n{more}"));
     }
 
     /// Adds further tables as they are written.

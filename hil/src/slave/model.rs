@@ -4,29 +4,12 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use gatehouse_core::{Decimal, Kind, Name, Value};
+use gatehouse_core::{Decimal, Value};
 use gatehouse_drivers::modbus::point::{DataType, ModbusPoint, Order, Table};
 use gatehouse_drivers::point::PointSpec;
 
-use super::quantity;
-
-/// One point of a simulated Modbus device.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Point {
-    /// The point's name.
-    pub name: Name,
-    /// The unit of its values, `""` for none.
-    pub unit: String,
-    /// Where it lies, and how.
-    pub place: ModbusPoint,
-}
-
-impl Point {
-    /// What the point's values are made of.
-    pub fn kind(&self) -> Kind {
-        self.place.kind()
-    }
-}
+use super::digits::Digits;
+use super::quantity::{self, Shape};
 
 /// The points of one device and the values that they take.
 ///
@@ -36,7 +19,7 @@ pub struct Model {
     seed: u64,
     period_us: i64,
     first_generation: i64,
-    points: Vec<Point>,
+    points: Vec<PointSpec>,
     owners: BTreeMap<(Table, u16), Vec<(usize, u16)>>,
     /// First and last generations of the surges.
     surges: Mutex<Vec<(i64, i64)>>,
@@ -48,16 +31,20 @@ const SURGE: f64 = 1.12;
 const KEPT_SURGES: usize = 64;
 
 impl Model {
-    /// A device with these points, as far as they are of Modbus; `seed` makes its values its own. `now_us` is wall time.
+    /// A device with these points, as far as they are of Modbus or numbers of a meter of packed decimals; `seed` makes its
+    /// values its own. `now_us` is wall time.
     ///
     /// Where two points lie on the same registers the first owns them, except for bit fields, which share.
     pub fn new(seed: u64, period_us: i64, now_us: i64, points: Vec<PointSpec>) -> Self {
-        let place = |spec: PointSpec| Some(Point { place: spec.modbus()?.clone(), name: spec.name, unit: spec.unit });
-        let points: Vec<Point> = points.into_iter().filter_map(place).collect();
+        let held = |spec: &PointSpec| spec.modbus().is_some() || Digits::of(&spec.place).is_some();
+        let points: Vec<PointSpec> = points.into_iter().filter(held).collect();
         let mut owners: BTreeMap<(Table, u16), Vec<(usize, u16)>> = BTreeMap::new();
-        for (at, Point { place: point, .. }) in points.iter().enumerate() {
+        let registers = points.iter().enumerate().filter_map(|(at, point)| Some((at, point.modbus()?)));
+        for (at, point) in registers {
             let places = || (0..point.width()).map(|word| ((point.table, point.address.wrapping_add(word)), word));
-            let shares = |owner: &Vec<(usize, u16)>| owner.iter().all(|&(o, _)| points[o].place.bit.is_some());
+            let shares = |owner: &Vec<(usize, u16)>| {
+                owner.iter().all(|&(o, _)| points[o].modbus().is_some_and(|p| p.bit.is_some()))
+            };
             let free = places().all(|(place, _)| owners.get(&place).is_none_or(|o| point.bit.is_some() && shares(o)));
             if free {
                 places().for_each(|(place, word)| owners.entry(place).or_default().push((at, word)));
@@ -90,20 +77,19 @@ impl Model {
     }
 
     /// The points, in the order of the profile.
-    pub fn points(&self) -> &[Point] {
+    pub fn points(&self) -> &[PointSpec] {
         &self.points
     }
 
     /// The register at an address; `None` where no point lies.
     pub fn word(&self, table: Table, address: u16, generation: i64) -> Option<u16> {
         let owners = self.owners.get(&(table, address))?;
-        let parts = owners.iter().map(|&(at, word)| {
-            let point = &self.points[at].place;
-            let raw = self.raw(at, generation);
-            match point.bit {
+        let parts = owners.iter().filter_map(|&(at, word)| {
+            let (point, raw) = (self.points[at].modbus()?, self.raw(at, generation));
+            Some(match point.bit {
                 Some((low, width)) => part(point, (raw & mask(u16::from(width))) << low, word),
                 None => part(point, raw, word),
-            }
+            })
         });
         Some(parts.fold(0, |sum, part| sum | part))
     }
@@ -123,7 +109,11 @@ impl Model {
 
     /// The value that a sound reading of the point gives; `None` for an unknown point and for a mark of "no value".
     pub fn value(&self, name: &str, generation: i64) -> Option<Value> {
-        let point = &self.points.iter().find(|point| point.name == *name)?.place;
+        let at = self.points.iter().position(|point| point.name == *name)?;
+        let Some(point) = self.points[at].modbus() else {
+            let digits = Digits::of(&self.points[at].place)?;
+            return Some(Value::Decimal(digits.value(self.raw(at, generation))));
+        };
         if matches!(point.table, Table::Coil | Table::Discrete) {
             return self.bit(point.table, point.address, generation).map(Value::Bool);
         }
@@ -131,12 +121,20 @@ impl Model {
         read(point, &words.collect::<Option<Vec<u16>>>()?)
     }
 
-    /// The bits that point number `at` puts into its registers.
+    /// The number of steps that point number `at` of a meter of packed decimals shows.
+    pub fn steps(&self, at: usize, generation: i64) -> u64 {
+        if self.points[at].modbus().is_none() { self.raw(at, generation) } else { 0 }
+    }
+
+    /// The bits that point number `at` puts into its registers, or the steps that its digits count.
     fn raw(&self, at: usize, generation: i64) -> u64 {
-        let Point { name, unit, place: point } = &self.points[at];
+        let PointSpec { name, unit, place, .. } = &self.points[at];
+        let modbus = self.points[at].modbus();
+        let shape = modbus.map_or(Shape::Steps, Shape::of);
         let age = generation - self.first_generation;
-        let value = quantity::value((self.seed, at as u64), generation, age, (name.as_str(), unit.as_str(), point));
+        let value = quantity::value((self.seed, at as u64), generation, age, (name.as_str(), unit.as_str(), shape));
         let value = if unit == "V" && self.surges(generation) { value * SURGE } else { value };
+        let Some(point) = modbus else { return Digits::of(place).map_or(0, |digits| digits.steps(value)) };
         let raw = match point.data_type {
             #[expect(clippy::cast_possible_truncation, reason = "the nearest float is what a meter would send")]
             DataType::F32 => u64::from((quantity::unscaled(point, value) as f32).to_bits()),
@@ -230,7 +228,7 @@ mod tests {
 
     #[test]
     fn orders_lay_the_same_bytes_out_in_four_ways() {
-        let mut point = model("eastron-sdm120").points[0].place.clone();
+        let mut point = model("eastron-sdm120").points[0].modbus().unwrap().clone();
         let words = |order| {
             point.order = order;
             [part(&point, 0x1234_5678, 0), part(&point, 0x1234_5678, 1)]

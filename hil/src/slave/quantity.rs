@@ -4,6 +4,30 @@ use std::f64::consts::TAU;
 
 use gatehouse_drivers::modbus::point::{DataType, ModbusPoint, Table};
 
+/// What a point's values are made of, as far as it says what they can be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// Yes or no.
+    Flag,
+    /// A floating-point number.
+    Float,
+    /// A whole number of steps.
+    Steps,
+}
+
+impl Shape {
+    /// That of a Modbus point.
+    pub(super) fn of(point: &ModbusPoint) -> Self {
+        let flag =
+            matches!(point.table, Table::Coil | Table::Discrete) || point.bit.is_some_and(|(_, width)| width == 1);
+        match matches!(point.data_type, DataType::F32 | DataType::F64) {
+            _ if flag => Shape::Flag,
+            true => Shape::Float,
+            false => Shape::Steps,
+        }
+    }
+}
+
 /// Mixes numbers into evenly spread bits (the finaliser of splitmix64).
 fn mix(a: u64, b: u64, c: u64) -> u64 {
     let mut x = a.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ b.wrapping_mul(0xBF58_476D_1CE4_E5B9) ^ c.rotate_left(32);
@@ -23,13 +47,13 @@ pub(super) fn value(
     (seed, at): (u64, u64),
     generation: i64,
     age: i64,
-    (name, unit, point): (&str, &str, &ModbusPoint),
+    (name, unit, shape): (&str, &str, Shape),
 ) -> f64 {
     let own = unit_interval(mix(seed, at, 1));
     let jitter = unit_interval(mix(seed, at, generation.cast_unsigned()));
     #[expect(clippy::cast_precision_loss, reason = "generations stay far below 2^52")]
     let (slow, age) = ((TAU * (generation % 120) as f64 / 120.0 + own * TAU).sin(), age as f64);
-    if matches!(point.table, Table::Coil | Table::Discrete) || point.bit.is_some_and(|(_, width)| width == 1) {
+    if shape == Shape::Flag {
         let every = 5.0 + (own * 12.0).floor();
         return (age / every).floor().rem_euclid(2.0);
     }
@@ -46,7 +70,7 @@ pub(super) fn value(
         _ if name.contains("factor") || name.starts_with("pf") => 0.90 + own * 0.08 + (jitter - 0.5) * 0.01,
         _ => (own * 50.0).floor() + (age / 10.0).floor().rem_euclid(7.0),
     };
-    if matches!(point.data_type, DataType::F32 | DataType::F64) { marked(plain, seed, at) } else { plain }
+    if shape == Shape::Float { marked(plain, seed, at) } else { plain }
 }
 
 fn is_line_to_line(name: &str) -> bool {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use gatehouse_drivers::modbus::point::Table;
+use gatehouse_drivers::point::PointSpec;
 
 use super::answer::{Bits, Exception, ILLEGAL_ADDRESS, ILLEGAL_VALUE, Memory, Words};
 use super::boom::Boom;
@@ -109,7 +110,8 @@ impl RelayBoard {
         self.model
             .points()
             .iter()
-            .any(|p| p.place.table == Table::Coil && p.place.write.is_some() && p.place.address == address)
+            .filter_map(PointSpec::modbus)
+            .any(|p| p.table == Table::Coil && p.write.is_some() && p.address == address)
     }
 
     fn pulse(&self, coil: u16, on: bool, units: u16) -> Result<(), Exception> {
