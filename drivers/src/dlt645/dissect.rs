@@ -1,9 +1,7 @@
 //! Frames taken apart for people.
 
 use super::catalog;
-use super::frame::{
-    AROUND, Address, END, EXCEPTION, FROM_METER, FUNCTION, Frame, MASK, MORE, PREAMBLE, START, function,
-};
+use super::frame::{AROUND, Address, END, EXCEPTION, FROM_METER, FUNCTION, MASK, MORE, PREAMBLE, START, function};
 use super::point::Edition;
 use crate::dissect::{Field, hex};
 use crate::plate::checksum;
@@ -51,10 +49,13 @@ pub(crate) fn fields(edition: Edition, bytes: &[u8]) -> Vec<Field> {
     fields
 }
 
-/// Whether there is a password in the bytes: a request that switches the relay, writes or clears something.
+/// Whether there is a password in the bytes: a request that switches the relay, writes or clears something, or the
+/// beginning of one that is not sound.
 pub(crate) fn is_secret(bytes: &[u8]) -> bool {
-    Frame::find(bytes, false)
-        .is_ok_and(|(frame, _)| matches!(frame.function(), function::WRITE | function::CONTROL | 0x18..=0x1B))
+    bytes.windows(9).any(|head| {
+        let begins = head[0] == START && head[7] == START && head[8] & FROM_METER == 0;
+        begins && matches!(head[8] & FUNCTION, function::WRITE | function::CONTROL | 0x18..=0x1B)
+    })
 }
 
 /// True when the data begin with an identifier.
@@ -135,6 +136,7 @@ mod tests {
             bytes
         };
         assert!(is_secret(&frame(function::CONTROL)) && is_secret(&frame(function::WRITE)));
+        assert!(is_secret(&frame(function::CONTROL)[..14]), "cut off");
         assert!(!is_secret(&frame(function::READ)) && !is_secret(&frame(0x9C)));
     }
 
