@@ -31,7 +31,7 @@ pub(crate) fn fields(is_request: bool, bytes: &[u8]) -> Vec<Field> {
     match told {
         Ok(told) => fields.extend(told),
         Err(why) => {
-            fields.push(Field::new(8..LENGTH, "body", format!("{why}: {}", hex(bytes.get(8..).unwrap_or_default()))))
+            fields.push(Field::new(8..LENGTH, "body", format!("{why}: {}", hex(bytes.get(8..).unwrap_or_default()))));
         }
     }
     fields
