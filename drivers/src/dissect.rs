@@ -5,6 +5,7 @@
 use std::fmt;
 use std::ops::Range;
 
+use crate::cjt188::Traits;
 use crate::dlt645::Edition;
 use crate::modbus::Framing;
 
@@ -23,6 +24,15 @@ impl Field {
     pub(crate) fn new(bytes: Range<usize>, name: &'static str, text: impl Into<String>) -> Field {
         Field { bytes, name, text: text.into() }
     }
+
+    /// A sum over the frame, and whether it is right.
+    pub(crate) fn check(bytes: Range<usize>, got: u8, expected: u8) -> Field {
+        let text = match got == expected {
+            true => format!("{got:02x}, right"),
+            false => format!("{got:02x}, wrong: it should be {expected:02x}"),
+        };
+        Field::new(bytes, "checksum", text)
+    }
 }
 
 impl fmt::Display for Field {
@@ -39,6 +49,12 @@ pub enum Language {
     Modbus(Framing),
     /// DL/T 645, in one of its editions.
     Dlt645(Edition),
+    /// CJ/T 188, of a meter that differs from others in this.
+    Cjt188(Traits),
+    /// OSDP.
+    Osdp,
+    /// UHPPOTE.
+    Uhppote,
 }
 
 impl Language {
@@ -47,7 +63,11 @@ impl Language {
         match self {
             Language::Modbus(Framing::Rtu) => "mbrtu",
             Language::Modbus(Framing::Tcp) => "mbtcp",
-            Language::Modbus(Framing::Ascii) | Language::Dlt645(_) => "",
+            Language::Modbus(Framing::Ascii)
+            | Language::Dlt645(_)
+            | Language::Cjt188(_)
+            | Language::Osdp
+            | Language::Uhppote => "",
         }
     }
 }
@@ -58,6 +78,19 @@ pub fn fields(language: Language, is_request: bool, bytes: &[u8]) -> Vec<Field> 
     match language {
         Language::Modbus(framing) => crate::modbus::dissect::fields(framing, is_request, bytes),
         Language::Dlt645(edition) => crate::dlt645::dissect::fields(edition, bytes),
+        Language::Cjt188(traits) => crate::cjt188::dissect::fields(&traits, bytes),
+        Language::Osdp => crate::osdp::dissect::fields(bytes),
+        Language::Uhppote => crate::uhppote::dissect::fields(is_request, bytes),
+    }
+}
+
+/// Whether there is a password or a key in the bytes, which nobody is to see: of a frame that somebody else sent, since
+/// the line keeps its own out of its trace.
+pub fn is_secret(language: Language, bytes: &[u8]) -> bool {
+    match language {
+        Language::Dlt645(_) => crate::dlt645::dissect::is_secret(bytes),
+        Language::Osdp => crate::osdp::dissect::is_secret(bytes),
+        Language::Modbus(_) | Language::Cjt188(_) | Language::Uhppote => false,
     }
 }
 
@@ -71,4 +104,15 @@ pub fn hex(bytes: &[u8]) -> String {
         let _ = fmt::Write::write_fmt(&mut text, format_args!("{byte:02x}"));
     }
     text
+}
+
+/// All fields in one line; each must lie within the bytes and behind the one before.
+#[cfg(test)]
+pub(crate) fn told_in_order(fields: &[Field], bytes: &[u8]) -> String {
+    let mut at = 0;
+    for field in fields {
+        assert!(field.bytes.start >= at && field.bytes.end <= bytes.len(), "{field:?}");
+        at = field.bytes.end;
+    }
+    fields.iter().map(Field::to_string).collect::<Vec<_>>().join("; ")
 }

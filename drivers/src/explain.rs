@@ -22,6 +22,12 @@ pub fn steps(language: Language, point: &PointSpec, request: &[u8], reply: &[u8]
             crate::modbus::explain::steps(framing, place, &point.unit, frames)
         }
         Place::Dlt645(place) => crate::dlt645::explain::steps(place, &point.unit, frames),
-        Place::Cjt188(_) | Place::Osdp(_) | Place::Uhppote(_) | Place::Own { .. } => None,
+        Place::Cjt188(place) => {
+            let Language::Cjt188(traits) = language else { return None };
+            crate::cjt188::explain::steps(&traits, place, &point.unit, frames)
+        }
+        Place::Osdp(place) => crate::osdp::explain::steps(*place, frames),
+        Place::Uhppote(place) => crate::uhppote::explain::steps(*place, &point.unit, frames),
+        Place::Own { .. } => None,
     }
 }

@@ -8,6 +8,7 @@ pub mod dissect;
 pub mod dlt645;
 pub mod explain;
 pub mod line;
+pub mod listen;
 pub mod modbus;
 pub mod osdp;
 pub mod plate;

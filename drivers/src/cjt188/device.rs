@@ -282,6 +282,10 @@ impl Driver for Cjt188Meter {
         self.look_again(step, steps);
     }
 
+    fn is_request(&self, bytes: &[u8]) -> bool {
+        Frame::find(bytes, false).is_ok()
+    }
+
     fn proves(&self, action: &Action, value: &Value) -> bool {
         action::proves(action, value)
     }

@@ -18,13 +18,13 @@ pub const MAX_DATA: u8 = 0x64;
 /// Bytes around the data.
 pub const AROUND: usize = 13;
 /// Bytes before the data.
-const HEAD: usize = 11;
+pub(super) const HEAD: usize = 11;
 
 /// Bit of the control byte: the frame comes from the meter.
 pub(super) const FROM_METER: u8 = 0x80;
 /// Bit of the control byte: the meter refuses.
 pub(super) const EXCEPTION: u8 = 0x40;
-const FUNCTION: u8 = 0x3F;
+pub(super) const FUNCTION: u8 = 0x3F;
 
 /// Functions that are used here.
 pub mod function {

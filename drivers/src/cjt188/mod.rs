@@ -5,7 +5,9 @@
 //! source confirmed is an option of [`settings::Traits`].
 
 pub mod device;
+pub(crate) mod dissect;
 mod error;
+pub(crate) mod explain;
 pub mod frame;
 pub(crate) mod keys;
 pub mod layout;

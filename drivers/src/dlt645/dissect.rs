@@ -39,13 +39,7 @@ pub(crate) fn fields(edition: Edition, bytes: &[u8]) -> Vec<Field> {
         let name = if control & EXCEPTION == 0 { "data" } else { "refusal" };
         fields.push(Field::new(at(10 + taken, data_end), name, hex(&data[taken..])));
     }
-    let expected = checksum(&whole[..data_end]);
-    let got = whole[data_end];
-    let text = match got == expected {
-        true => format!("{got:02x}, right"),
-        false => format!("{got:02x}, wrong: it should be {expected:02x}"),
-    };
-    fields.push(Field::new(at(data_end, data_end + 1), "checksum", text));
+    fields.push(Field::check(at(data_end, data_end + 1), whole[data_end], checksum(&whole[..data_end])));
     if whole[data_end + 1] != END {
         fields.push(Field::new(at(data_end + 1, data_end + 2), "end", "is not 16"));
     }
@@ -53,6 +47,15 @@ pub(crate) fn fields(edition: Edition, bytes: &[u8]) -> Vec<Field> {
         fields.push(Field::new(at(data_end + 2, frame.len()), "left over", hex(&frame[data_end + 2..])));
     }
     fields
+}
+
+/// Whether there is a password in the bytes: a request that switches the relay, writes or clears something, or the
+/// beginning of one that is not sound.
+pub(crate) fn is_secret(bytes: &[u8]) -> bool {
+    bytes.windows(9).any(|head| {
+        let begins = head[0] == START && head[7] == START && head[8] & FROM_METER == 0;
+        begins && matches!(head[8] & FUNCTION, function::WRITE | function::CONTROL | 0x18..=0x1B)
+    })
 }
 
 /// True when the data begin with an identifier.
@@ -91,16 +94,11 @@ fn control_text(control: u8) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dissect::told_in_order;
     use crate::dlt645::encode;
 
     fn told(edition: Edition, bytes: &[u8]) -> String {
-        let fields = fields(edition, bytes);
-        let mut at = 0;
-        for field in &fields {
-            assert!(field.bytes.start >= at && field.bytes.end <= bytes.len(), "{field:?}");
-            at = field.bytes.end;
-        }
-        fields.iter().map(Field::to_string).collect::<Vec<_>>().join("; ")
+        told_in_order(&fields(edition, bytes), bytes)
     }
 
     #[test]
@@ -127,6 +125,19 @@ mod tests {
         bytes[last] ^= 1;
         assert!(told(Edition::V2007, &bytes).contains("wrong: it should be"));
         assert_eq!(told(Edition::V2007, b"\x68\x01"), "no frame 68 01");
+    }
+
+    #[test]
+    fn a_frame_with_a_password_is_known_and_one_without_is_told() {
+        let address = Address::parse("000000001234").unwrap();
+        let frame = |control: u8| {
+            let mut bytes = Vec::new();
+            encode(2, address, control, &[&[0x02, 0x56, 0x34, 0x12]], &mut bytes);
+            bytes
+        };
+        assert!(is_secret(&frame(function::CONTROL)) && is_secret(&frame(function::WRITE)));
+        assert!(is_secret(&frame(function::CONTROL)[..14]), "cut off");
+        assert!(!is_secret(&frame(function::READ)) && !is_secret(&frame(0x9C)));
     }
 
     #[test]

@@ -47,8 +47,11 @@ impl Line {
         self.overheard.bytes.extend_from_slice(bytes);
         let heard = &self.overheard.bytes;
         // The own request may come back late from an adapter that echoes, and without its first bytes.
-        let is_own = !self.request.is_empty() && (heard.ends_with(&self.request) || self.request.ends_with(heard));
-        if !is_own && self.devices.iter().any(|device| device.driver.is_request(heard)) {
+        if !self.request.is_empty() && (heard.ends_with(&self.request) || self.request.ends_with(heard)) {
+            // What follows it is its reply, and no request.
+            return self.overheard.bytes.clear();
+        }
+        if self.devices.iter().any(|device| device.driver.is_request(heard)) {
             self.note_foreign(now);
         }
     }

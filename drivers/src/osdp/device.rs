@@ -12,7 +12,7 @@ use gatehouse_core::{Decoded, Driver, Mono, PointIx, PointReading, StepId, StepS
 use self::action::Step;
 use super::channel::{Answer, Channel};
 use super::error::WireError;
-use super::frame::{Found, find};
+use super::frame::{Found, START, find};
 use super::point::OsdpPoint;
 use super::reply::{Identity, Reply};
 use super::secure::Key;
@@ -308,6 +308,15 @@ impl Driver for OsdpReader {
         }
         self.session.take(now, answer, &data);
         self.heard.get_mut().data = data;
+    }
+
+    fn is_request(&self, bytes: &[u8]) -> bool {
+        let starts = bytes.iter().enumerate().filter(|(_, byte)| **byte == START).map(|(at, _)| at);
+        let mut found = starts.filter_map(|at| match find(bytes.get(at..)?) {
+            Found::Frame { frame, .. } => Some(frame),
+            Found::Incomplete { .. } | Found::Skip { .. } => None,
+        });
+        found.any(|frame| !frame.from_reader)
     }
 
     fn denial(&self, code: u8) -> Denial {

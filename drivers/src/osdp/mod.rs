@@ -7,7 +7,9 @@
 pub mod channel;
 pub mod command;
 mod device;
+pub(crate) mod dissect;
 mod error;
+pub(crate) mod explain;
 pub mod frame;
 pub(crate) mod keys;
 mod point;

@@ -279,6 +279,11 @@ impl Driver for UhppoteController {
             .is_ok_and(|got| got.function() == function::STATUS && got.serial() == self.settings.serial)
     }
 
+    /// Whoever traces a card's entry shall not see its PIN.
+    fn is_secret(&self, step: StepId) -> bool {
+        matches!(self.request(step), Some(Request::PutCard(card)) if card.pin != 0)
+    }
+
     fn end(&mut self) {
         self.actions.clear();
     }

@@ -9,8 +9,10 @@
 pub mod datagram;
 pub mod date;
 pub mod device;
+pub(crate) mod dissect;
 mod error;
 pub mod event;
+pub(crate) mod explain;
 pub(crate) mod keys;
 pub mod point;
 pub mod reply;

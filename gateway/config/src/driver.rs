@@ -37,7 +37,10 @@ pub fn language(bus: &Bus, device: &Device) -> Option<Language> {
     match &device.station {
         Station::Modbus(_) => Some(Language::Modbus(bus.framing)),
         Station::Dlt645(settings) => Some(Language::Dlt645(settings.edition)),
-        Station::Cjt188(_) | Station::Osdp(_) | Station::Uhppote(_) | Station::Own(_) => None,
+        Station::Cjt188(settings) => Some(Language::Cjt188(settings.traits)),
+        Station::Osdp(_) => Some(Language::Osdp),
+        Station::Uhppote(_) => Some(Language::Uhppote),
+        Station::Own(_) => None,
     }
 }
 

@@ -1,13 +1,16 @@
-//! Reading and writing without a daemon: the command opens the port itself, for one device and one command.
+//! Reading, writing and listening without a daemon: the command opens the port itself, for one device and one command, or
+//! to hear what others say.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use gatehouse_config::{Bus, Device, Site};
+use gatehouse_config::{Bus, Device, Framing, PortKind, Site};
 use gatehouse_core::driver::Action;
 use gatehouse_core::{DeviceIx, Mono, PointIx, PointReading};
+use gatehouse_drivers::dissect::Language;
 use gatehouse_drivers::line::{Command, CommandResult, Output};
+use gatehouse_drivers::listen::Listener;
 use gatehouse_rules::{Engine, PointRef};
 use tokio::sync::oneshot;
 
@@ -16,6 +19,8 @@ use super::clock::Clock;
 use super::command::{identify_answer, read_answer, write_action, write_answer};
 use super::device::nearest;
 use super::lines;
+use super::port::Port;
+use super::wire;
 use crate::api::doc;
 use crate::cli::{Failure, exit};
 
@@ -23,6 +28,8 @@ use crate::cli::{Failure, exit};
 const OPEN: Duration = Duration::from_secs(6);
 /// How long the one command may take.
 const TTL: Duration = Duration::from_secs(10);
+/// Bytes of a frame follow each other sooner than this, also through an adapter that hands them over in pieces.
+const PAUSE: Duration = Duration::from_millis(50);
 /// How long its end may take beyond that.
 const LAST: Duration = Duration::from_secs(20);
 
@@ -93,6 +100,59 @@ fn check_reserved(site: &Site, device: &Device, point: PointIx) -> anyhow::Resul
     }
 }
 
+/// Opens the port of a bus and listens to it, until `tell` has heard enough. Nothing is ever sent.
+///
+/// # Errors
+/// When nobody else can be heard on such a port, or it cannot be opened or is lost; what `tell` says.
+pub async fn listen(
+    site: &Site,
+    bus: &str,
+    mut tell: impl FnMut(doc::Frame) -> anyhow::Result<bool>,
+) -> anyhow::Result<()> {
+    let found = site.buses.iter().position(|known| known.id == *bus).and_then(|at| Some((at, site.buses.get(at)?)));
+    let Some((at, bus)) = found else {
+        let hint = nearest(bus, site.buses.iter().map(|bus| bus.id.as_str()));
+        return Err(Failure::error(exit::USAGE, format!("the site has no bus {bus:?}{hint}")));
+    };
+    let is_shared = match &bus.port {
+        PortKind::Serial { .. } => true,
+        PortKind::Tcp { .. } => bus.framing != Framing::Tcp,
+        PortKind::Udp { .. } => false,
+    };
+    if !is_shared {
+        let text = format!("bus {}: no daemon runs, and on {} nobody else is heard", bus.id, bus.port);
+        return Err(Failure::error(exit::DEVICE, text));
+    }
+    let mut languages: Vec<Language> = Vec::new();
+    for language in site.devices_on(at).filter_map(|(_, device)| gatehouse_config::language(bus, device)) {
+        if !languages.contains(&language) {
+            languages.push(language);
+        }
+    }
+    let failed =
+        |why: &dyn std::fmt::Display| Failure::error(exit::DEVICE, format!("bus {}: {}: {why}", bus.id, bus.port));
+    let opened = tokio::time::timeout(OPEN, Port::open(&bus.port)).await;
+    let mut port = opened.map_err(|_| failed(&"it does not open"))?.map_err(|why| failed(&why))?;
+    let (clock, mut listener, mut seq) = (Clock::open(), Listener::new(languages), 0);
+    let mut bytes = [0; 512];
+    loop {
+        let read = std::future::poll_fn(|cx| port.poll_read(cx, &mut bytes));
+        match tokio::time::timeout(PAUSE, read).await {
+            Ok(Ok(0)) => return Err(failed(&"the other side closed the connection")),
+            Ok(Ok(count)) => listener.handle_bytes(bytes.get(..count).unwrap_or_default()),
+            Ok(Err(why)) => return Err(failed(&why)),
+            Err(_) => listener.handle_pause(),
+        }
+        let at_us = clock.stamp(clock.mono()).wall.0;
+        while let Some(heard) = listener.poll_frame() {
+            seq += 1;
+            if !tell(wire::heard_doc(seq, at_us, &heard))? {
+                return Ok(());
+            }
+        }
+    }
+}
+
 /// An open port with a line that serves one device.
 struct Session<'a> {
     device: &'a Device,
@@ -145,5 +205,55 @@ impl Sink for Last {
             let _ = sender.send((at, result));
         }
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gatehouse_drivers::profile::Library;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    fn site(port: &str) -> Site {
+        let text = format!(
+            "[site]\nid = \"box\"\n[[bus]]\nid = \"riser\"\n{port}\n[[device]]\nid = \"meter\"\nunit = 1\n\
+             profile = \"eastron-sdm120\"\n"
+        );
+        gatehouse_config::check("site.toml", &text, std::path::Path::new(""), &Library::new()).unwrap().site
+    }
+
+    #[tokio::test]
+    async fn listening_tells_what_others_say_and_sends_nothing() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let site = site(&format!("rtu_over_tcp = \"127.0.0.1:{port}\""));
+        let others = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.write_all(b"\x01\x04\x00\x00\x00\x02\x71\xCB\x01\x04\x04\x43\x66\x33\x34\x1B\x38").await.unwrap();
+            let mut sent = Vec::new();
+            stream.read_to_end(&mut sent).await.unwrap();
+            sent
+        };
+        let mut frames = Vec::new();
+        let heard = listen(&site, "riser", |frame| {
+            frames.push((frame.verdict, frame.bytes));
+            Ok(frames.len() < 2)
+        });
+        let (heard, sent) = tokio::join!(heard, others);
+        heard.unwrap();
+        assert!(sent.is_empty(), "it only listens: {sent:02x?}");
+        let expected = [("request", "01 04 00 00 00 02 71 cb"), ("reply", "01 04 04 43 66 33 34 1b 38")];
+        assert_eq!(frames, expected.map(|(verdict, bytes)| (verdict.to_owned(), bytes.to_owned())));
+    }
+
+    #[tokio::test]
+    async fn where_nobody_else_can_be_heard_it_says_so() {
+        let site = site("tcp = \"127.0.0.1:1\"");
+        let refused = listen(&site, "riser", |_| Ok(true)).await.unwrap_err();
+        assert!(refused.to_string().contains("nobody else is heard"), "{refused}");
+        let refused = listen(&site, "risr", |_| Ok(true)).await.unwrap_err();
+        assert!(refused.to_string().contains("did you mean \"riser\"?"), "{refused}");
     }
 }

@@ -39,8 +39,6 @@ pub enum Port {
 pub struct Datagrams {
     socket: UdpSocket,
     to: SocketAddr,
-    /// Who is listened to; `None`: everybody, because a whole network is asked.
-    only: Option<IpAddr>,
 }
 
 impl Datagrams {
@@ -55,8 +53,13 @@ impl Datagrams {
             .await
             .map_err(|e| io::Error::new(e.kind(), format!("{own}: {e}; is it an address of this box, and free?")))?;
         socket.set_broadcast(true)?;
-        let asks_all = matches!(to.ip(), IpAddr::V4(ip) if ip.octets().ends_with(&[255]));
-        Ok(Datagrams { socket, to, only: (!asks_all).then(|| to.ip()) })
+        Ok(Datagrams { socket, to })
+    }
+
+    /// Whether a datagram from there may be an answer: it is from whom is asked, or a whole network is asked. That is seen
+    /// anew each time, since the box may have got its address on that network after the port was opened.
+    fn listens_to(&self, from: IpAddr) -> bool {
+        from == self.to.ip() || is_broadcast(self.to)
     }
 
     /// The next datagram. Empty ones are nobody's.
@@ -64,7 +67,7 @@ impl Datagrams {
         for _ in 0..FOREIGN_AT_ONCE {
             buf.clear();
             let from = ready!(self.socket.poll_recv_from(cx, buf))?;
-            if !buf.filled().is_empty() && self.only.is_none_or(|only| only == from.ip()) {
+            if !buf.filled().is_empty() && self.listens_to(from.ip()) {
                 return Poll::Ready(Ok(()));
             }
         }
@@ -76,6 +79,19 @@ impl Datagrams {
     fn poll_send(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.socket.poll_send_to(cx, bytes, self.to)
     }
+}
+
+/// Whether an address is a whole network's: one that ends in 255, as of a network behind a router, or the broadcast
+/// address of a network of this box, of whatever size.
+fn is_broadcast(to: SocketAddr) -> bool {
+    matches!(to.ip(), IpAddr::V4(ip) if ip.octets().ends_with(&[255]) || is_own_broadcast(ip))
+}
+
+/// Whether an address is the broadcast address of a network that this box is on: the kernel lets a socket that did not
+/// ask for broadcasts reach no such address.
+fn is_own_broadcast(ip: Ipv4Addr) -> bool {
+    let reach = || std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?.connect((ip, 9));
+    reach().is_err_and(|e: io::Error| e.kind() == io::ErrorKind::PermissionDenied)
 }
 
 impl Port {
@@ -359,6 +375,27 @@ fn usb_device(tty: &Path) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The broadcast addresses that the kernel knows on this box, by its table of local addresses.
+    fn broadcasts() -> Vec<Ipv4Addr> {
+        let table = std::fs::read_to_string("/proc/net/fib_trie").unwrap();
+        let lines: Vec<&str> = table.lines().map(str::trim).collect();
+        let of = |pair: &[&str]| {
+            let address = pair[0].strip_prefix("|-- ")?;
+            pair[1].starts_with("/32 link BROADCAST").then(|| address.parse().unwrap())
+        };
+        lines.windows(2).filter_map(of).collect()
+    }
+
+    #[test]
+    fn a_broadcast_address_is_known_whatever_it_ends_in() {
+        let known = broadcasts();
+        assert!(!known.is_empty() && known.iter().all(|ip| is_own_broadcast(*ip)), "{known:?}");
+        assert!(!is_own_broadcast(Ipv4Addr::LOCALHOST) && !is_own_broadcast(Ipv4Addr::new(127, 0, 0, 255)));
+        let is = |text: &str| is_broadcast(text.parse().unwrap());
+        assert!(is("203.0.113.255:60000"), "of a network behind a router");
+        assert!(!is("127.0.0.1:60000") && !is("[::1]:60000"));
+    }
 
     #[tokio::test]
     async fn a_pseudo_terminal_bears_other_characters() {

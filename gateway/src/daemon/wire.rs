@@ -2,6 +2,7 @@
 
 use gatehouse_drivers::dissect::{self, Language};
 use gatehouse_drivers::line::{Direction, TraceFrame};
+use gatehouse_drivers::listen::{From, Heard};
 
 use super::run::Daemon;
 use crate::api::{Refusal, doc};
@@ -37,6 +38,39 @@ impl Daemon {
     }
 }
 
+/// A frame that somebody else sent, as whoever only listens tells it. What holds a password or a key is told by its
+/// length alone.
+pub(crate) fn heard_doc(seq: u64, at_us: i64, heard: &Heard) -> doc::Frame {
+    let (sent, verdict) = match heard.from {
+        From::Master => (true, "request"),
+        From::Device => (false, "reply"),
+        From::Nobody => (false, "noise"),
+    };
+    let secret = heard.is_secret;
+    let fields = heard.language.filter(|_| !secret).map(|language| dissect::fields(language, sent, &heard.bytes));
+    doc::Frame {
+        seq,
+        at_us,
+        sent,
+        device: None,
+        verdict: if secret { format!("{verdict}, not shown: it holds a secret") } else { verdict.to_owned() },
+        length: heard.bytes.len(),
+        bytes: if secret { String::new() } else { dissect::hex(&heard.bytes) },
+        dissector: heard.language.map(Language::dissector).unwrap_or_default().to_owned(),
+        fields: fields_doc(fields),
+    }
+}
+
+fn fields_doc(fields: Option<Vec<dissect::Field>>) -> Vec<doc::Field> {
+    let told = |field: dissect::Field| doc::Field {
+        name: field.name.to_owned(),
+        text: field.text,
+        from: field.bytes.start,
+        to: field.bytes.end,
+    };
+    fields.into_iter().flatten().map(told).collect()
+}
+
 fn frame_doc(frame: &TraceFrame, device: Option<String>, language: Option<Language>, at_us: i64) -> doc::Frame {
     let sent = frame.direction == Direction::Sent;
     let whole = frame.bytes().len() == frame.length;
@@ -51,15 +85,6 @@ fn frame_doc(frame: &TraceFrame, device: Option<String>, language: Option<Langua
         length: frame.length,
         bytes: dissect::hex(frame.bytes()),
         dissector: language.map(Language::dissector).unwrap_or_default().to_owned(),
-        fields: fields
-            .into_iter()
-            .flatten()
-            .map(|field| doc::Field {
-                name: field.name.to_owned(),
-                text: field.text,
-                from: field.bytes.start,
-                to: field.bytes.end,
-            })
-            .collect(),
+        fields: fields_doc(fields),
     }
 }

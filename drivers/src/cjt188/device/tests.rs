@@ -276,3 +276,11 @@ fn commands_that_do_not_fit_are_refused_with_the_reason() {
     assert!(why(&call("set_time", Argument::None)).contains("the time"));
     assert!(why(&call("trip", Argument::None)).contains("no command"));
 }
+
+#[test]
+fn a_request_is_known_whomever_it_is_for_and_an_answer_is_none() {
+    let meter = meter(vec![point(0x901F, Field::CurrentVolume)]);
+    let request = sent(&meter, steps(&meter)[0], 0);
+    assert!(meter.is_request(&request));
+    assert!(!meter.is_request(&frame(0x81, &[0x1F, 0x90, 0])));
+}

@@ -78,3 +78,18 @@ fn what_comes_long_after_a_password_was_sent_is_told_again() {
     line.handle_bytes(now + Duration::from_secs(5), &[0xAA, 0xBB]);
     assert!(told(&line).ends_with(&[0xAA, 0xBB]));
 }
+
+#[test]
+fn the_own_request_that_comes_back_late_is_no_foreign_master_whatever_follows_it() {
+    let (mut line, request, _) = tripping(Echo::Off);
+    let mut now = line.poll_timeout().unwrap().0;
+    line.handle_timeout(now);
+    for piece in [&request[..], &[0xFE, 0xFE], &[0x68, 0x34]] {
+        now = now + Duration::from_millis(5);
+        line.handle_bytes(now, piece);
+    }
+    assert_eq!(line.stats().foreign_requests, 0);
+    let other = [&[0x68, 1, 0, 0, 0, 0, 0, 0x68, 0x11, 4, 0x33, 0x33, 0x34, 0x33][..], &[0xB3, 0x16]].concat();
+    line.handle_bytes(now + Duration::from_secs(1), &other);
+    assert_eq!(line.stats().foreign_requests, 1, "another's is one");
+}

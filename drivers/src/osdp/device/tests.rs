@@ -527,6 +527,15 @@ fn a_wrong_mac_that_the_line_did_not_take_does_not_end_the_channel() {
 }
 
 #[test]
+fn a_command_is_known_as_a_request_and_a_reply_is_not() {
+    let (mut story, mut peer) = (Story::new(Keys::default()), Peer::new(OWN));
+    let request = story.ask(StepId(0));
+    assert!(story.reader.is_request(&[&[0x53, 0x00][..], &request].concat()), "behind a false start");
+    assert!(!story.reader.is_request(&peer.answer(&request)));
+    assert!(!story.reader.is_request(&request[..request.len() - 1]));
+}
+
+#[test]
 fn points_are_written_as_far_as_they_can_hold_the_value() {
     let (mut story, mut peer) = (Story::new(Keys::default()), Peer::new(OWN));
     story.polls(&mut peer, 5);

@@ -134,6 +134,18 @@ fn the_list_is_written_with_whole_days_and_may_be_written_twice() {
 }
 
 #[test]
+fn a_card_is_written_in_secret_only_where_it_has_a_pin() {
+    let mut controller = controller(&["door_1_open"]);
+    let day = gatehouse_core::LocalTime::new(2019, 1, 2, 0, 0, 0);
+    for (pin, secret) in [(0, false), (123_456, true)] {
+        let card = ListedCard { number: 7, from: day, until: day, doors: [1, 0, 0, 0], pin, first_card: 0 };
+        let step = begin(&mut controller, &Action::Controller(ControllerAsk::PutCard(card))).unwrap();
+        assert_eq!(controller.is_secret(step), secret);
+        controller.end();
+    }
+}
+
+#[test]
 fn word_of_an_event_is_known_by_its_serial_also_from_old_firmware() {
     let controller = controller(&["door_1_open"]);
     let mut bytes = status();
