@@ -100,7 +100,7 @@ impl Line {
             self.need(1);
         } else if self.claim_late(now, None).is_none() && !self.heed_word(now) {
             self.stats.bytes_discarded += self.rx.len() as u64;
-            self.trace.note(now, Direction::Received, None, Verdict::Stray, &self.rx);
+            self.trace.note(now, Direction::Received, None, Verdict::Stray, (&self.rx, &self.devices));
         }
         self.rx.clear();
     }
@@ -117,7 +117,7 @@ impl Line {
                 poll.cadence.hurry(due);
             }
         }
-        self.trace.note(now, Direction::Received, Some(ix), Verdict::Stray, &self.rx);
+        self.trace.note(now, Direction::Received, Some(ix), Verdict::Stray, (&self.rx, &self.devices));
         true
     }
 
@@ -157,7 +157,7 @@ impl Line {
             return self.settle(now, Outcome::Sent);
         }
         let device = Some(self.devices[flight.device].ix);
-        self.trace.note(now, Direction::Received, device, Verdict::TimedOut, &self.rx);
+        self.trace.note(now, Direction::Received, device, Verdict::TimedOut, (&self.rx, &self.devices));
         if flight.early {
             self.early_score = self.early_score.saturating_add(EARLY_WEIGHT);
             if self.early_score >= 2 * EARLY_WEIGHT {
@@ -293,7 +293,7 @@ impl Line {
         self.stats.note_reject(why);
         self.stats.bytes_discarded += bytes as u64;
         let device = Some(self.devices[flight.device].ix);
-        self.trace.note(now, Direction::Received, device, Verdict::Rejected(why), &self.rx[..bytes]);
+        self.trace.note(now, Direction::Received, device, Verdict::Rejected(why), (&self.rx[..bytes], &self.devices));
         self.rx.drain(..bytes);
         if let Some(flight) = &mut self.flight {
             flight.reject = Some(why);
@@ -354,7 +354,7 @@ impl Line {
         }
         let verdict = exception.map_or(Verdict::Reply, Verdict::Exception);
         let device = Some(self.devices[flight.device].ix);
-        self.trace.note(now, Direction::Received, device, verdict, &self.rx[..bytes]);
+        self.trace.note(now, Direction::Received, device, verdict, (&self.rx[..bytes], &self.devices));
         self.rx.drain(..bytes);
         self.settle(now, exception.map_or(Outcome::Reply, Outcome::Exception));
     }
@@ -362,7 +362,7 @@ impl Line {
     fn drop_reply(&mut self, now: Mono, flight: &Flight, bytes: usize, verdict: Verdict) {
         self.undo_readings(flight);
         let device = Some(self.devices[flight.device].ix);
-        self.trace.note(now, Direction::Received, device, verdict, &self.rx[..bytes]);
+        self.trace.note(now, Direction::Received, device, verdict, (&self.rx[..bytes], &self.devices));
         self.stats.bytes_discarded += bytes as u64;
         self.rx.drain(..bytes);
     }
@@ -390,7 +390,7 @@ impl Line {
                 continue;
             }
             let Some(bytes) = self.stray_prefix() else { return };
-            self.trace.note(now, Direction::Received, None, Verdict::Stray, &self.rx[..bytes]);
+            self.trace.note(now, Direction::Received, None, Verdict::Stray, (&self.rx[..bytes], &self.devices));
             self.stats.bytes_discarded += bytes as u64;
             self.rx.drain(..bytes);
         }
@@ -434,7 +434,7 @@ impl Line {
             self.stats.late_replies += 1;
             self.stats.bytes_discarded += bytes as u64;
             let ix = self.devices[entry.device].ix;
-            self.trace.note(now, Direction::Received, Some(ix), Verdict::Late, &self.rx[..bytes]);
+            self.trace.note(now, Direction::Received, Some(ix), Verdict::Late, (&self.rx[..bytes], &self.devices));
             if certain {
                 let took = entry.end.map(|end| now.since(end).saturating_sub(self.chars(bytes)));
                 let device = &mut self.devices[entry.device];

@@ -150,9 +150,10 @@ impl Line {
         self.stats.probes += u64::from(matches!(task, Task::Probe(_)));
         let device = &mut self.devices[device];
         device.status.transactions += 1;
+        let ix = Some(device.ix);
         let secret = self.flight.is_some_and(|flight| device.driver.is_secret(flight.step));
         let told = if secret { &[][..] } else { &self.request };
-        self.trace.note(now, Direction::Sent, Some(device.ix), Verdict::Request, told);
+        self.trace.note(now, Direction::Sent, ix, Verdict::Request, (told, &self.devices));
         if let Task::Command(id) = task
             && let Some(active) = self.commands.find(id)
         {

@@ -112,6 +112,7 @@ fn sign(site: &str, gates: &[&str], lookup: &LookupKey, key: &Ed25519KeyPair) ->
             until: None,
             schedule: String::new(),
             flags: Vec::new(),
+            number: None,
         };
         Some(Change::Put(credential))
     });
@@ -299,8 +300,7 @@ mod tests {
         }
         let lookup: [u8; 32] = std::fs::read(&secrets.lookup).unwrap().try_into().unwrap();
         let key = STANDARD.decode(&secrets.public).unwrap().try_into().unwrap();
-        let lookup_key = LookupKey::new(&lookup).id().to_owned();
-        let expected = Expected { keys: vec![key], site: "demo".to_owned(), lookup_key };
+        let expected = Expected { keys: vec![key], site: "demo".to_owned(), lookup: LookupKey::new(&lookup) };
         let verified = Snapshot::verify(&secrets.snapshot, &expected).unwrap();
         assert_eq!(verified.header().count, RESIDENTS);
     }

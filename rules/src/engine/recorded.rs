@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use gatehouse_core::{ControllerAnswer, ControllerEvent, EventKind, Lane, NoData, Stamp};
+use gatehouse_core::{CardNumber, ControllerAnswer, ControllerEvent, EventKind, Lane, NoData, Stamp};
 use serde::Serialize;
 
 use super::Engine;
@@ -39,12 +39,7 @@ impl Engine {
         let mut any = false;
         while let Some(taken) = self.controllers.poll_taken() {
             any = true;
-            let holder = self.access.as_ref().filter(|_| taken.event.card > 0).map(|access| {
-                let (credential, known) = access.card_of_controller(taken.event.card);
-                let (who, class) = known.unzip();
-                Holder { credential: Some(credential.prefix()), who, class }
-            });
-            let holder = holder.unwrap_or_default();
+            let holder = taken.event.card.map(|card| self.holder(card)).unwrap_or_default();
             match (&taken.event.kind, &taken.door) {
                 (EventKind::Card | EventKind::Button, Some(door)) => {
                     let door = door.clone();
@@ -62,6 +57,13 @@ impl Engine {
             }
         }
         any
+    }
+
+    fn holder(&self, card: CardNumber) -> Holder {
+        let Some(access) = &self.access else { return Holder::default() };
+        let (credential, known) = access.card_of_controller(card);
+        let (who, class) = known.unzip();
+        Holder { credential: credential.map(|id| id.prefix()), who, class }
     }
 
     fn take_passage(&mut self, now: Stamp, taken: TakenEvent, door: &DoorSpec, holder: Holder) {

@@ -74,7 +74,7 @@ fn event(index: u32, kind: EventKind, door: u8) -> ControllerEvent {
         granted: index % 2 == 1,
         door,
         out: Some(true),
-        card: 7,
+        card: gatehouse_core::CardNumber::new(7),
         at,
         reason: "no_privilege".into(),
     }
