@@ -67,6 +67,8 @@ pub enum Unsaid {
     TooOld,
     /// The clock is not set.
     ClockUnset,
+    /// None of the cards that open these doors has its number: the core does not send numbers.
+    NoNumbers,
 }
 
 impl Unsaid {
@@ -76,6 +78,7 @@ impl Unsaid {
             Unsaid::NoCredentials => "no_credentials",
             Unsaid::TooOld => "credentials_too_old",
             Unsaid::ClockUnset => "clock_unset",
+            Unsaid::NoNumbers => "no_numbers",
         }
     }
 }
@@ -151,6 +154,10 @@ impl Access {
             until: Wall(oldest),
         };
         let mut drafts = clerk.drafts(&mut listing);
+        // A core that knows nothing of numbers has not said that nobody may pass.
+        if drafts.is_empty() && listing.not_expressible.contains_key(&Inexpressible::NoNumber) {
+            return Err(Unsaid::NoNumbers);
+        }
         listing.until = Wall(listing.until.0.saturating_mul(1_000_000));
         drafts.sort_by_key(|draft| draft.number);
         for same in drafts.chunk_by_mut(|a, b| a.number == b.number) {

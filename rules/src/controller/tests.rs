@@ -81,6 +81,7 @@ fn spec() -> ControllerSpec {
         clock_at: Some(PointRef { device: DEVICE, point: CLOCK }),
         doors: [Some(door), None, None, None],
         listens: false,
+        cards: ListOwner::Own,
     }
 }
 

@@ -97,7 +97,6 @@ fn what_a_list_cannot_say_is_left_out_and_counted() {
         (cards(&bench, &GARAGE).len(), missing(&bench, &GARAGE))
     };
     let out = |why| (0, vec![(why, 1)]);
-    assert_eq!(with(|c| c.number = None), out(Inexpressible::NoNumber));
     assert_eq!(with(|c| c.flags = vec![Flag::NeedsPin]), out(Inexpressible::NeedsPin));
     assert_eq!(with(|c| c.flags = vec![Flag::Once]), out(Inexpressible::Once));
     assert_eq!(with(|c| c.schedule = "work".to_owned()), out(Inexpressible::Schedule));
@@ -108,6 +107,8 @@ fn what_a_list_cannot_say_is_left_out_and_counted() {
         c.schedule = "work".to_owned();
     };
     assert_eq!(with(brigade), (1, vec![]), "no hours hold for it");
+    let bench = plain(vec![listed(1), Credential { number: None, ..listed(2) }]);
+    assert_eq!((cards(&bench, &GARAGE).len(), missing(&bench, &GARAGE)), (1, vec![(Inexpressible::NoNumber, 1)]));
 }
 
 #[test]
@@ -173,6 +174,9 @@ fn nothing_is_said_of_a_list_without_credentials_that_hold() {
     bench.file = None;
     bench.restart();
     assert_eq!(unsaid(&bench), Some(Unsaid::NoCredentials), "an image that is lost empties no list");
+    let without = Credential { number: None, ..listed(1) };
+    assert_eq!(unsaid(&plain(vec![without])), Some(Unsaid::NoNumbers), "nor does a core that sends no numbers");
+    assert_eq!(unsaid(&plain(vec![])), None, "that nobody may pass is a word");
 }
 
 #[test]

@@ -26,6 +26,7 @@ fn engine() -> Engine {
         clock_at: None,
         doors: [Some(DoorSpec { gate, direction: Direction::In }), None, None, None],
         listens: false,
+        cards: crate::controller::ListOwner::Own,
     }];
     Engine::new(&setup, 0).unwrap()
 }
