@@ -58,8 +58,7 @@ impl std::fmt::Debug for Listing {
 }
 
 /// Why nothing can be said of a list now. It stays as it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unsaid {
     /// The box has no credentials.
     NoCredentials,
@@ -105,6 +104,23 @@ pub enum Inexpressible {
     Quota,
     /// No whole day is left of its time.
     PartOfADay,
+}
+
+impl Inexpressible {
+    /// The name in views.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Inexpressible::NoNumber => "no_number",
+            Inexpressible::NumberTwice => "number_twice",
+            Inexpressible::NeedsPin => "needs_pin",
+            Inexpressible::Once => "once",
+            Inexpressible::Schedule => "schedule",
+            Inexpressible::AntiPassback => "anti_passback",
+            Inexpressible::Capacity => "capacity",
+            Inexpressible::Quota => "quota",
+            Inexpressible::PartOfADay => "part_of_a_day",
+        }
+    }
 }
 
 /// One credential that has a number, as a list would have it.
@@ -155,7 +171,8 @@ impl Access {
         };
         let mut drafts = clerk.drafts(&mut listing);
         // A core that knows nothing of numbers has not said that nobody may pass.
-        if drafts.is_empty() && listing.not_expressible.contains_key(&Inexpressible::NoNumber) {
+        let numbered = drafts.iter().any(|draft| draft.card.is_some() || draft.missing.is_some());
+        if !numbered && listing.not_expressible.contains_key(&Inexpressible::NoNumber) {
             return Err(Unsaid::NoNumbers);
         }
         listing.until = Wall(listing.until.0.saturating_mul(1_000_000));
