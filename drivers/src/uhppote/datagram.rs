@@ -1,7 +1,5 @@
 //! Datagrams: start, function, the controller's serial number, and a body whose numbers have the low byte first.
 
-use std::ops::Range;
-
 use super::error::WireError;
 
 /// Bytes of every datagram, both ways.
@@ -56,14 +54,14 @@ pub mod function {
 /// Blots out of a datagram the number of a card and its PIN, which whoever reads a trace could make a card of.
 pub(super) fn conceal(frame: &mut [u8]) {
     let [START | START_OF_OLD_EVENTS, function, ..] = *frame else { return };
-    let secret: &[Range<usize>] = match function {
-        function::STATUS | function::EVENT => &[16..20],
-        function::PUT_CARD | function::CARD | function::CARD_AT => &[8..12, 24..27],
-        function::DELETE_CARD => &[8..12],
-        _ => &[],
+    let (number, pin) = match function {
+        function::STATUS | function::EVENT => (16..20, 0..0),
+        function::PUT_CARD | function::CARD | function::CARD_AT => (8..12, 24..27),
+        function::DELETE_CARD => (8..12, 0..0),
+        _ => return,
     };
-    for byte in secret.iter().cloned().flatten() {
-        if let Some(byte) = frame.get_mut(byte) {
+    for at in number.chain(pin) {
+        if let Some(byte) = frame.get_mut(at) {
             *byte = 0;
         }
     }

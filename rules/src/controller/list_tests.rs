@@ -285,7 +285,9 @@ fn a_revoked_card_goes_before_anything_else_is_asked() {
     let mut stage = Stage::new(Board { places: all.iter().cloned().map(Some).collect(), ..Board::default() });
     stage.list(Ok(listing(7, all.clone())));
     stage.status();
-    (0..50).for_each(|_| drop(stage.step()));
+    for _ in 0..50 {
+        stage.step();
+    }
     assert_eq!(stage.view().state, ListState::Walking);
     stage.list(Ok(listing(8, all[..198].to_vec())));
     // One was asked already.
