@@ -100,6 +100,7 @@ fn snapshot(core: &Ed25519KeyPair) -> Vec<u8> {
             until: Some(UNIX_S + 1_000_000),
             schedule: "day".to_owned(),
             flags: Vec::new(),
+            number: None,
         })
     };
     Snapshot::sign(&header, (0..CREDENTIALS).map(put), core)

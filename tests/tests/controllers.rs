@@ -31,13 +31,18 @@ fn board() -> Board {
 }
 
 fn site(stage: &Stage, broker: &Broker<'_>, net: &DoorNet, access: &str) -> PathBuf {
+    site_with(stage, broker, net, (access, ""))
+}
+
+/// `keys` go with those of the gate's access.
+fn site_with(stage: &Stage, broker: &Broker<'_>, net: &DoorNet, (access, keys): (&str, &str)) -> PathBuf {
     let listen = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let text = format!(
         "[[bus]]\nid = \"doors\"\nudp = \"{}\"\nlisten = \"{listen}\"\ntimeout = \"200ms\"\n\
          [[device]]\nid = \"board\"\nserial = {SERIAL}\nprofile = \"uhppote-4door\"\ninterval = \"200ms\"\n\
          [[gate]]\nid = \"lobby\"\nkind = \"door\"\nopen = {{ device = \"board\", command = \"open\", channel = 1 }}\n\
          sensors = {{ door_contact = \"board/door_1_open\" }}\n\
-         access = {{ decide = \"controller\", device = \"board\", door = 1 }}\n{access}",
+         access = {{ decide = \"controller\", device = \"board\", door = 1{keys} }}\n{access}",
         net.address
     );
     stage.site(&broker.url(), "", &text)
@@ -175,5 +180,149 @@ fn a_ring_that_ran_over_and_a_controller_that_was_reset_are_told() {
     caught_up(&gateway, &stage, &net);
     assert_eq!(audit(&mut receiver, "controller_reset"), json!({ "controller": "board", "taken": 21 }));
     assert_eq!(passages(&mut receiver, 7)[6].0, "1");
+    assert_eq!(gateway.stop(20 * SECONDS).code(), Some(0), "{}", gateway.process.log());
+}
+
+/// Facility 61 and this number, as the controller writes it.
+fn numbered(card: u32) -> u32 {
+    6_100_000 + card
+}
+
+/// An entry of a snapshot for a card with its number.
+fn put(card: u32, more: &Value) -> Value {
+    let mut what = json!({
+        "of": format!("card/H10301-26/61/{card}"), "kind": "card", "who": format!("p-{card}"), "class": "resident",
+        "gates": ["lobby"], "number": numbered(card),
+    });
+    for (key, value) in more.as_object().unwrap() {
+        what[key] = value.clone();
+    }
+    json!({ "put": what })
+}
+
+/// The first controller's list, once it is in this state and made of this version.
+fn list_is(gateway: &Gateway, state: &str, version: Option<u64>) -> Value {
+    gateway.until(&format!("the list is {state}"), SOON, |status| {
+        let list = &status["controllers"][0]["cards"];
+        (list["state"] == state && list["version"].as_u64() == version).then(|| list.clone())
+    })
+}
+
+fn listed(net: &DoorNet) -> Vec<u32> {
+    let mut cards = net.board().cards();
+    cards.sort_unstable();
+    cards
+}
+
+/// How often the list was written.
+fn writes(net: &DoorNet) -> u64 {
+    [0x50, 0x52, 0x54].iter().filter_map(|function| net.board().asked.get(function).copied()).sum()
+}
+
+#[test]
+fn the_box_keeps_the_list_of_a_controller_as_the_credentials_say_and_tells_no_number() {
+    let stage = Stage::new();
+    let core = Core::new(&stage);
+    let broker = Broker::start(&stage, Security::Open);
+    let mut receiver = broker.subscribe();
+    let mut before = board();
+    before.list.extend([None, Some((STRANGER, [0; 16])), None]);
+    let net = DoorNet::start(before, 3).unwrap();
+    let path = site_with(&stage, &broker, &net, (&core.table(&stage), ", cards = \"box\""));
+    let mut gateway = start(&stage, &path);
+
+    // Without credentials nothing can be said of the list.
+    let list = list_is(&gateway, "unsaid", None);
+    assert_eq!((&list["why"], writes(&net)), (&json!("no_credentials"), 0));
+    assert_eq!(listed(&net), [CARD, STRANGER]);
+
+    let hours = json!({ "schedules": { "day": "mon-fri 08:00-18:00" } });
+    let entries = [
+        put(54_412, &json!({})),
+        put(1, &json!({})),
+        put(2, &json!({ "schedule": "day" })),
+        put(3, &json!({ "until": 1_700_000_000 })),
+    ];
+    core.publish(&broker, 1, &json!({ "header": hours, "entries": entries }));
+    let list = list_is(&gateway, "equal", Some(1));
+    assert_eq!((&list["cards"], &list["not_expressible"]), (&json!(2), &json!({ "schedule": 1 })));
+    assert_eq!(listed(&net), [numbered(1), CARD]);
+    assert_eq!(net.board().dropped, [STRANGER], "what was listed and is valid stayed there");
+
+    // A new card comes and a revoked one goes, with what it costs and no more.
+    let change = json!({ "header": { "base_version": 1 }, "entries": [
+        put(4, &json!({})), { "revoke": { "of": "card/H10301-26/61/1" } },
+    ] });
+    core.publish(&broker, 2, &change);
+    list_is(&gateway, "equal", Some(2));
+    assert_eq!((listed(&net), net.board().dropped.clone()), (vec![numbered(4), CARD], vec![STRANGER, numbered(1)]));
+    let told = receiver.until("what was done", SOON, |ledger| {
+        let all = events(ledger, "audit", "controller_cards");
+        let whom = |of: &str| {
+            let holders = all.iter().flat_map(|event| event[of].as_array().into_iter().flatten());
+            holders.map(|holder| holder["who"].as_str().unwrap_or("-").to_owned()).collect::<Vec<_>>()
+        };
+        let done = (whom("listed"), whom("changed"), whom("dropped"));
+        (done.2.len() == 2).then_some(done)
+    });
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    assert_eq!(told, (names(&["p-1", "p-4"]), names(&["p-54412"]), names(&["-", "p-1"])));
+
+    let text = String::from_utf8(gateway.ask(&["status"]).stdout).unwrap();
+    assert!(text.contains("equal, 2 of 2 of version 2, not expressible: schedule 1"), "{text}");
+    let (_, frames) = gateway.call(&stage, "GET", "/api/v1/buses/doors/frames", &Value::Null);
+    let records: String = ["audit", "passages", "alarms"]
+        .iter()
+        .flat_map(|lane| receiver.ledger().records(lane))
+        .map(|record| record.json.to_string())
+        .collect();
+    for card in [CARD, STRANGER, numbered(1), numbered(4)] {
+        let wire: Vec<String> = card.to_le_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+        let frames = frames.to_string().to_lowercase();
+        assert!(!frames.contains(&wire.join(" ")) && !frames.contains(&card.to_string()), "{card} is in the trace");
+        for (what, text) in [("records", &records), ("log", &gateway.process.log()), ("status", &text)] {
+            assert!(!text.contains(&card.to_string()), "{card} is in the {what}");
+        }
+    }
+    assert_eq!(gateway.stop(20 * SECONDS).code(), Some(0), "{}", gateway.process.log());
+}
+
+#[test]
+fn a_box_that_is_killed_while_it_writes_a_list_in_foul_weather_ends_with_the_list_right() {
+    let stage = Stage::new();
+    let core = Core::new(&stage);
+    let broker = Broker::start(&stage, Security::Open);
+    let mut before = board();
+    before.blank_places = true;
+    let rest = before.list[0].unwrap().1;
+    before.list.extend((1..=10).map(|card| Some((numbered(card), rest))));
+    before.list.extend([None, Some((STRANGER, [0; 16]))]);
+    let net = DoorNet::start(before, 4).unwrap();
+    let path = site_with(&stage, &broker, &net, (&core.table(&stage), ", cards = \"box\""));
+    let mut gateway = start(&stage, &path);
+    let entries: Vec<Value> = (1..=40).map(|card| put(card, &json!({}))).collect();
+    net.set_weather(Weather { lost: 10, doubled: 20, overtaken: 10, cut: false });
+    core.publish(&broker, 1, &json!({ "entries": entries }));
+    for at_least in [15, 25] {
+        gateway.until("it is in the middle of it", SOON, |_| (listed(&net).len() >= at_least).then_some(()));
+        gateway.process.signal(Signal::KILL);
+        gateway.process.wait(10 * SECONDS);
+        gateway = start(&stage, &path);
+    }
+    list_is(&gateway, "equal", Some(1));
+    let wanted: Vec<u32> = (1..=40).map(numbered).collect();
+    assert_eq!(listed(&net), wanted);
+    let dropped = net.board().dropped.clone();
+    assert!(dropped.iter().all(|card| [CARD, STRANGER].contains(card)), "no valid card was ever off it: {dropped:?}");
+
+    // A list without room is told, and the controller is polled all the same.
+    net.set_weather(Weather::default());
+    net.board().list_capacity = 41;
+    let more = json!({ "header": { "base_version": 1 }, "entries": [put(50, &json!({})), put(51, &json!({}))] });
+    core.publish(&broker, 2, &more);
+    let list = list_is(&gateway, "unequal", Some(2));
+    assert_eq!((&list["listed"], &list["refused"]), (&json!(41), &json!(1)));
+    let (_, alarms) = gateway.call(&stage, "GET", "/api/v1/alarms", &Value::Null);
+    assert_eq!((&alarms[0]["alarm"], &alarms[0]["active"]), (&json!("controller_list/board"), &json!(true)));
     assert_eq!(gateway.stop(20 * SECONDS).code(), Some(0), "{}", gateway.process.log());
 }

@@ -14,7 +14,7 @@ impl Line {
             Verdict::Request | Verdict::Rejected(_) | Verdict::Stray | Verdict::TimedOut => false,
         };
         let told = if is_answer || now >= self.hushed_until { bytes } else { 0 };
-        self.trace.note(now, Direction::Received, device, verdict, &self.rx[..told]);
+        self.trace.note(now, Direction::Received, device, verdict, (&self.rx[..told], &self.devices));
     }
 
     /// A secret request goes out. Its echo may come whole or in part, and as late as a reply.

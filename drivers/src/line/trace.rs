@@ -5,6 +5,8 @@ use std::fmt;
 
 use gatehouse_core::{DeviceIx, Mono, Reject};
 
+use super::device::Device;
+
 /// How many frames the ring holds.
 pub const FRAMES: usize = 64;
 
@@ -114,7 +116,7 @@ impl Trace {
         direction: Direction,
         device: Option<DeviceIx>,
         verdict: Verdict,
-        bytes: &[u8],
+        (bytes, devices): (&[u8], &[Device]),
     ) {
         let mut head = match self.frames.len() {
             FRAMES => self.frames.pop_front().map(|frame| frame.head).unwrap_or_default(),
@@ -122,6 +124,10 @@ impl Trace {
         };
         head.clear();
         head.extend_from_slice(&bytes[..bytes.len().min(FRAME_BYTES)]);
+        // Of a stray frame nobody knows whose it is.
+        for device in devices {
+            device.driver.conceal(&mut head);
+        }
         self.noted += 1;
         self.frames.push_back(TraceFrame {
             seq: self.noted,

@@ -154,7 +154,7 @@ impl Line {
         let secret = self.flight.filter(|flight| self.devices[flight.device].driver.is_secret(flight.step));
         secret.iter().for_each(|flight| self.hush(flight));
         let told = if secret.is_some() { &[][..] } else { &self.request };
-        self.trace.note(now, Direction::Sent, Some(ix), Verdict::Request, told);
+        self.trace.note(now, Direction::Sent, Some(ix), Verdict::Request, (told, &self.devices));
         if let Task::Command(id) = task
             && let Some(active) = self.commands.find(id)
         {

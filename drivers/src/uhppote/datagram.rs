@@ -51,6 +51,22 @@ pub mod function {
     pub const EVENT_INDEX: u8 = 0xB4;
 }
 
+/// Blots out of a datagram the number of a card and its PIN, which whoever reads a trace could make a card of.
+pub(super) fn conceal(frame: &mut [u8]) {
+    let [START | START_OF_OLD_EVENTS, function, ..] = *frame else { return };
+    let (number, pin) = match function {
+        function::STATUS | function::EVENT => (16..20, 0..0),
+        function::PUT_CARD | function::CARD | function::CARD_AT => (8..12, 24..27),
+        function::DELETE_CARD => (8..12, 0..0),
+        _ => return,
+    };
+    for at in number.chain(pin) {
+        if let Some(byte) = frame.get_mut(at) {
+            *byte = 0;
+        }
+    }
+}
+
 /// One datagram, whole and with a right start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Datagram([u8; LENGTH]);

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use gatehouse_core::driver::{Action, ActionError, Denial};
 use gatehouse_core::{
-    ControllerAnswer, Decoded, Driver, ListedCard, NoData, PointIx, PointReading, Reject, StepId, StepShape,
+    CardNumber, ControllerAnswer, Decoded, Driver, ListedCard, NoData, PointIx, PointReading, Reject, StepId, StepShape,
 };
 
-use super::datagram::{Datagram, LENGTH, function};
+use super::datagram::{Datagram, LENGTH, conceal, function};
+use super::date::Date;
 use super::point::Field;
 use super::reply::Reply;
 use super::request::{Card, Request};
@@ -171,20 +172,22 @@ impl UhppoteController {
 
 /// A reply in the words of the house.
 fn answer(reply: &Reply) -> Option<ControllerAnswer> {
-    let listed = |card: &Card| ListedCard {
-        number: card.number,
-        from: Some(card.from.midnight()),
-        until: Some(card.until.midnight()),
-        doors: card.doors,
-        pin: card.pin,
-        first_card: card.first_card,
+    let listed = |card: &Card| {
+        Some(ListedCard {
+            number: CardNumber::new(card.number)?,
+            from: card.from.map(Date::midnight),
+            until: card.until.map(Date::midnight),
+            doors: card.doors,
+            pin: card.pin,
+            first_card: card.first_card,
+        })
     };
     Some(match reply {
         Reply::Event(event) => ControllerAnswer::Event(event.told()),
         Reply::NoEvent { .. } => ControllerAnswer::NoEvent,
         Reply::Overwritten { .. } => ControllerAnswer::Overwritten,
         Reply::CardCount(count) => ControllerAnswer::Count(*count),
-        Reply::Card(card) => ControllerAnswer::Card(listed(card)),
+        Reply::Card(card) => ControllerAnswer::Card(listed(card)?),
         Reply::NoCard => ControllerAnswer::NoCard,
         Reply::DeletedCard => ControllerAnswer::Deleted,
         Reply::Done(_) => ControllerAnswer::Done,
@@ -279,9 +282,8 @@ impl Driver for UhppoteController {
             .is_ok_and(|got| got.function() == function::STATUS && got.serial() == self.settings.serial)
     }
 
-    /// Whoever traces a card's entry shall not see its PIN.
-    fn is_secret(&self, step: StepId) -> bool {
-        matches!(self.request(step), Some(Request::PutCard(card)) if card.pin != 0)
+    fn conceal(&self, frame: &mut [u8]) {
+        conceal(frame);
     }
 
     fn end(&mut self) {

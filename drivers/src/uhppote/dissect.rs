@@ -1,7 +1,7 @@
 //! Datagrams taken apart for people.
 
 use super::datagram::{Datagram, LENGTH, START_OF_OLD_EVENTS, function};
-use super::date::time_text;
+use super::date::{Date, time_text};
 use super::event::{RawEvent, reason_name};
 use super::reply::{Reply, Status};
 use super::request::{Card, Request};
@@ -73,7 +73,7 @@ fn of_request(datagram: &Datagram) -> Result<Vec<Field>, super::WireError> {
         Request::OpenDoor { door } | Request::Door { door } => vec![Field::new(8..9, "door", door.to_string())],
         Request::SetDoor { door, mode, delay_s } => of_door(door, mode, delay_s),
         Request::CardAt(place) => vec![Field::new(8..12, "place", place.to_string())],
-        Request::Card(card) | Request::DeleteCard(card) => vec![Field::new(8..12, "card", card.to_string())],
+        Request::Card(card) | Request::DeleteCard(card) => vec![Field::new(8..12, "card", number(card))],
         Request::PutCard(card) => of_card(&card),
         Request::SetTime(at) => vec![Field::new(8..15, "time", time_text(at))],
         Request::Event(index) | Request::SetEventIndex(index) => {
@@ -125,11 +125,17 @@ fn of_door(door: u8, mode: u8, delay_s: u8) -> Vec<Field> {
     ]
 }
 
+/// A card's number. The line blots those out of its trace.
+fn number(card: u32) -> String {
+    if card == 0 { "none, or not told".to_owned() } else { card.to_string() }
+}
+
 fn of_card(card: &Card) -> Vec<Field> {
+    let day = |day: Option<Date>| day.map_or_else(|| "none".to_owned(), |day| day.to_string());
     vec![
-        Field::new(8..12, "card", card.number.to_string()),
-        Field::new(12..16, "from", card.from.to_string()),
-        Field::new(16..20, "until", card.until.to_string()),
+        Field::new(8..12, "card", number(card.number)),
+        Field::new(12..16, "from", day(card.from)),
+        Field::new(16..20, "until", day(card.until)),
         Field::new(20..24, "doors", hex(&card.doors)),
         Field::new(24..27, "PIN", if card.pin == 0 { "none" } else { "one, which is not told" }),
     ]
@@ -154,7 +160,7 @@ fn of_event(event: &RawEvent) -> Vec<Field> {
         Field::new(8..12, "event", event.index.to_string()),
         Field::new(12..13, "kind", event.kind.to_string()),
         Field::new(13..16, "door", format!("{}{way}, {granted}", event.door)),
-        Field::new(16..20, "card", event.card.to_string()),
+        Field::new(16..20, "card", number(event.card)),
         Field::new(20..27, "time", event.at.map_or_else(|why| why.to_string(), time_text)),
         Field::new(27..28, "reason", &*reason_name(event.reason)),
     ]
@@ -229,7 +235,14 @@ mod tests {
     #[test]
     fn a_pin_is_not_told() {
         let day = Date::read([0x20, 0x26, 0x11, 0x26]).unwrap();
-        let card = Card { number: 6_154_412, from: day, until: day, doors: [1, 0, 0, 1], pin: 123_456, first_card: 0 };
+        let card = Card {
+            number: 6_154_412,
+            from: Some(day),
+            until: Some(day),
+            doors: [1, 0, 0, 1],
+            pin: 123_456,
+            first_card: 0,
+        };
         let text = told(true, Request::PutCard(card).encode(SERIAL).bytes());
         assert!(text.ends_with(
             "card 6154412; from 2026-11-26; until 2026-11-26; doors 01 00 00 01; PIN one, which is not told"

@@ -1,6 +1,6 @@
 //! Recorded events, and what their numbers mean.
 
-use gatehouse_core::{ControllerEvent, EventKind, LocalTime};
+use gatehouse_core::{CardNumber, ControllerEvent, EventKind, LocalTime};
 
 use super::datagram::Datagram;
 use super::date::read_time;
@@ -76,7 +76,7 @@ impl RawEvent {
                 2 => Some(true),
                 _ => None,
             },
-            card: self.card,
+            card: CardNumber::new(self.card),
             at: self.at.ok(),
             reason: reason_name(self.reason),
         }

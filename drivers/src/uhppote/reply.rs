@@ -156,7 +156,7 @@ impl Reply {
             function::CARD | function::CARD_AT => match datagram.long(8) {
                 0 => Reply::NoCard,
                 DELETED_CARD => Reply::DeletedCard,
-                _ => Reply::Card(Card::read(datagram)?),
+                _ => Reply::Card(Card::read(datagram)),
             },
             function::TIME | function::SET_TIME => Reply::Time(read_time(datagram.part(8))?),
             function::EVENT => match (datagram.byte(12), datagram.long(8)) {

@@ -72,10 +72,10 @@ pub enum Request {
 pub struct Card {
     /// Its number, as the controller reads it.
     pub number: u32,
-    /// The first day on which it opens.
-    pub from: Date,
+    /// The first day on which it opens; `None`: no day that the calendar has, such as the zeros of a card without dates.
+    pub from: Option<Date>,
     /// The last one.
-    pub until: Date,
+    pub until: Option<Date>,
     /// For each door 0 (no), 1 (yes) or a time profile from 2 on.
     pub doors: [u8; 4],
     /// 24 bits of PIN, 0 for none.
@@ -85,24 +85,24 @@ pub struct Card {
 }
 
 impl Card {
-    pub(super) fn read(datagram: &Datagram) -> Result<Card, WireError> {
+    pub(super) fn read(datagram: &Datagram) -> Card {
         let [p0, p1, p2] = datagram.part(24);
-        Ok(Card {
+        Card {
             number: datagram.long(8),
-            from: Date::read(datagram.part(12))?,
-            until: Date::read(datagram.part(16))?,
+            from: Date::read(datagram.part(12)).ok(),
+            until: Date::read(datagram.part(16)).ok(),
             doors: datagram.part(20),
             pin: u32::from_le_bytes([p0, p1, p2, 0]),
             first_card: datagram.byte(27),
-        })
+        }
     }
 
     fn write(&self, datagram: Datagram) -> Datagram {
         let [p0, p1, p2, _] = self.pin.to_le_bytes();
         datagram
             .put(8, &self.number.to_le_bytes())
-            .put(12, &self.from.wire())
-            .put(16, &self.until.wire())
+            .put(12, &self.from.map_or([0; 4], Date::wire))
+            .put(16, &self.until.map_or([0; 4], Date::wire))
             .put(20, &self.doors)
             .put(24, &[p0, p1, p2, self.first_card])
     }
@@ -173,7 +173,7 @@ impl Request {
             function::CARD_COUNT => Request::CardCount,
             function::CARD_AT => Request::CardAt(number),
             function::CARD => Request::Card(number),
-            function::PUT_CARD => Request::PutCard(Card::read(datagram)?),
+            function::PUT_CARD => Request::PutCard(Card::read(datagram)),
             function::DELETE_CARD => Request::DeleteCard(number),
             function::DELETE_CARDS => Request::DeleteCards,
             function::TIME => Request::Time,

@@ -4,6 +4,11 @@
 //! All of it may be asked twice without harm: a card that is listed already is listed as before, a card that is gone
 //! stays gone. Answers travel as readings, their fields numbered in place of points.
 
+use std::fmt;
+use std::num::NonZeroU32;
+
+use zeroize::Zeroize;
+
 use crate::ids::PointIx;
 use crate::reading::PointReading;
 use crate::time::LocalTime;
@@ -11,6 +16,40 @@ use crate::value::{Decimal, Value};
 
 /// Doors of one controller.
 pub const DOORS: usize = 4;
+
+/// The number of a card as a controller reads it, 1 to 4294967294. Whoever knows it can make such a card, and so it does
+/// not print.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CardNumber(NonZeroU32);
+
+impl CardNumber {
+    /// A number; `None` for 0 and 4294967295, by which controllers say that there is no card.
+    pub const fn new(number: u32) -> Option<CardNumber> {
+        match NonZeroU32::new(number) {
+            None | Some(NonZeroU32::MAX) => None,
+            Some(number) => Some(CardNumber(number)),
+        }
+    }
+
+    /// The number itself, for the wire and the hash alone.
+    pub const fn reveal(self) -> u32 {
+        self.0.get()
+    }
+}
+
+impl Zeroize for CardNumber {
+    /// Makes it the number 1.
+    fn zeroize(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+impl fmt::Debug for CardNumber {
+    /// Writes that there is one.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CardNumber(_)")
+    }
+}
 
 /// What a controller is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,11 +61,11 @@ pub enum ControllerAsk {
     /// The card at this place of its list, counted from 1.
     CardAt(u32),
     /// The entry of this card.
-    Card(u32),
+    Card(CardNumber),
     /// Lists a card, or changes its entry.
     PutCard(ListedCard),
     /// Takes a card off the list.
-    DropCard(u32),
+    DropCard(CardNumber),
     /// Sends its events to where the box listens for them.
     Listen,
 }
@@ -34,8 +73,8 @@ pub enum ControllerAsk {
 /// A card on a controller's list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListedCard {
-    /// The number as the controller reads it, 1 to 4294967294.
-    pub number: u32,
+    /// Its number.
+    pub number: CardNumber,
     /// The first day on which it opens, at midnight; `None`: the controller holds no date that the calendar has.
     pub from: Option<LocalTime>,
     /// The last day on which it opens, at midnight.
@@ -95,8 +134,8 @@ pub struct ControllerEvent {
     pub door: u8,
     /// Whether it was on the way out; `None` where the controller does not say.
     pub out: Option<bool>,
-    /// The card, 0 for none.
-    pub card: u32,
+    /// The card, where there was one.
+    pub card: Option<CardNumber>,
     /// When, by the controller's own clock; `None` where that is no time that the calendar has.
     pub at: Option<LocalTime>,
     /// Why: a stable name.
@@ -196,7 +235,7 @@ impl ControllerAnswer {
                 fields.number(event.granted.into());
                 fields.number(event.door.into());
                 fields.number(event.out.map_or(0, |out| 1 + u32::from(out)));
-                fields.number(event.card);
+                fields.number(event.card.map_or(0, CardNumber::reveal));
                 fields.time(event.at);
                 fields.word(&event.reason);
             }
@@ -208,7 +247,7 @@ impl ControllerAnswer {
             }
             ControllerAnswer::Card(card) => {
                 fields.word("card");
-                fields.number(card.number);
+                fields.number(card.number.reveal());
                 fields.time(card.from);
                 fields.time(card.until);
                 for door in card.doors {
@@ -240,7 +279,7 @@ impl ControllerAnswer {
                     2 => Some(true),
                     _ => None,
                 },
-                card: rest.number()?,
+                card: CardNumber::new(rest.number()?),
                 at: rest.time()?,
                 reason: rest.word()?.into(),
             }),
@@ -248,7 +287,7 @@ impl ControllerAnswer {
             "overwritten" => ControllerAnswer::Overwritten,
             "count" => ControllerAnswer::Count(rest.number()?),
             "card" => ControllerAnswer::Card(ListedCard {
-                number: rest.number()?,
+                number: CardNumber::new(rest.number()?)?,
                 from: rest.time()?,
                 until: rest.time()?,
                 doors: [rest.byte()?, rest.byte()?, rest.byte()?, rest.byte()?],
@@ -277,12 +316,12 @@ mod tests {
             granted: true,
             door: 3,
             out: Some(true),
-            card: 6_154_413,
+            card: CardNumber::new(6_154_413),
             at: LocalTime::new(2019, 2, 10, 7, 12, 1),
             reason: "swipe".into(),
         };
-        let card =
-            ListedCard { number: 6_154_412, from: day, until: None, doors: [1, 0, 29, 1], pin: 7531, first_card: 5 };
+        let number = CardNumber::new(6_154_412).unwrap();
+        let card = ListedCard { number, from: day, until: None, doors: [1, 0, 29, 1], pin: 7531, first_card: 5 };
         let all = [
             ControllerAnswer::Event(event.clone()),
             ControllerAnswer::Event(ControllerEvent { at: None, out: None, kind: EventKind::Other, ..event }),
@@ -301,5 +340,14 @@ mod tests {
             assert_eq!(ControllerAnswer::from_readings(&readings), Some(answer));
         }
         assert_eq!(ControllerAnswer::from_readings(&[]), None);
+    }
+
+    #[test]
+    fn a_number_of_a_card_does_not_print_and_says_never_that_there_is_none() {
+        let number = CardNumber::new(6_154_412).unwrap();
+        let card = ListedCard { number, from: None, until: None, doors: [1; 4], pin: 0, first_card: 0 };
+        let printed = format!("{:?} {:?}", ControllerAsk::PutCard(card), ControllerAsk::DropCard(number));
+        assert!(!printed.contains("6154412"), "{printed}");
+        assert_eq!((CardNumber::new(0), CardNumber::new(u32::MAX)), (None, None));
     }
 }

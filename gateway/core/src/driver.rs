@@ -310,6 +310,12 @@ pub trait Driver: Send {
         false
     }
 
+    /// Blots out what nobody is to see of a frame in a trace of the line, whichever way it went: numbers of cards. The
+    /// frame may be cut short, or be another device's.
+    fn conceal(&self, frame: &mut [u8]) {
+        let _ = frame;
+    }
+
     /// Frees the steps of the last action.
     fn end(&mut self);
 }

@@ -25,7 +25,7 @@ pub mod record;
 pub mod time;
 pub mod value;
 
-pub use controller::{ControllerAnswer, ControllerAsk, ControllerEvent, EventKind, ListedCard};
+pub use controller::{CardNumber, ControllerAnswer, ControllerAsk, ControllerEvent, EventKind, ListedCard};
 pub use driver::{Decoded, Driver, Reject, StepId, StepShape};
 pub use ids::{DeviceIx, InvalidName, Name, PointIx};
 pub use lane::Lane;

@@ -33,8 +33,71 @@ pub struct Status {
     /// What somebody at the site has to see to, the most urgent first: what escalations put here, and P0.
     #[serde(default)]
     pub guard: Vec<GuardMessage>,
+    /// Supplies that are to be given back and are not yet.
+    #[serde(default)]
+    pub wishes: Vec<Wish>,
+    /// Controllers that decide at their doors themselves.
+    #[serde(default)]
+    pub controllers: Vec<Controller>,
     /// What is wrong right now, each in one sentence.
     pub troubles: Vec<String>,
+}
+
+/// A wish to give a supply back.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Wish {
+    /// The device behind which the supply is.
+    pub device: String,
+    /// `permit`: the resident switches on; `connect`: at once.
+    pub how: String,
+    /// Who wishes it.
+    pub issuer: String,
+    /// True once the device was told, until it is known what became of that.
+    pub asked: bool,
+    /// How often the device has refused.
+    pub refusals: u32,
+    /// When the wish ends unfulfilled.
+    pub until: String,
+}
+
+/// A controller that decides at its doors itself.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Controller {
+    /// Its device.
+    pub controller: String,
+    /// The number of the last event taken in; absent when it was never seen.
+    pub taken: Option<u32>,
+    /// Events that are known to wait.
+    pub waiting: u32,
+    /// Events that nobody will see, since the daemon started.
+    pub lost: u64,
+    /// Questions that failed in a row.
+    pub failures: u32,
+    /// The list of its cards; absent where somebody else keeps it.
+    pub cards: Option<CardList>,
+}
+
+/// The list of a controller's cards.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct CardList {
+    /// `unsaid`, `away`, `walking`, `putting_right`, `equal` or `unequal`.
+    pub state: String,
+    /// Why nothing can be said of it.
+    pub why: Option<String>,
+    /// The version of the credentials that it is made of.
+    pub version: Option<u64>,
+    /// Cards that it is to have.
+    pub cards: u64,
+    /// Cards of these that are known to be there.
+    pub listed: u64,
+    /// Cards that the controller does not take.
+    pub refused: u64,
+    /// Cards that are to leave and that it does not let go.
+    pub stay: u64,
+    /// The place that is looked at.
+    pub place: Option<u32>,
+    /// Cards that it cannot have, or not with all their doors, by the reason.
+    pub not_expressible: BTreeMap<String, u32>,
 }
 
 /// A ticket on the guard's status.

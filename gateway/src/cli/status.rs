@@ -60,6 +60,10 @@ pub(crate) fn status(args: &StatusArgs, out: &mut dyn Write) -> anyhow::Result<E
         writeln!(out, "link {} for {}: {}{error}", link.state, human_age(link.since_s), link.broker)?;
     }
     write_spool(&status.spool, out)?;
+    write_controllers(&status, out)?;
+    for wish in &status.wishes {
+        writeln!(out, "{}", wish_line(wish))?;
+    }
     for message in &status.guard {
         writeln!(out, "{}", guard_line(message))?;
     }
@@ -85,6 +89,57 @@ fn guard_line(message: &doc::GuardMessage) -> String {
         part(" (", &message.place, ")"),
         part(" - ", &message.instruction, ""),
     )
+}
+
+/// `wish: meter-101 on again (permit), by desk-3, until 2026-11-26T12:00:00.000Z: it waits for its device`
+fn wish_line(wish: &doc::Wish) -> String {
+    let doc::Wish { device, how, issuer, asked, refusals, until } = wish;
+    let told = match (asked, refusals) {
+        (true, _) => "it was told, and nobody knows yet".to_owned(),
+        (false, 0) => "it waits for its device".to_owned(),
+        (false, refusals) => format!("it has refused, {refusals} times so far"),
+    };
+    format!("wish: {device} on again ({how}), by {issuer}, until {until}: {told}")
+}
+
+fn write_controllers(status: &doc::Status, out: &mut dyn Write) -> anyhow::Result<()> {
+    if status.controllers.is_empty() {
+        return Ok(());
+    }
+    let mut controllers = table(&["CONTROLLER", "EVENTS", "WAITING", "LOST", "FAILURES", "CARDS"]);
+    for controller in &status.controllers {
+        controllers.add_row([
+            controller.controller.clone(),
+            controller.taken.map_or_else(|| "-".to_owned(), |taken| taken.to_string()),
+            controller.waiting.to_string(),
+            controller.lost.to_string(),
+            controller.failures.to_string(),
+            controller.cards.as_ref().map_or_else(|| "kept by others".to_owned(), cards_text),
+        ]);
+    }
+    writeln!(out, "{controllers}")?;
+    Ok(())
+}
+
+/// `walking at 120, 100 of 412 of version 17, not expressible: schedule 3`
+fn cards_text(list: &doc::CardList) -> String {
+    let mut text = list.state.clone();
+    for part in [list.place.map(|place| format!(" at {place}")), list.why.as_ref().map(|why| format!(" ({why})"))] {
+        text.extend(part);
+    }
+    if let Some(version) = list.version {
+        text.push_str(&format!(", {} of {} of version {version}", list.listed, list.cards));
+    }
+    for (count, what) in [(list.refused, "not taken"), (list.stay, "not let go")] {
+        if count > 0 {
+            text.push_str(&format!(", {count} {what}"));
+        }
+    }
+    if !list.not_expressible.is_empty() {
+        let reasons: Vec<String> = list.not_expressible.iter().map(|(why, count)| format!("{why} {count}")).collect();
+        text.push_str(&format!(", not expressible: {}", reasons.join(", ")));
+    }
+    text
 }
 
 fn write_buses(status: &doc::Status, out: &mut dyn Write) -> anyhow::Result<()> {
@@ -169,6 +224,39 @@ pub(crate) fn reload(args: &ReloadArgs, out: &mut dyn Write) -> anyhow::Result<E
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_list_of_cards_and_a_wish_are_one_line_each() {
+        let mut list = doc::CardList {
+            state: "walking".to_owned(),
+            why: None,
+            version: Some(17),
+            cards: 412,
+            listed: 100,
+            refused: 0,
+            stay: 0,
+            place: Some(120),
+            not_expressible: [("schedule".to_owned(), 3)].into(),
+        };
+        assert_eq!(cards_text(&list), "walking at 120, 100 of 412 of version 17, not expressible: schedule 3");
+        (list.state, list.place, list.refused) = ("unequal".to_owned(), None, 2);
+        list.not_expressible.clear();
+        assert_eq!(cards_text(&list), "unequal, 100 of 412 of version 17, 2 not taken");
+        (list.state, list.why, list.version, list.refused) =
+            ("unsaid".to_owned(), Some("clock_unset".to_owned()), None, 0);
+        assert_eq!(cards_text(&list), "unsaid (clock_unset)");
+        let wish = doc::Wish {
+            device: "meter-101".to_owned(),
+            how: "permit".to_owned(),
+            issuer: "desk-3".to_owned(),
+            asked: false,
+            refusals: 0,
+            until: "2026-11-26T12:00:00.000Z".to_owned(),
+        };
+        let told =
+            "wish: meter-101 on again (permit), by desk-3, until 2026-11-26T12:00:00.000Z: it waits for its device";
+        assert_eq!(wish_line(&wish), told);
+    }
 
     #[test]
     fn a_message_for_the_guard_is_one_line_with_place_and_instruction() {

@@ -33,6 +33,7 @@ pub mod report;
 pub mod rtc;
 pub mod run;
 pub mod setup;
+mod standing;
 pub mod systemd;
 pub mod timer;
 mod watch;

@@ -16,9 +16,9 @@ use serde_json::json;
 
 use super::command::{COMMAND_TTL, identify_answer, read_answer, write_action, write_answer};
 use super::device::{nearest, points_by_name};
-use super::metrics;
 use super::own_device::OwnDevice;
 use super::run::Daemon;
+use super::{metrics, standing};
 use crate::api::{Answer, Ask, Refusal, Request, doc};
 
 /// A lost link is worth a word only after this; the box keeps everything meanwhile.
@@ -203,6 +203,8 @@ impl Daemon {
             spool: self.spool(),
             uplink: self.uplink.as_ref().map(|u| uplink_doc(&u.status(), stamp.mono)),
             guard: self.guard(),
+            wishes: self.hub.look(standing::wishes),
+            controllers: self.hub.look(standing::controllers),
             troubles: self.troubles(),
         }
     }
@@ -247,6 +249,7 @@ impl Daemon {
             }
         }
         troubles.extend(self.own.iter().flat_map(OwnDevice::troubles));
+        troubles.extend(self.hub.look(standing::troubles));
         troubles.extend(self.http_trouble.lock().ok().and_then(|trouble| trouble.clone()));
         troubles.extend(self.hub.store.borrow().status().troubles.into_iter().map(|t| t.text));
         if let Some(link) = self.uplink.as_ref().map(|u| u.status()) {

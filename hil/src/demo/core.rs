@@ -145,6 +145,7 @@ fn credential(resident: u32, kind: CredentialKind, id: CredentialId) -> Credenti
         until: None,
         schedule: String::new(),
         flags: Vec::new(),
+        number: None,
     }
 }
 
@@ -329,8 +330,7 @@ mod tests {
         }
         let lookup: [u8; 32] = std::fs::read(&secrets.lookup).unwrap().try_into().unwrap();
         let key = STANDARD.decode(&secrets.public).unwrap().try_into().unwrap();
-        let lookup_key = LookupKey::new(&lookup).id().to_owned();
-        let expected = Expected { keys: vec![key], site: "demo".to_owned(), lookup_key };
+        let expected = Expected { keys: vec![key], site: "demo".to_owned(), lookup: LookupKey::new(&lookup) };
         let verified = Snapshot::verify(&secrets.snapshot, &expected).unwrap();
         assert_eq!(verified.header().count, 2 * RESIDENTS, "a plate and a card each");
     }

@@ -30,6 +30,12 @@ pub struct Board {
     pub clock: [u16; 6],
     /// Its list: place to number and the 16 bytes after it. A deleted entry keeps its place.
     pub list: Vec<Option<(u32, [u8; 16])>>,
+    /// How many cards the list holds.
+    pub list_capacity: usize,
+    /// A place whose card was deleted shows the number 0 in place of 0xFFFFFFFF.
+    pub blank_places: bool,
+    /// Numbers of the cards that were taken off the list over the network.
+    pub dropped: Vec<u32>,
     /// How often each door was opened over the network.
     pub opened: [u32; 4],
     /// How many events the ring holds.
@@ -56,6 +62,9 @@ impl Board {
             doors: [false; 4],
             clock: [2026, 11, 26, 9, 0, 0],
             list: Vec::new(),
+            list_capacity: 20_000,
+            blank_places: false,
+            dropped: Vec::new(),
             opened: [0; 4],
             capacity: 1000,
             asked: BTreeMap::new(),
@@ -181,9 +190,12 @@ impl Board {
             0x50 => reply[8] = self.put(&request, number).into(),
             0x52 => {
                 let entry = self.list.iter_mut().find(|entry| entry.is_some_and(|(card, _)| card == number));
-                reply[8] = entry.map(|entry| *entry = None).is_some().into();
+                let was_there = entry.map(|entry| *entry = None).is_some();
+                self.dropped.extend(was_there.then_some(number));
+                reply[8] = was_there.into();
             }
             0x54 => {
+                self.dropped.extend(self.list.iter().flatten().map(|(card, _)| *card));
                 self.list.clear();
                 reply[8] = 1;
             }
@@ -196,7 +208,7 @@ impl Board {
                 put_card(&mut reply, entry);
             }
             0x5C => match usize::try_from(number).ok().and_then(|at| self.list.get(at.checked_sub(1)?)) {
-                Some(None) => reply[8..12].copy_from_slice(&[0xFF; 4]),
+                Some(None) if !self.blank_places => reply[8..12].copy_from_slice(&[0xFF; 4]),
                 entry => put_card(&mut reply, entry.copied().flatten()),
             },
             0x80 | 0x82 => reply[8..11].copy_from_slice(&[request[8], 3, 5]),
@@ -219,11 +231,15 @@ impl Board {
     fn put(&mut self, request: &[u8; SIZE], number: u32) -> bool {
         let mut rest = [0; 16];
         rest.copy_from_slice(&request[12..28]);
+        let (room, known) = (self.cards().len() < self.list_capacity, self.cards().contains(&number));
+        if number == 0 || !(room || known) {
+            return false;
+        }
         match self.list.iter_mut().flatten().find(|(card, _)| *card == number) {
             Some(entry) => entry.1 = rest,
             None => self.list.push(Some((number, rest))),
         }
-        number > 0
+        true
     }
 
     fn put_event(&self, reply: &mut [u8; SIZE], index: u32) {

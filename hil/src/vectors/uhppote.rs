@@ -3,7 +3,7 @@
 use gatehouse_drivers::uhppote::date::time_text;
 use gatehouse_drivers::uhppote::event::RawEvent;
 use gatehouse_drivers::uhppote::request::Card;
-use gatehouse_drivers::uhppote::{Datagram, Reply, Request, Status, WireError};
+use gatehouse_drivers::uhppote::{Datagram, Date, Reply, Request, Status, WireError};
 use serde_json::{Map, Value, json};
 
 use super::{Bench, Outcome, bytes, same_fields};
@@ -135,8 +135,9 @@ fn event_time(event: &RawEvent) -> Result<String, WireError> {
 }
 
 fn card_fields(card: &Card) -> Value {
+    let day = |day: Option<Date>| day.map(|day| day.to_string());
     json!({
-        "card": card.number, "from": card.from.to_string(), "to": card.until.to_string(), "doors": card.doors,
+        "card": card.number, "from": day(card.from), "to": day(card.until), "doors": card.doors,
         "pin": card.pin, "first_card": card.first_card,
     })
 }

@@ -2,8 +2,10 @@
 
 use std::fmt;
 
+use gatehouse_core::CardNumber;
 use ring::hmac;
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroize;
 
 use super::hex;
 use super::plate::Plate;
@@ -240,6 +242,11 @@ pub struct Credential {
     /// What sets it apart.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub flags: Vec<Flag>,
+    /// Of a card that a controller is to know by its own list: its number in the clear, 1 to 4294967294, as the
+    /// controller reads it. Its hash under one of the two forms of such a number has to be `id`:
+    /// [`LookupKey::cards_of_controller`].
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "super::number::text")]
+    pub number: Option<CardNumber>,
 }
 
 /// One entry of a snapshot.
@@ -260,6 +267,14 @@ impl Change {
         match self {
             Change::Put(credential) => credential.id,
             Change::Revoke(id) | Change::Remove(id) => *id,
+        }
+    }
+
+    /// Wipes the number of a card, once it is where it belongs.
+    pub(super) fn forget_number(&mut self) {
+        match self {
+            Change::Put(credential) => credential.number.zeroize(),
+            Change::Revoke(_) | Change::Remove(_) => {}
         }
     }
 }

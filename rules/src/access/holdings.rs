@@ -7,7 +7,9 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
+use super::credential::Change;
 use super::roll::{ApplyError, Image, Roll};
 use super::seal::{OVERHEAD, Salt, SealKey};
 use super::snapshot::{Content, Snapshot, Verified};
@@ -152,10 +154,11 @@ impl Holdings {
                 self.roll = Some(Roll::new(header, table));
                 self.unsealed = true;
             }
-            Content::Delta(changes, bytes) => {
+            Content::Delta(mut changes, bytes) => {
                 let base = header.base_version.unwrap_or(0);
                 let roll = self.roll.as_mut().filter(|_| have == Some(base));
                 roll.ok_or(ApplyError::NeedsFull { have, base })?.change(header, &changes)?;
+                changes.iter_mut().for_each(Change::forget_number);
                 self.unsealed |= self.is_beyond(SLACK);
                 if !self.unsealed {
                     self.keep(version, &bytes, key, salt, effects);
@@ -226,9 +229,10 @@ fn parse_key(rest: &str) -> Option<(u64, u16, u16)> {
 
 /// The delta in its parts; `None` where one is missing or does not open.
 fn unseal(key: &SealKey, version: u64, parts: u16, restored: &BTreeMap<u16, Vec<u8>>) -> Option<Verified> {
-    let mut bytes = Vec::new();
+    let mut bytes = Zeroizing::new(Vec::new());
     for part in 0..parts {
-        bytes.extend(key.open(&part_key(version, part, parts), restored.get(&part)?).ok()?);
+        let opened = Zeroizing::new(key.open(&part_key(version, part, parts), restored.get(&part)?).ok()?);
+        bytes.extend(opened.iter());
     }
     Snapshot::reread(&bytes).ok()
 }

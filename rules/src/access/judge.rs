@@ -284,11 +284,11 @@ pub(super) fn subject(key: &LookupKey, kind: CredentialKind, credential_prefix: 
     }
 }
 
-fn is_emergency(entry: &Entry<'_>) -> bool {
+pub(super) fn is_emergency(entry: &Entry<'_>) -> bool {
     entry.flags.has(Flag::Emergency) || entry.class == HolderClass::Emergency
 }
 
-fn opens_once(entry: &Entry<'_>) -> bool {
+pub(super) fn opens_once(entry: &Entry<'_>) -> bool {
     entry.flags.has(Flag::Once) || entry.kind == CredentialKind::Code
 }
 

@@ -201,8 +201,7 @@ impl Access {
 
     /// By what [`Snapshot::verify`](super::snapshot::Snapshot::verify) is to take snapshots.
     pub fn expected(&self) -> Expected {
-        let lookup_key = self.reader.key.id().to_owned();
-        Expected { keys: self.core_keys.clone(), site: self.site.clone(), lookup_key }
+        Expected { keys: self.core_keys.clone(), site: self.site.clone(), lookup: self.reader.key.clone() }
     }
 
     /// Time has passed.

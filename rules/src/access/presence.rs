@@ -124,6 +124,11 @@ impl Presence {
         })
     }
 
+    /// True when a zone refuses somebody of this class once it is full.
+    pub(super) fn may_refuse(&self, zone: &str, class: HolderClass) -> bool {
+        self.zones.get(zone).is_some_and(|zone| zone.spec.capacity.is_some() && zone.spec.full_refuses.contains(&class))
+    }
+
     /// How many of a household are in a zone.
     pub(super) fn household_inside(&self, zone: &str, household: &str) -> u32 {
         self.zones.get(zone).and_then(|zone| zone.households.get(household)).copied().unwrap_or(0)

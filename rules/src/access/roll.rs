@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use super::credential::{Change, CredentialId};
 use super::seal::{Salt, SealError, SealKey};
@@ -90,6 +91,11 @@ impl Roll {
         self.table.find(id)
     }
 
+    /// All credentials on it, revoked ones included.
+    pub(super) fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
+        self.table.entries()
+    }
+
     /// How many credentials are on it, revoked ones included.
     pub(super) fn len(&self) -> usize {
         self.table.len()
@@ -118,7 +124,7 @@ impl Roll {
 
     /// The roll as bytes for a file.
     pub(super) fn image(&mut self) -> Image {
-        let mut bytes = serde_json::to_vec(&self.terms).expect("terms have text keys only");
+        let mut bytes = Zeroizing::new(serde_json::to_vec(&self.terms).expect("terms have text keys only"));
         bytes.push(b'\n');
         self.table.encode(&mut bytes);
         Image { version: self.terms.version, bytes }
@@ -141,7 +147,7 @@ pub enum ImageError {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Image {
     version: u64,
-    bytes: Vec<u8>,
+    bytes: Zeroizing<Vec<u8>>,
 }
 
 impl std::fmt::Debug for Image {
@@ -166,7 +172,7 @@ impl Image {
     /// # Errors
     /// [`ImageError`] says what is wrong with it.
     pub fn open(key: &SealKey, sealed: &[u8]) -> Result<Image, ImageError> {
-        let bytes = key.open(IMAGE, sealed)?;
+        let bytes = Zeroizing::new(key.open(IMAGE, sealed)?);
         let (terms, _) = split(&bytes).ok_or(ImageError::Unknown)?;
         Ok(Image { version: terms.version, bytes })
     }

@@ -14,15 +14,17 @@
 //! snapshot is a full one and takes the place of everything before; it may hold `put` and `revoke`. With it, it is a
 //! delta: it changes the version that it names and no other. `revoke` keeps the credential, so that the box can say
 //! `revoked`; `remove` forgets it. No credential comes twice in one snapshot. Unknown fields are refused: one of them
-//! might be a restriction.
+//! might be a restriction. A card that a door controller is to know has its `number` in the clear; such a text is kept
+//! under seal only.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use gatehouse_core::Name;
+use gatehouse_core::{CardNumber, Name};
 use ring::signature::{ED25519, Ed25519KeyPair, UnparsedPublicKey};
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
-use super::credential::{Change, CredentialId};
+use super::credential::{Change, CredentialId, LookupKey};
 use super::hex;
 use super::table::{Builder, CAPACITY, Table};
 use crate::schedule::Weekly;
@@ -100,8 +102,8 @@ pub struct Expected {
     pub keys: Vec<PublicKey>,
     /// The site.
     pub site: String,
-    /// [`LookupKey::id`](super::credential::LookupKey::id) of the box.
-    pub lookup_key: String,
+    /// The box's key.
+    pub lookup: LookupKey,
 }
 
 /// Why a snapshot is not taken. Nothing has changed then.
@@ -151,6 +153,12 @@ pub enum SnapshotError {
         /// In fact.
         got: usize,
     },
+    /// A credential has the number of another card. A controller would open by one, and the records would say another.
+    #[error(
+        "the number of the credential {0} is another card's: its id is to be the hash of \
+         card/H10301-26/FACILITY/NUMBER or card/uhppote/-/NUMBER"
+    )]
+    OtherNumber(CredentialId),
     /// A credential comes twice.
     #[error("the credential {0} comes twice")]
     Twice(CredentialId),
@@ -167,7 +175,23 @@ pub struct Verified {
 pub(super) enum Content {
     Full(Table),
     /// The changes, and the signed text for the journal.
-    Delta(Vec<Change>, Vec<u8>),
+    Delta(Vec<Change>, Zeroizing<Vec<u8>>),
+}
+
+impl Content {
+    /// The cards that have their number.
+    fn numbers(&self) -> impl Iterator<Item = (CredentialId, CardNumber)> {
+        let (table, changes) = match self {
+            Content::Full(table) => (Some(table), [].as_slice()),
+            Content::Delta(changes, _) => (None, changes.as_slice()),
+        };
+        let listed = table.into_iter().flat_map(Table::entries).filter_map(|entry| Some((entry.id, entry.number?)));
+        let put = changes.iter().filter_map(|change| match change {
+            Change::Put(credential) => Some((credential.id, credential.number?)),
+            Change::Revoke(_) | Change::Remove(_) => None,
+        });
+        listed.chain(put)
+    }
 }
 
 impl Verified {
@@ -197,11 +221,13 @@ impl Snapshot {
         if *site != expected.site {
             return Err(SnapshotError::OtherSite { expected: expected.site.clone(), got: site.clone() });
         }
-        if *key != expected.lookup_key {
-            let expected = expected.lookup_key.clone();
+        if *key != expected.lookup.id() {
+            let expected = expected.lookup.id().to_owned();
             return Err(SnapshotError::OtherLookupKey { expected, got: key.clone() });
         }
-        Ok(verified)
+        let is_its = |(id, number)| expected.lookup.cards_of_controller(number).any(|card| card == id);
+        let other = verified.content.numbers().find(|numbered| !is_its(*numbered)).map(|(id, _)| id);
+        other.map_or(Ok(verified), |id| Err(SnapshotError::OtherNumber(id)))
     }
 
     /// Writes a snapshot, as the core does. `header.count` is set.
@@ -315,7 +341,7 @@ fn read_delta(entries: impl Iterator<Item = Entry>, bytes: &[u8]) -> Result<(Con
         changes.push(change);
     }
     let got = changes.len();
-    Ok((Content::Delta(changes, bytes.to_vec()), got))
+    Ok((Content::Delta(changes, bytes.to_vec().into()), got))
 }
 
 fn read_header(line: &[u8]) -> Result<Header, SnapshotError> {

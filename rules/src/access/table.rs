@@ -1,8 +1,11 @@
 //! 100,000 credentials in few megabytes: sorted hashes beside records of fixed size, and what changed since on top.
 
+mod file;
+
 use std::collections::BTreeMap;
 
-use gatehouse_core::Name;
+use gatehouse_core::{CardNumber, Name};
+use zeroize::Zeroize;
 
 use super::credential::{Change, Credential, CredentialId, CredentialKind, Flags};
 use crate::words::HolderClass;
@@ -17,8 +20,6 @@ const REACH_CAPACITY: usize = 64;
 const SHARED_CAPACITY: usize = 10_000;
 /// Changes on top of the sorted part before both become one.
 const OVERLAY_CAPACITY: usize = 4096;
-/// Bytes of one credential in a file: its hash, six numbers of 32 bits, four of 8.
-const ENTRY: usize = 16 + 24 + 4;
 /// Bit of [`Record::marks`] for a revoked credential.
 const REVOKED: u8 = 0x80;
 const CLASSES: [HolderClass; 4] =
@@ -45,6 +46,9 @@ pub enum RecordError {
     /// More gates or groups than a credential may have.
     #[error("{0} gates or groups for one credential, at most 64 are possible")]
     Reach(usize),
+    /// Something else than a card has the number of one.
+    #[error("`number` is the number of a card, and this is of the kind {0}")]
+    NumberOf(&'static str),
     /// The table is full.
     #[error("the table is full: at most 150,000 credentials and 24 MB of names")]
     Full,
@@ -63,6 +67,7 @@ struct Record {
     class: HolderClass,
     /// [`Flags`], and [`REVOKED`].
     marks: u8,
+    number: Option<CardNumber>,
 }
 
 /// Texts of up to 64 KB behind each other, each with its length in two bytes. Offset 0 is the empty one.
@@ -130,7 +135,10 @@ pub(super) struct Entry<'a> {
     pub(super) until: Option<u32>,
     pub(super) flags: Flags,
     pub(super) revoked: bool,
-    reach: &'a str,
+    /// The number of a card, where a controller is to know it.
+    pub(super) number: Option<CardNumber>,
+    /// Its gates and groups as one text, which credentials of the same reach have in common.
+    pub(super) reach: &'a str,
 }
 
 impl<'a> Entry<'a> {
@@ -201,6 +209,11 @@ impl Table {
     /// Finds a credential.
     pub(super) fn find(&self, id: CredentialId) -> Option<Entry<'_>> {
         Some(self.texts.entry(id, self.record(id)?))
+    }
+
+    /// All credentials, in the order of their hashes.
+    pub(super) fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
+        self.live().map(|(id, record)| self.texts.entry(id, record))
     }
 
     /// How many credentials it holds, revoked ones included.
@@ -290,61 +303,6 @@ impl Table {
             }
         })
     }
-
-    /// Appends the table as bytes: numbers of entries and of text bytes (32 bits each, little endian), the entries in
-    /// ascending order, the texts.
-    pub(super) fn encode(&mut self, bytes: &mut Vec<u8>) {
-        if !self.overlay.is_empty() {
-            self.fold();
-        }
-        bytes.reserve(8 + self.ids.len() * ENTRY + self.texts.bytes.len());
-        for len in [self.ids.len(), self.texts.bytes.len()] {
-            bytes.extend(u32::try_from(len).expect("bounded by the capacities").to_le_bytes());
-        }
-        for (id, record) in self.ids.iter().zip(&self.records) {
-            bytes.extend(id.0);
-            for number in [record.who, record.household, record.reach, record.schedule, record.from, record.until] {
-                bytes.extend(number.to_le_bytes());
-            }
-            bytes.extend([record.kind as u8, record.class as u8, record.marks, 0]);
-        }
-        bytes.extend(&self.texts.bytes);
-    }
-
-    /// Reads what [`Table::encode`] wrote; `None` for anything else.
-    pub(super) fn decode(bytes: &[u8]) -> Option<Table> {
-        let (count, rest) = bytes.split_first_chunk::<4>()?;
-        let (text_len, rest) = rest.split_first_chunk::<4>()?;
-        let count = usize::try_from(u32::from_le_bytes(*count)).ok().filter(|count| *count <= CAPACITY)?;
-        let (entries, texts) = rest.split_at_checked(count * ENTRY)?;
-        if u32::try_from(texts.len()) != Ok(u32::from_le_bytes(*text_len)) || texts.len() > TEXT_CAPACITY {
-            return None;
-        }
-        let mut table =
-            Table { ids: Vec::with_capacity(count), records: Vec::with_capacity(count), ..Table::default() };
-        table.texts.bytes = texts.to_vec();
-        for entry in entries.as_chunks::<ENTRY>().0 {
-            let (id, record) = decode_entry(entry)?;
-            if table.ids.last().is_some_and(|last| *last >= id) {
-                return None;
-            }
-            table.ids.push(id);
-            table.records.push(record);
-        }
-        Some(table)
-    }
-}
-
-fn decode_entry(entry: &[u8; ENTRY]) -> Option<(CredentialId, Record)> {
-    let (id, rest) = entry.split_first_chunk::<16>()?;
-    let (numbers, codes) = rest.split_first_chunk::<24>()?;
-    let mut numbers = numbers.as_chunks::<4>().0.iter().map(|number| u32::from_le_bytes(*number));
-    let mut next = || numbers.next();
-    let (who, household, reach, schedule, from, until) = (next()?, next()?, next()?, next()?, next()?, next()?);
-    let [kind, class, marks, _] = codes else { return None };
-    let kind = *CredentialKind::ALL.get(usize::from(*kind))?;
-    let class = *CLASSES.get(usize::from(*class))?;
-    Some((CredentialId(*id), Record { who, household, reach, schedule, from, until, kind, class, marks: *marks }))
 }
 
 impl Record {
@@ -359,6 +317,7 @@ impl Record {
         kind: CredentialKind::Token,
         class: HolderClass::Visitor,
         marks: REVOKED,
+        number: None,
     };
 }
 
@@ -378,6 +337,9 @@ impl Texts {
         for name in credential.gates.iter().chain(&credential.groups).chain(schedule) {
             Name::new(name).map_err(|_| RecordError::BadName(name.clone()))?;
         }
+        if credential.number.is_some() && credential.kind != CredentialKind::Card {
+            return Err(RecordError::NumberOf(credential.kind.as_str()));
+        }
         let mut reach = credential.gates.join(",");
         for group in &credential.groups {
             reach.push_str(",+");
@@ -393,6 +355,7 @@ impl Texts {
             kind: credential.kind,
             class: credential.class,
             marks: Flags::of(&credential.flags).0,
+            number: credential.number,
         })
     }
 
@@ -419,8 +382,16 @@ impl Texts {
             until: Some(record.until).filter(|until| *until < u32::MAX),
             flags: Flags(record.marks & !REVOKED),
             revoked: record.marks & REVOKED != 0,
+            number: record.number,
             reach: self.text(record.reach),
         }
+    }
+}
+
+impl Drop for Table {
+    fn drop(&mut self) {
+        let overlay = self.overlay.values_mut().flatten();
+        self.records.iter_mut().chain(overlay).for_each(|record| record.number.zeroize());
     }
 }
 

@@ -139,6 +139,8 @@ pub const BUILTIN: &[Builtin] = &{
             ("Nobody can be let in by a credential", "Gates follow their offline policy; have the core send a full snapshot, and see the box's log.")),
         row("contact_lost", P1, Passing, Some("box"), (0, 10),
             ("A contact or relay of the box cannot be used", "Check the site file's [box] and the box's terminals; what hangs on it is not seen or not worked.")),
+        row("controller_list", P2, Passing, Some("device"), (0, 0),
+            ("A controller's list of cards is not what it is to be", "See `gatehouse status`; make room on the list, or keep other programs from writing it. The box goes on trying.")),
         row("supply_unconfirmed", P1, Plain, Some("supply"), (0, 0),
             ("Nobody knows whether a supply is on", "Look at the meter's relay or valve: the box told it to switch and saw no proof; it does not ask twice.")),
         row("rule_failed", P3, Passing, None, (0, 60),

@@ -10,10 +10,12 @@ use jiff::tz::TimeZone;
 use serde::Serialize;
 
 use super::intake::{Found, Intake, Kept};
+use super::list::List;
 use super::recorded::{Compared, Recorded};
+use super::told::ListView;
 use crate::catalog::PointRef;
 use crate::effect::{Effect, Effects};
-use crate::words::Direction;
+use crate::words::{Condition, Direction};
 
 /// Where the state of a controller is kept: this, and its device.
 const PREFIX: &str = "controller/";
@@ -46,6 +48,17 @@ pub struct ControllerSpec {
     pub doors: [Option<DoorSpec>; 4],
     /// True where the box listens for its events.
     pub listens: bool,
+    /// Whose the list of its cards is.
+    pub cards: ListOwner,
+}
+
+/// Who keeps the list of a controller's cards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ListOwner {
+    /// Somebody else, by the maker's program: the box never touches it.
+    Own,
+    /// The box, by the core's credentials: what else is on it is taken off.
+    Box,
 }
 
 impl ControllerSpec {
@@ -100,11 +113,15 @@ pub struct ControllerView {
     pub resets: u64,
     /// Questions that failed in a row.
     pub failures: u32,
+    /// The list of its cards; `None`: somebody else keeps it.
+    pub cards: Option<ListView>,
 }
 
 #[derive(Debug)]
-struct Controller {
-    spec: ControllerSpec,
+pub(super) struct Controller {
+    pub(super) spec: ControllerSpec,
+    /// The list of its cards, where the box keeps it.
+    pub(super) list: Option<List>,
     intake: Intake,
     clock: Compared,
     /// True while it is to be told where to send its events.
@@ -118,22 +135,28 @@ struct Controller {
 
 /// All controllers of a site that decide themselves.
 ///
-/// After each `handle_*` drain [`Controllers::poll_taken`], [`Controllers::poll_effect`] and
-/// [`Controllers::poll_enquiry`], and come back at [`Controllers::poll_timeout`].
+/// After each `handle_*` tell those of [`Controllers::outdated`] what their lists are to be, drain
+/// [`Controllers::poll_taken`], [`Controllers::poll_listed`], [`Controllers::poll_condition`],
+/// [`Controllers::poll_effect`] and [`Controllers::poll_enquiry`], and come back at [`Controllers::poll_timeout`].
 #[derive(Debug)]
 pub struct Controllers {
-    all: BTreeMap<DeviceIx, Controller>,
+    pub(super) all: BTreeMap<DeviceIx, Controller>,
     zone: TimeZone,
     next: EnquiryId,
-    effects: Effects,
+    pub(super) effects: Effects,
     enquiries: VecDeque<Enquiry>,
     taken: VecDeque<TakenEvent>,
+    pub(super) conditions: VecDeque<Condition>,
 }
 
 impl Controllers {
     /// The controllers of a site; enquiries are numbered from `first` on.
     pub fn new(specs: &[ControllerSpec], zone: TimeZone, first: EnquiryId) -> Self {
         let controller = |spec: &ControllerSpec| Controller {
+            list: match spec.cards {
+                ListOwner::Own => None,
+                ListOwner::Box => Some(List::new()),
+            },
             intake: Intake::new(None),
             clock: Compared::default(),
             to_listen: spec.listens,
@@ -151,6 +174,7 @@ impl Controllers {
             effects: Effects::default(),
             enquiries: VecDeque::new(),
             taken: VecDeque::new(),
+            conditions: VecDeque::new(),
         }
     }
 
@@ -176,6 +200,9 @@ impl Controllers {
             && let Ok(index) = u32::try_from(index.mantissa)
         {
             let found = controller.intake.handle_last(index);
+            if let Some(list) = &mut controller.list {
+                list.handle_present();
+            }
             self.found(&now, device, found);
             self.ask(now.mono, device);
         }
@@ -187,6 +214,9 @@ impl Controllers {
             controller.intake.handle_lost();
             // It may have lost its memory with its supply.
             controller.to_listen = controller.spec.listens;
+            if let Some(list) = &mut controller.list {
+                list.handle_lost();
+            }
         }
     }
 
@@ -198,7 +228,11 @@ impl Controllers {
         };
         let device = *device;
         let Some((_, ask, _)) = controller.asked.take() else { return false };
+        let list = controller.list.as_mut();
+        let of_list = list.and_then(|list| list.handle_answer(now.mono, &ask, &answer));
         match (answer, ask) {
+            _ if of_list == Some(true) => (controller.failures, controller.not_before) = (0, Mono(0)),
+            _ if of_list == Some(false) => controller.fail(now.mono),
             (Ok(answer), ControllerAsk::Event(index)) => {
                 let told = match &answer {
                     ControllerAnswer::Event(event) => event.index == index,
@@ -224,6 +258,7 @@ impl Controllers {
                 controller.fail(now.mono);
             }
         }
+        self.tell_list(&now, device);
         self.ask(now.mono, device);
         true
     }
@@ -237,6 +272,9 @@ impl Controllers {
             {
                 controller.fail(now.mono);
             }
+            if let Some(list) = self.all.get_mut(&device).and_then(|controller| controller.list.as_mut()) {
+                list.handle_timeout(now.mono);
+            }
             self.ask(now.mono, device);
         }
     }
@@ -247,7 +285,8 @@ impl Controllers {
             Some((.., until)) => Some(*until),
             None => (controller.failures > 0).then_some(controller.not_before),
         };
-        self.all.values().filter_map(due).min()
+        let of_list = |controller: &Controller| controller.list.as_ref().map(List::poll_timeout);
+        self.all.values().flat_map(|controller| [due(controller), of_list(controller)]).flatten().min()
     }
 
     /// The next question.
@@ -274,12 +313,13 @@ impl Controllers {
             lost: controller.lost,
             resets: controller.resets,
             failures: controller.failures,
+            cards: controller.list.as_ref().map(List::view),
         };
         self.all.values().map(view).collect()
     }
 
     /// Asks a controller what it is to be asked next, one thing at a time.
-    fn ask(&mut self, now: Mono, device: DeviceIx) {
+    pub(super) fn ask(&mut self, now: Mono, device: DeviceIx) {
         let Some(controller) = self.all.get_mut(&device) else { return };
         if controller.asked.is_some() || now < controller.not_before {
             return;
@@ -287,7 +327,9 @@ impl Controllers {
         // Without a status the controller is not there.
         let next = controller.intake.wants().map(ControllerAsk::Event);
         let listen = (controller.to_listen && controller.intake.taken().is_some()).then_some(ControllerAsk::Listen);
-        let Some(ask) = next.or(listen) else {
+        let list = controller.list.as_ref();
+        let first = list.and_then(List::wants_first);
+        let Some(ask) = first.or(next).or(listen).or_else(|| list.and_then(List::wants)) else {
             controller.failures = 0;
             return;
         };
@@ -317,7 +359,9 @@ impl Controllers {
             controller: &'a str,
             taken: u32,
         }
-        let Some(Controller { spec, intake, clock, lost, resets, .. }) = self.all.get_mut(&device) else { return };
+        let Some(Controller { spec, list, intake, clock, lost, resets, .. }) = self.all.get_mut(&device) else {
+            return;
+        };
         let controller = spec.id.as_str();
         let effects = &mut self.effects;
         match found {
@@ -337,6 +381,9 @@ impl Controllers {
             }
             Found::Reset(taken) => {
                 *resets += 1;
+                if let Some(list) = list {
+                    list.begin();
+                }
                 effects.event(Lane::Audit, *now, "controller_reset", &Reset { controller, taken });
             }
         }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use gatehouse_core::{
-    BootId, ControllerAnswer, ControllerAsk, ControllerEvent, Decimal, DeviceIx, EventKind, LocalTime, Mono, Name,
-    NoData, PointIx, PointReading, Stamp, Trust, Value, Wall,
+    BootId, CardNumber, ControllerAnswer, ControllerAsk, ControllerEvent, Decimal, DeviceIx, EventKind, LocalTime,
+    Mono, Name, NoData, PointIx, PointReading, Stamp, Trust, Value, Wall,
 };
 use jiff::tz::TimeZone;
 
@@ -35,7 +35,7 @@ impl Board {
             granted: true,
             door: 1,
             out: None,
-            card: 1_000_000 + self.last,
+            card: CardNumber::new(1_000_000 + self.last),
             at: LocalTime::new(
                 2026,
                 11,
@@ -81,6 +81,7 @@ fn spec() -> ControllerSpec {
         clock_at: Some(PointRef { device: DEVICE, point: CLOCK }),
         doors: [Some(door), None, None, None],
         listens: false,
+        cards: ListOwner::Own,
     }
 }
 
@@ -113,7 +114,7 @@ impl Stage {
         let mut taken = Vec::new();
         while let Some(event) = self.machine.poll_taken() {
             assert_eq!(event.door.as_ref().unwrap().gate, *"lobby");
-            taken.push(event.event.card - 1_000_000);
+            taken.push(event.event.card.unwrap().reveal() - 1_000_000);
         }
         if !killed {
             self.journal.extend(kept);

@@ -46,7 +46,7 @@ use crate::alarm::{AlarmSource, AlarmSpec, Alarms, SpecError};
 use crate::billing::Billing;
 use crate::catalog::{Catalog, PointRef};
 use crate::command::{Answer, Commands, Malformed, Outcome, Reception, Request, Source};
-use crate::controller::{Controllers, Enquiry, EnquiryId};
+use crate::controller::{Controllers, Enquiry, EnquiryId, LIST_ALARM, ListOwner};
 use crate::effect::{ActId, ActResult, Effect, Effects};
 use crate::gate::Gates;
 use crate::mode::{Backlog, Modes};
@@ -434,6 +434,8 @@ impl Engine {
             self.reconnect(now);
             let answered = self.gate_steps(now);
             let taken = self.take_recorded(now);
+            self.list_cards(now);
+            let listed = self.take_listed(now);
             let admitted = self.admit(now);
             let found = self.conditions(now);
             let mode = self.modes.mode();
@@ -445,7 +447,7 @@ impl Engine {
             }
             self.evaluate(now);
             let alarmed = self.alarmed(now);
-            if !(commanded || answered || taken || admitted || found || alarmed) {
+            if !(commanded || answered || taken || listed || admitted || found || alarmed) {
                 break;
             }
         }
@@ -468,6 +470,7 @@ impl Engine {
         let mut next = || {
             let gate = self.gates.poll_condition();
             let other = gate.or_else(|| self.rounds.poll_condition()).or_else(|| self.supplies.poll_condition());
+            let other = other.or_else(|| self.controllers.poll_condition());
             other.or_else(|| self.billing.poll_condition())
         };
         while let Some(condition) = next() {
@@ -562,6 +565,13 @@ fn sources(setup: &Setup) -> Vec<AlarmSource> {
     sources.extend(supplied.map(|(ix, device)| AlarmSource {
         id: health::id(supply::UNCONFIRMED, &device.id),
         device: Some(ix),
+        parents: Vec::new(),
+        data_parents: Vec::new(),
+    }));
+    let kept = setup.controllers.iter().filter(|spec| spec.cards == ListOwner::Box);
+    sources.extend(kept.map(|spec| AlarmSource {
+        id: health::id(LIST_ALARM, &spec.id),
+        device: Some(spec.device),
         parents: Vec::new(),
         data_parents: Vec::new(),
     }));

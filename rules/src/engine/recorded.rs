@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use gatehouse_core::{ControllerAnswer, ControllerEvent, EventKind, Lane, NoData, Stamp};
+use gatehouse_core::{CardNumber, ControllerAnswer, ControllerEvent, EventKind, Lane, NoData, Stamp};
 use serde::Serialize;
 
 use super::Engine;
-use crate::controller::{Controllers, DoorSpec, EnquiryId, Recorded, TakenEvent};
+use crate::access::{Access, Unsaid};
+use crate::controller::{Change, Controllers, DoorSpec, EnquiryId, ListedCards, Recorded, TakenEvent};
 use crate::words::{AlarmId, Condition, DecidedBy, Direction, HolderClass, Verdict};
 
 /// Why the controller opened, as records of passages say it.
@@ -15,10 +16,11 @@ const GRANTED: &str = "granted";
 const FORCED: &str = "forced_open";
 
 /// Whose a card is.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize)]
 struct Holder {
     credential: Option<String>,
     who: Option<String>,
+    #[serde(skip)]
     class: Option<HolderClass>,
 }
 
@@ -39,12 +41,7 @@ impl Engine {
         let mut any = false;
         while let Some(taken) = self.controllers.poll_taken() {
             any = true;
-            let holder = self.access.as_ref().filter(|_| taken.event.card > 0).map(|access| {
-                let (credential, known) = access.card_of_controller(taken.event.card);
-                let (who, class) = known.unzip();
-                Holder { credential: Some(credential.prefix()), who, class }
-            });
-            let holder = holder.unwrap_or_default();
+            let holder = taken.event.card.map(|card| self.holder(card)).unwrap_or_default();
             match (&taken.event.kind, &taken.door) {
                 (EventKind::Card | EventKind::Button, Some(door)) => {
                     let door = door.clone();
@@ -62,6 +59,52 @@ impl Engine {
             }
         }
         any
+    }
+
+    /// Tells the controllers whose lists the box keeps what these are to be, where that has changed.
+    pub(super) fn list_cards(&mut self, now: Stamp) {
+        let edition = self.access.as_ref().and_then(Access::edition);
+        for device in self.controllers.outdated(&now, edition) {
+            let listing = match &self.access {
+                None => Err(Unsaid::NoCredentials),
+                Some(access) => access.listing(&now, &self.controllers.doors(device)),
+            };
+            self.controllers.handle_listing(now, device, edition, listing);
+        }
+    }
+
+    /// Records whose cards were put on lists and taken off, by their pseudonyms.
+    pub(super) fn take_listed(&mut self, now: Stamp) -> bool {
+        #[derive(Default, Serialize)]
+        struct Told {
+            controller: String,
+            version: Option<u64>,
+            listed: Vec<Holder>,
+            changed: Vec<Holder>,
+            dropped: Vec<Holder>,
+        }
+        let mut any = false;
+        while let Some(ListedCards { controller, version, changes }) = self.controllers.poll_listed() {
+            any = true;
+            let mut told = Told { controller: controller.to_string(), version, ..Told::default() };
+            for (card, change) in changes {
+                let holder = self.holder(card);
+                match change {
+                    Change::Listed => told.listed.push(holder),
+                    Change::Changed => told.changed.push(holder),
+                    Change::Dropped => told.dropped.push(holder),
+                }
+            }
+            self.effects.event(Lane::Audit, now, "controller_cards", &told);
+        }
+        any
+    }
+
+    fn holder(&self, card: CardNumber) -> Holder {
+        let Some(access) = &self.access else { return Holder::default() };
+        let (credential, known) = access.card_of_controller(card);
+        let (who, class) = known.unzip();
+        Holder { credential: credential.map(|id| id.prefix()), who, class }
     }
 
     fn take_passage(&mut self, now: Stamp, taken: TakenEvent, door: &DoorSpec, holder: Holder) {

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use gatehouse_core::driver::{Action, Argument};
-use gatehouse_core::{ControllerAnswer, ControllerAsk, DeviceIx, Mono, Name, NoData, PointIx, Value};
+use gatehouse_core::{
+    CardNumber, ControllerAnswer, ControllerAsk, DeviceIx, ListedCard, LocalTime, Mono, Name, NoData, PointIx, Value,
+};
 
 use crate::line::{Command, CommandResult, DeviceSettings, Line, LineDevice, LineSettings, Medium, Output};
 use crate::uhppote::{Field, UhppoteController, UhppoteSettings};
@@ -215,4 +217,38 @@ fn word_of_a_device_has_it_polled_at_once_and_is_itself_believed_in_nothing() {
     }
     assert!(sent(&mut line, MS(200)).is_some());
     assert!(now < MS(100));
+}
+
+#[test]
+fn no_trace_of_a_line_holds_the_number_of_a_card() {
+    let card = 0x005D_E8AC_u32;
+    let bytes = card.to_le_bytes();
+    let mut line = line(&[423_187_757]);
+    let mut now = known(&mut line);
+    let number = CardNumber::new(card).unwrap();
+    let day = LocalTime::new(2026, 11, 26, 0, 0, 0);
+    let listed = ListedCard { number, from: day, until: day, doors: [1; 4], pin: 0, first_card: 0 };
+    let asks = [
+        ControllerAsk::PutCard(listed),
+        ControllerAsk::Card(number),
+        ControllerAsk::CardAt(1),
+        ControllerAsk::Event(1),
+    ];
+    for (id, ask) in (1..).zip(asks) {
+        now = now + Duration::from_millis(50);
+        line.handle_command(now, command(id, Action::Controller(ask)));
+        let mut reply = sent(&mut line, now).unwrap();
+        let is_event = reply[1] == 0xB0;
+        let at = if is_event { 16 } else { 8 };
+        reply[at..at + 4].copy_from_slice(&bytes);
+        reply[12] = u8::from(is_event);
+        line.handle_bytes(now, &reply);
+        // And once more, for nobody.
+        line.handle_bytes(now, &reply);
+    }
+    assert_eq!(results(&mut line).len(), 4);
+    assert!(line.frames().count() >= 12);
+    for frame in line.frames() {
+        assert!(!frame.bytes().windows(4).any(|window| window == bytes), "{frame}");
+    }
 }

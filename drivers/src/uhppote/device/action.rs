@@ -54,21 +54,15 @@ pub(super) fn identity(reply: &Reply, readings: &mut Vec<PointReading>) {
 
 /// A list's entry as the wire has it.
 fn wire(card: &ListedCard) -> Result<Card, ActionError> {
-    let unfit = |hint: &str| ActionError::Unrepresentable {
-        value: card.number.to_string(),
-        kind: "card",
-        hint: hint.to_owned(),
-    };
+    let unfit =
+        |hint: &str| ActionError::Unrepresentable { value: "a card".to_owned(), kind: "card", hint: hint.to_owned() };
     let day = |time: Option<_>| time.map(Date::of).ok_or_else(|| unfit("it needs a first and a last day"));
-    if card.number == 0 || card.number == u32::MAX {
-        return Err(unfit("a number of 1 to 4294967294"));
-    }
     if card.pin >= 1 << 20 {
         return Err(unfit("a PIN of at most six digits"));
     }
-    let (from, until) = (day(card.from)?, day(card.until)?);
+    let (from, until) = (Some(day(card.from)?), Some(day(card.until)?));
     let ListedCard { number, doors, pin, first_card, .. } = *card;
-    Ok(Card { number, from, until, doors, pin, first_card })
+    Ok(Card { number: number.reveal(), from, until, doors, pin, first_card })
 }
 
 impl UhppoteController {
@@ -103,9 +97,9 @@ impl UhppoteController {
             ControllerAsk::Event(index) => Request::Event(*index),
             ControllerAsk::CardCount => Request::CardCount,
             ControllerAsk::CardAt(at) => Request::CardAt(*at),
-            ControllerAsk::Card(number) => Request::Card(*number),
+            ControllerAsk::Card(number) => Request::Card(number.reveal()),
             ControllerAsk::PutCard(card) => Request::PutCard(wire(card)?),
-            ControllerAsk::DropCard(number) => Request::DeleteCard(*number),
+            ControllerAsk::DropCard(number) => Request::DeleteCard(number.reveal()),
             ControllerAsk::Listen => {
                 let listener = self.settings.listener.ok_or(ActionError::Unsupported)?;
                 Request::SetListener { address: listener.address, port: listener.port, interval_s: 0 }

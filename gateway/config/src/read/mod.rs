@@ -273,7 +273,7 @@ fn entrance(
     };
     let mut gates = Vec::new();
     let mut policies = Vec::new();
-    let controllers = decider::controllers(context, &entries, devices.0);
+    let controllers = decider::controllers(context, &entries, devices.0, absent);
     for mut entry in entries {
         entry.spec.policy.decided_elsewhere = entry.access.controller.is_some();
         entry.access.check(context, &entry.spec.id, (absent, uplink));

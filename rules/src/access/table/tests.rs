@@ -16,6 +16,7 @@ fn credential(id: u8, who: &str) -> Credential {
         until: None,
         schedule: "day".to_owned(),
         flags: vec![Flag::Once],
+        number: None,
     }
 }
 

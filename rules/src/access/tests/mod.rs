@@ -1,6 +1,7 @@
 //! The whole machine, with a shell that keeps what it is told to keep, and a core that signs.
 
 mod codes;
+mod listing;
 mod model;
 mod snapshots;
 mod stories;
@@ -75,6 +76,7 @@ fn credential(id: CredentialId, kind: CredentialKind, who: &str) -> Credential {
         until: None,
         schedule: String::new(),
         flags: Vec::new(),
+        number: None,
     }
 }
 

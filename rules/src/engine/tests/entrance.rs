@@ -159,6 +159,7 @@ impl Box {
             until: None,
             schedule: String::new(),
             flags: Vec::new(),
+            number: None,
         };
         let signed = Snapshot::sign(&header, [1, 2].map(|number| Change::Put(credential(number))), &core_key());
         self.tell(|engine, now| {

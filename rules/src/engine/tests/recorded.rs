@@ -26,6 +26,7 @@ fn engine() -> Engine {
         clock_at: None,
         doors: [Some(DoorSpec { gate, direction: Direction::In }), None, None, None],
         listens: false,
+        cards: crate::controller::ListOwner::Own,
     }];
     Engine::new(&setup, 0).unwrap()
 }
@@ -74,7 +75,7 @@ fn event(index: u32, kind: EventKind, door: u8) -> ControllerEvent {
         granted: index % 2 == 1,
         door,
         out: Some(true),
-        card: 7,
+        card: gatehouse_core::CardNumber::new(7),
         at,
         reason: "no_privilege".into(),
     }
