@@ -1,0 +1,5 @@
+//! The whole scan on simulated wires.
+
+mod device;
+mod stories;
+mod world;
