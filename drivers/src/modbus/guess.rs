@@ -41,6 +41,8 @@ pub struct Candidate {
     pub value: Decimal,
     /// How well it matches.
     pub fit: Fit,
+    /// Sorts candidates, the best first: distance from the register in question, match, and how unusual it is.
+    pub rank: (u16, Fit, usize),
 }
 
 /// How well a value matches the display, best first.
@@ -81,19 +83,17 @@ impl Candidate {
 /// give what is shown, the best first: at the register itself, exact, of a usual type, order and scale.
 pub fn candidates(registers: &[u16], before: u16, shown: Decimal) -> Vec<Candidate> {
     let mut found = Vec::new();
-    for (rank, at) in ways(registers, before).enumerate() {
-        let (first, data_type, order) = at;
+    for (unusual, (first, data_type, order)) in ways(registers, before).enumerate() {
         for (place, scale) in SCALES.iter().enumerate() {
             let Ok(scale) = Decimal::parse(scale) else { continue };
             let Some(value) = value_at(registers, first, &point(data_type, order, scale)) else { continue };
-            // Raw zeros are zero in every way, which proves nothing but zero itself.
             let Some(fit) = fit(value, shown) else { continue };
-            let distance = first.abs_diff(before);
-            found.push(((distance, fit, place + rank), Candidate { first, data_type, order, scale, value, fit }));
+            let rank = (first.abs_diff(before), fit, place + unusual);
+            found.push(Candidate { first, data_type, order, scale, value, fit, rank });
         }
     }
-    found.sort_by_key(|(key, _)| *key);
-    found.into_iter().map(|(_, candidate)| candidate).collect()
+    found.sort_by_key(|candidate| candidate.rank);
+    found
 }
 
 /// What the registers hold in each type and order, unscaled: for when nothing matches.

@@ -183,6 +183,11 @@ impl Plan {
         plan
     }
 
+    /// True when the options left nothing to try.
+    pub fn is_empty(&self) -> bool {
+        self.attempts.is_empty()
+    }
+
     fn add_serial(&mut self, options: &Options) {
         let wanted = |protocol: Protocol, baud: u32| {
             (options.protocols.is_empty() || options.protocols.contains(&protocol))

@@ -111,9 +111,9 @@ impl Scan {
 fn object_name(number: u8) -> String {
     match number {
         0 => "vendor".to_owned(),
-        1 => "product".to_owned(),
+        1 => "product_code".to_owned(),
         2 => "revision".to_owned(),
-        other => format!("object {other}"),
+        other => format!("object_{other}"),
     }
 }
 

@@ -190,5 +190,5 @@ fn a_device_is_named_by_what_it_says_of_itself() {
     let findings = world.scan.findings();
     let [Finding::Found(found)] = findings else { panic!("{findings:?}") };
     assert_eq!(found.model, Model::Known("schneider-iem3000"));
-    assert!(found.identity.contains(&("product".to_owned(), "iEM3155".to_owned())), "{:?}", found.identity);
+    assert!(found.identity.contains(&("product_code".to_owned(), "iEM3155".to_owned())), "{:?}", found.identity);
 }

@@ -22,7 +22,6 @@ struct Talk {
     start: u64,
     bytes: Vec<u8>,
     characters: Characters,
-    is_ours: bool,
 }
 
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -123,7 +122,7 @@ impl World {
                 Want::Send(bytes) => {
                     check_reads_only(&bytes);
                     self.sent += 1;
-                    let talk = self.talk(bytes, self.port, true);
+                    let talk = self.talk(bytes, self.port);
                     let until = self.talks[talk].end();
                     self.at(until, Event::Heard(talk));
                     if self.echo {
@@ -152,7 +151,7 @@ impl World {
         self.now = self.now.max(time);
         match event {
             Event::Begin(characters, bytes) => {
-                let talk = self.talk(bytes, characters, false);
+                let talk = self.talk(bytes, characters);
                 self.deliver(talk);
             }
             Event::Deliver(talk, from, to) => {
@@ -176,8 +175,8 @@ impl World {
         }
     }
 
-    fn talk(&mut self, bytes: Vec<u8>, characters: Characters, is_ours: bool) -> usize {
-        self.talks.push(Talk { start: self.now, bytes, characters, is_ours });
+    fn talk(&mut self, bytes: Vec<u8>, characters: Characters) -> usize {
+        self.talks.push(Talk { start: self.now, bytes, characters });
         self.talks.len() - 1
     }
 
@@ -208,7 +207,6 @@ impl World {
         if talk.characters.baud > with.baud {
             bytes.truncate((bytes.len() * with.baud as usize / talk.characters.baud as usize).max(1));
         }
-        let _ = talk.is_ours;
         bytes
     }
 
