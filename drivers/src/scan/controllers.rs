@@ -52,7 +52,13 @@ impl Controllers {
                 ("firmware".to_owned(), format!("{high:x}.{low:02x}")),
             ];
             let model = Model::Known("uhppote-4door");
-            (*times >= 2).then_some(Finding::Found(Found { station, characters: None, identity, model }))
+            (*times >= 2).then_some(Finding::Found(Found {
+                station,
+                characters: None,
+                identity,
+                model,
+                has_register: false,
+            }))
         };
         self.seen.iter().filter_map(of).collect()
     }

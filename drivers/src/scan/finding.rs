@@ -80,6 +80,8 @@ pub struct Found {
     pub identity: Vec<(String, String)>,
     /// Which model it is.
     pub model: Model,
+    /// A Modbus unit that has a value in holding register 0, by which it was found; false for all others.
+    pub has_register: bool,
 }
 
 /// Which model a device is.

@@ -155,9 +155,13 @@ impl Answer {
         }
     }
 
-    /// False for the word of a gateway on the way that nobody is there.
-    pub(super) fn is_alive(&self) -> bool {
-        !matches!(self, Answer::Modbus { reply: Reply::Exception { code: 0x0A | 0x0B, .. }, .. })
+    /// False for the word of a gateway on the way that nobody is there: 0A or 0B by the book, and 04 of some.
+    pub(super) fn is_alive(&self, question: &Question) -> bool {
+        match self {
+            Answer::Modbus { reply: Reply::Exception { code: 0x0A | 0x0B, .. }, .. } => false,
+            Answer::Modbus { reply: Reply::Exception { code: 0x04, .. }, .. } => !question.is_on_socket(),
+            Answer::Modbus { .. } | Answer::Dlt645 { .. } | Answer::Cjt188 { .. } | Answer::Osdp { .. } => true,
+        }
     }
 }
 

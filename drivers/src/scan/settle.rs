@@ -14,6 +14,7 @@ use super::trial::{Trial, Verdict};
 use crate::cjt188::MeterType;
 
 use crate::line::settings::Characters;
+use crate::modbus::pdu::Reply;
 
 /// Silence that says that a station has no second answer.
 pub(super) const TRIAL_QUIET: Duration = Duration::from_millis(150);
@@ -110,7 +111,7 @@ impl Scan {
 
     fn settle_probe(&mut self, job: Job, heard: &Heard) {
         let nobody = heard.answers.is_empty() && !heard.is_garbled();
-        if nobody || heard.answers.iter().any(|answer| !answer.is_alive()) {
+        if nobody || heard.answers.iter().any(|answer| !answer.is_alive(&job.question)) {
             return;
         }
         let mut trial = Trial::default();
@@ -272,7 +273,8 @@ fn found(station: Station, characters: Option<Characters>, answer: &Answer) -> F
             (identity.as_ref().map(reader_identity).unwrap_or_default(), Model::Known("osdp-reader"))
         }
     };
-    Found { station, characters, identity, model }
+    let has_register = matches!(answer, Answer::Modbus { reply: Reply::Registers { .. }, .. });
+    Found { station, characters, identity, model, has_register }
 }
 
 /// Whom a question to one station asks; `None`: many.

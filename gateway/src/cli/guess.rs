@@ -6,8 +6,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use gatehouse_config::{Bus, Device, Site, Station};
-use gatehouse_core::Decimal;
 use gatehouse_core::driver::Action;
+use gatehouse_core::{Decimal, Value};
 use gatehouse_drivers::modbus::guess::{self, Candidate, Fit, REGISTERS_MOST};
 use gatehouse_drivers::modbus::pdu::{Reply, Request};
 use gatehouse_drivers::modbus::point::Table;
@@ -277,6 +277,17 @@ fn fit(fit: Fit) -> &'static str {
     }
 }
 
+/// A value as it fits into a table: floats of no everyday size by their power of ten.
+fn short(value: &Value) -> String {
+    let float = match value {
+        Value::F32(float) => f64::from(*float),
+        Value::F64(float) => *float,
+        Value::Bool(_) | Value::Decimal(_) | Value::Text(_) => return value.to_string(),
+    };
+    let usual = float == 0.0 || (1e-6..1e15).contains(&float.abs());
+    if usual { value.to_string() } else { format!("{float:.3e}") }
+}
+
 fn show(args: &Args, rows: &[Row], found: &[(Table, u16, Candidate)], out: &mut dyn Write) -> anyhow::Result<()> {
     for row in rows {
         let words: Vec<String> = row.words.iter().map(|word| format!("{word:04X}")).collect();
@@ -287,7 +298,7 @@ fn show(args: &Args, rows: &[Row], found: &[(Table, u16, Candidate)], out: &mut 
         let mut list = table(&["TABLE", "TYPE", "ORDER", "VALUE"]);
         for row in rows {
             for (_, kind, order, value) in guess::readings(&row.words, row.before) {
-                list.add_row([row.table.as_str(), kind.as_str(), order.as_str(), &value.to_string()]);
+                list.add_row([row.table.as_str(), kind.as_str(), order.as_str(), &short(&value)]);
             }
         }
         writeln!(out, "{list}")?;
@@ -358,6 +369,13 @@ mod tests {
         for wrong in ["", "x", "70000", "0x10000", "-1"] {
             assert!(register(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_float_of_no_everyday_size_does_not_fill_the_screen() {
+        assert_eq!(short(&Value::F64(-2.5e90)), "-2.500e90");
+        assert_eq!(short(&Value::F32(431.5)), "431.5");
+        assert_eq!(short(&Value::F32(0.0)), Value::F32(0.0).to_string());
     }
 
     #[test]

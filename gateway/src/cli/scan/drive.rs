@@ -77,7 +77,7 @@ fn signals() -> std::io::Result<(Signal, Signal)> {
 /// Drawn on a terminal only.
 fn bar() -> ProgressBar {
     let bar = ProgressBar::new(1000);
-    let style = ProgressStyle::with_template("{bar:30} {percent:>3} % {msg}");
+    let style = ProgressStyle::with_template("{bar:20} {percent:>3} % {wide_msg}");
     if let Ok(style) = style {
         bar.set_style(style);
     }
@@ -225,8 +225,7 @@ impl Driven {
         let what = progress.protocol.map_or("listens", Protocol::as_str);
         let found = self.scan.findings().len();
         let left = human_age(progress.remaining.as_secs_f64());
-        self.bar
-            .set_message(format!("{what}{settings}, {found} found, about {left} left; Ctrl-C keeps what was found"));
+        self.bar.set_message(format!("{what}{settings}, {found} found, about {left} left; Ctrl-C keeps all"));
     }
 }
 

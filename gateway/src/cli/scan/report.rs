@@ -86,7 +86,7 @@ fn ending(ending: &Ending) -> &'static str {
 }
 
 fn device(finding: &Finding) -> Option<Value> {
-    let Finding::Found(Found { station, characters, identity, model }) = finding else { return None };
+    let Finding::Found(Found { station, characters, identity, model, .. }) = finding else { return None };
     let (profile, candidates) = match model {
         Model::Known(name) => (Some(*name), Vec::new()),
         Model::OneOf(names) => (None, names.clone()),
@@ -138,7 +138,7 @@ pub(super) fn say(target: &Target, outcome: &Outcome, file: Option<&Path>) {
     if let Some(file) = file {
         let file = shown(file);
         eprintln!("{file} was written: look at it, then `gatehouse check --config {file}`");
-    } else if matches!(outcome.ending, Ending::Finished | Ending::Interrupted) {
+    } else if outcome.ending == Ending::Finished {
         eprintln!("{}", nothing(target));
     }
 }

@@ -17,6 +17,9 @@ use super::{report, shown};
 /// The id of the bus.
 const BUS: &str = "bus-1";
 
+/// The point that a device of an unknown model was found by.
+const REGISTER: &str = "[[device.point]]\nname = \"holding_0\"\ntable = \"holding\"\naddress = 0\ntype = \"u16\"\n";
+
 /// The whole file.
 pub(super) fn text(target: &Target, outcome: &Outcome, path: &Path) -> String {
     let usual = usual(&outcome.findings);
@@ -113,11 +116,17 @@ fn device(found: &Found, usual: Option<Characters>, mixed: bool, ids: &mut BTree
             }
             false
         }
+        Model::Unknown if found.has_register => {
+            note += "# No profile is known to suit. All that is known of its registers is the one that it answered by: name a\n\
+                     # profile instead (`gatehouse profiles`), or add points from its manual; `gatehouse guess` finds type, order\n\
+                     # and scale of a register by the display.\n";
+            lines += REGISTER;
+            true
+        }
         Model::Unknown => {
-            let protocol = found.station.protocol().as_str();
-            note += "# No profile is known to suit: name one (`gatehouse profiles`), or add its points from its manual;\n\
-                     # `gatehouse guess` finds type, order and scale of a register by the display. Then take the # away.\n";
-            lines += &format!("protocol = \"{protocol}\"\n");
+            note += "# No profile is known to suit, and it refuses holding register 0: name a profile (`gatehouse profiles`), or\n\
+                     # add points from its manual, and take the # away. `gatehouse guess` finds type, order and scale of a\n\
+                     # register by the display.\n";
             false
         }
     };
@@ -191,7 +200,13 @@ mod tests {
 
     fn found(station: Station, characters: Option<Characters>, model: Model) -> Finding {
         let identity = vec![("vendor".to_owned(), "A \"quoted\"\nmaker".to_owned())];
-        Finding::Found(Found { station, characters, identity, model })
+        Finding::Found(Found {
+            station,
+            characters,
+            identity,
+            model,
+            has_register: matches!(station, Station::Modbus(10)),
+        })
     }
 
     fn outcome(findings: Vec<Finding>) -> Outcome {
@@ -209,6 +224,7 @@ mod tests {
             found(Station::Modbus(5), line(19200, Parity::Even), Model::Known("eastron-sdm630")),
             found(Station::Modbus(7), usual, Model::OneOf(vec!["eastron-sdm120", "eastron-sdm230"])),
             found(Station::Modbus(8), usual, Model::Unknown),
+            found(Station::Modbus(10), usual, Model::Unknown),
             found(Station::Dlt645(Edition::V2007, meter), slow, Model::Known("dlt645-2007-1p")),
             found(water, slow, Model::Known("cjt188-cold-water")),
             found(Station::Osdp { address: 3, crc: false }, usual, Model::Known("osdp-reader")),
@@ -229,8 +245,8 @@ mod tests {
     fn the_file_of_a_mixed_pair_passes_the_check_and_holds_whom_one_can_poll() {
         let (text, site) = checked(&Target::Serial("/dev/ttyUSB0".into()), everything());
         let ids: Vec<&str> = site.devices.iter().map(|device| device.id.as_str()).collect();
-        assert_eq!(ids, ["modbus-5", "modbus-6", "meter-000000001234", "meter-33780000001234"]);
-        assert_eq!(site.devices[2].characters, line(2400, Parity::Even));
+        assert_eq!(ids, ["modbus-5", "modbus-6", "modbus-10", "meter-000000001234", "meter-33780000001234"]);
+        assert_eq!(site.devices[3].characters, line(2400, Parity::Even));
         assert_eq!(site.devices[0].characters, None, "the bus has what most of them have");
         for told in [
             "# unit = 7",
