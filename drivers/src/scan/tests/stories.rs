@@ -172,9 +172,11 @@ fn a_scan_that_is_broken_off_keeps_what_it_found_and_says_what_is_left() {
 #[test]
 fn a_slow_device_is_found_by_its_late_answer_and_all_get_more_time_then() {
     let usual = line(9600, Parity::None);
-    let devices = vec![modbus(2, usual, 130), modbus(8, usual, 130), modbus(60, usual, 130)];
+    let devices = vec![modbus(2, usual, 100), modbus(8, usual, 100), modbus(60, usual, 100)];
     let mut world = World::new(devices, &only(Protocol::Modbus, 9600), LISTEN);
     assert_eq!(world.run(3 * MINUTE, 3), None);
+    println!("slow devices were found after {:?}", world.found_at);
+    assert!(world.found_at[0] < Duration::from_secs(8), "the patient pass alone comes later: {:?}", world.found_at);
     let mut found = world.stations();
     found.sort_by_key(|station| station.to_string());
     assert_eq!(found, [Station::Modbus(2), Station::Modbus(60), Station::Modbus(8)]);
