@@ -14,5 +14,6 @@ pub mod osdp;
 pub mod plate;
 pub mod point;
 pub mod profile;
+pub mod scan;
 pub mod summary;
 pub mod uhppote;

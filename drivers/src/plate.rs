@@ -54,6 +54,19 @@ impl<const N: usize> Plate<N> {
         self.0.contains(&0xAA)
     }
 
+    /// The addresses that know one pair of digits more than this one, from 00 to 99; none for a whole address. The lowest
+    /// pair is made known first, as shortened addressing has it (DL/T 645-2007, 5.2.1: low pairs are given, the rest is AA).
+    pub fn narrower(self) -> impl Iterator<Item = Self> {
+        let open = self.0.iter().position(|&byte| byte == 0xAA);
+        open.into_iter().flat_map(move |at| {
+            (0..100u8).map(move |pair| {
+                let mut bytes = self.0;
+                bytes[at] = ((pair / 10) << 4) | (pair % 10);
+                Plate(bytes)
+            })
+        })
+    }
+
     /// True if a meter at `other` is meant.
     pub fn covers(self, other: Self) -> bool {
         self.0.iter().zip(other.0).all(|(&own, other)| own == 0xAA || own == other)
@@ -76,4 +89,20 @@ impl<const N: usize> fmt::Debug for Plate<N> {
 /// The sum of bytes that closes the frames of both protocols of meters.
 pub(crate) fn checksum(bytes: &[u8]) -> u8 {
     bytes.iter().fold(0, |sum: u8, &byte| sum.wrapping_add(byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn narrower_addresses_are_disjoint_and_together_cover_the_wider_one() {
+        let wider = Plate::<6>::from_wire([0x34, 0x12, 0xAA, 0xAA, 0xAA, 0xAA]);
+        let meter = Plate::<6>::from_wire([0x34, 0x12, 0x56, 0x78, 0x90, 0x01]);
+        let narrower: Vec<Plate<6>> = wider.narrower().collect();
+        assert_eq!(narrower.len(), 100);
+        assert_eq!(narrower.iter().filter(|one| one.covers(meter)).count(), 1);
+        assert!(narrower.iter().all(|one| one.wire()[..2] == [0x34, 0x12] && one.wire()[3..] == [0xAA; 3]));
+        assert_eq!(meter.narrower().count(), 0);
+    }
 }

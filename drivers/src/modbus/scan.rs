@@ -84,6 +84,14 @@ fn rtu_at(bytes: &[u8], length: Length) -> At {
     }
 }
 
+/// Length of the sound frame at the beginning of the bytes, if one is there.
+pub(super) fn rtu_sound(bytes: &[u8], length: Length) -> Option<usize> {
+    match rtu_at(bytes, length) {
+        At::Sound(len) => Some(len),
+        At::Bad { .. } | At::Partial { .. } | At::Nothing => None,
+    }
+}
+
 /// The CRC at the end of a frame, and the one that is right.
 pub(super) fn rtu_checksums(frame: &[u8]) -> (u16, u16) {
     let (body, crc) = frame.split_at(frame.len() - 2);

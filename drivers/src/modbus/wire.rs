@@ -94,6 +94,19 @@ pub fn decode_reply(framing: Framing, bytes: &[u8], request: Option<&RequestFram
     })
 }
 
+/// The sound RTU reply that `bytes` begin with, and its length: for who listens without having asked. Functions 05, 06, 15,
+/// 16 and 22 are answered by what looks like their request.
+pub fn rtu_reply_at(bytes: &[u8]) -> Option<(ReplyFrame, usize)> {
+    let len = scan::rtu_sound(bytes, reply_length(bytes.get(1..)?))?;
+    Some((decode_reply(Framing::Rtu, &bytes[..len], None).ok()?, len))
+}
+
+/// The sound RTU request that `bytes` begin with, and its length.
+pub fn rtu_request_at(bytes: &[u8]) -> Option<(RequestFrame, usize)> {
+    let len = scan::rtu_sound(bytes, request_length(bytes.get(1..)?))?;
+    Some((decode_request(Framing::Rtu, &bytes[..len]).ok()?, len))
+}
+
 /// Transaction, unit and PDU of bytes that must be one whole frame.
 fn whole(framing: Framing, bytes: &[u8], length: fn(&[u8]) -> Length) -> Result<(Option<u16>, u8, Vec<u8>), WireError> {
     if bytes.is_empty() {

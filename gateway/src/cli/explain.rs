@@ -53,7 +53,7 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<ExitCode> 
     let Some((_, point)) = config.point_by_name(&args.point) else { return Ok(ExitCode::from(exit::USAGE)) };
     let language = gatehouse_config::language(bus, &config)
         .ok_or_else(|| Failure::error(exit::USAGE, "frames of this protocol cannot be explained"))?;
-    let (answer, frames) = block_on(ask(args, bus.id.as_str()))?;
+    let (answer, frames) = block_on(ask(&args.at, bus.id.as_str(), &args.device, &[args.point.as_str()]))?;
     let value = answer.points.first().map(|point| match (&point.value, &point.missing) {
         (Some(value), _) => format!("{value} {}", point.unit).trim_end().to_owned(),
         (None, missing) => format!("no value: {}", missing.as_deref().unwrap_or("unknown")),
@@ -88,9 +88,14 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<ExitCode> 
     Ok(ExitCode::SUCCESS)
 }
 
-/// Has the point read now; what was said for it is among the frames since.
-async fn ask(args: &Args, bus: &str) -> anyhow::Result<(doc::ReadAnswer, doc::Frames)> {
-    let socket = args.at.socket();
+/// Has points of a device read now by the running daemon; what was said for it is among the frames of its bus since.
+pub(super) async fn ask(
+    at: &Where,
+    bus: &str,
+    device: &str,
+    points: &[&str],
+) -> anyhow::Result<(doc::ReadAnswer, doc::Frames)> {
+    let socket = at.socket();
     let frames = |since: u64| {
         let (socket, path) = (socket.clone(), format!("/api/v1/buses/{bus}/frames?since={since}"));
         async move {
@@ -99,8 +104,8 @@ async fn ask(args: &Args, bus: &str) -> anyhow::Result<(doc::ReadAnswer, doc::Fr
         }
     };
     let before = frames(0).await?.last;
-    let body = serde_json::json!({ "points": [args.point] });
-    let answer = client::call(&socket, &format!("/api/v1/devices/{}/read", args.device), Some(body)).await?;
+    let body = serde_json::json!({ "points": points });
+    let answer = client::call(&socket, &format!("/api/v1/devices/{device}/read"), Some(body)).await?;
     Ok((serde_json::from_value(answer)?, frames(before).await?))
 }
 

@@ -7,6 +7,7 @@ mod decided;
 mod degraded;
 mod explain;
 mod generate;
+mod guess;
 mod identify;
 mod meters;
 mod monitor;
@@ -17,6 +18,7 @@ mod read;
 mod rekey;
 mod rules;
 mod run;
+mod scan;
 mod status;
 mod tickets;
 mod write;
@@ -71,6 +73,10 @@ enum Command {
     Rules(rules::Args),
     /// Lists the device profiles, or shows one.
     Profiles(profiles::Args),
+    /// Finds what is on a port or behind a host: protocols, line settings, addresses, models; writes a site file. Only reads.
+    Scan(scan::Args),
+    /// Finds type, order and scale of a register by what the meter's display shows.
+    Guess(guess::Args),
     /// Reads a device now: through the running daemon, or directly when none runs.
     Read(read::Args),
     /// Asks a device for its vendor, product and revision.
@@ -133,6 +139,8 @@ pub fn main() -> ExitCode {
         Command::Plan(args) => plan::run(args, &mut out),
         Command::Rules(args) => rules::run(&args, &mut out),
         Command::Profiles(args) => profiles::run(args, &mut out),
+        Command::Scan(args) => scan::run(&args, &mut out),
+        Command::Guess(args) => guess::run(&args, &mut out),
         Command::Read(args) => read::run(&args, &mut out),
         Command::Identify(args) => identify::run(&args, &mut out),
         Command::Explain(args) => explain::run(&args, &mut out),

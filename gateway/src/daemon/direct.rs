@@ -56,6 +56,14 @@ pub fn find<'a>(site: &'a Site, id: &str) -> anyhow::Result<(&'a Bus, &'a Device
 /// When the port cannot be opened, or the device cannot be asked.
 pub async fn read(site: &Site, device: &Device, action: Action) -> anyhow::Result<doc::ReadAnswer> {
     let (bus, _) = find(site, &device.id)?;
+    read_on(bus, device, action).await
+}
+
+/// Reads points of a device that need not be in the site file.
+///
+/// # Errors
+/// When the port cannot be opened, or the device cannot be asked.
+pub async fn read_on(bus: &Bus, device: &Device, action: Action) -> anyhow::Result<doc::ReadAnswer> {
     let asked = if let Action::Read(points) = &action { points.clone() } else { Vec::new() };
     let (at, result) = Session::open(bus, device).await?.ask(action).await?;
     read_answer(device, at, &asked, result).map_err(|r| Failure::error(exit::DEVICE, r.message))

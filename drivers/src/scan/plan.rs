@@ -1,0 +1,393 @@
+//! What is tried, in the order that finds most soonest: likelihood over time.
+
+use std::time::Duration;
+
+use super::patience::{Pace, Patience};
+use super::question::Question;
+use crate::cjt188::{self, DiOrder};
+use crate::dlt645::{self, Edition};
+use crate::line::settings::{Characters, Parity};
+use crate::modbus::Framing;
+use crate::point::Protocol;
+
+/// What is scanned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Channel {
+    /// A serial pair, whose line settings are to be found.
+    Serial,
+    /// A socket to a Modbus TCP device, or to a gateway with devices behind it.
+    Tcp,
+}
+
+/// What the caller knows, so that less has to be tried.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Options {
+    /// The only protocols to try; empty: all that the channel carries.
+    pub protocols: Vec<Protocol>,
+    /// The only speeds to try, in bits per second; empty: all.
+    pub bauds: Vec<u32>,
+    /// The only addresses of Modbus units and OSDP readers to try, both ends included; `None`: all.
+    pub addresses: Option<(u8, u8)>,
+}
+
+/// One thing to try.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Attempt {
+    pub(super) round: Round,
+    /// The line settings; `None`: on a socket.
+    pub(super) characters: Option<Characters>,
+    pub(super) pace: Pace,
+    /// How likely it is that something is found, on no scale of its own.
+    weight: u64,
+}
+
+/// The questions of an attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Round {
+    /// These units.
+    Modbus(Vec<u8>),
+    /// All electricity meters that each of these wildcards covers.
+    Dlt645(Edition, Vec<dlt645::Address>),
+    /// The same for water, heat and gas meters.
+    Cjt188(DiOrder, Vec<cjt188::Address>),
+    /// These readers, asked with a CRC or with a checksum.
+    Osdp { addresses: Vec<u8>, crc: bool },
+}
+
+impl Round {
+    pub(super) fn protocol(&self) -> Protocol {
+        match self {
+            Round::Modbus(_) => Protocol::Modbus,
+            Round::Dlt645(edition, _) => Protocol::Dlt645(*edition),
+            Round::Cjt188(..) => Protocol::Cjt188(cjt188::Edition::V2004),
+            Round::Osdp { .. } => Protocol::Osdp,
+        }
+    }
+
+    /// Takes the wildcards of another round of the same kind; false: it is of another kind.
+    fn extend(&mut self, more: &Round) -> bool {
+        match (self, more) {
+            (Round::Dlt645(edition, known), Round::Dlt645(edition_2, more)) if edition == edition_2 => {
+                known.extend_from_slice(more);
+                true
+            }
+            (Round::Cjt188(order, known), Round::Cjt188(order_2, more)) if order == order_2 => {
+                known.extend_from_slice(more);
+                true
+            }
+            (Round::Modbus(_) | Round::Dlt645(..) | Round::Cjt188(..) | Round::Osdp { .. }, _) => false,
+        }
+    }
+
+    /// The questions, in the order in which they are asked.
+    pub(super) fn questions(&self, framing: Framing) -> Vec<Question> {
+        match self {
+            Round::Modbus(units) => units.iter().map(|unit| Question::alive(framing, *unit)).collect(),
+            Round::Dlt645(edition, addresses) => {
+                let di = Question::energy(*edition);
+                let of = |address: &dlt645::Address| Question::Dlt645 { edition: *edition, address: *address, di };
+                addresses.iter().map(of).collect()
+            }
+            Round::Cjt188(order, addresses) => {
+                addresses.iter().map(|address| Question::Cjt188 { address: *address, order: *order }).collect()
+            }
+            Round::Osdp { addresses, crc } => {
+                addresses.iter().map(|address| Question::Osdp { address: *address, crc: *crc }).collect()
+            }
+        }
+    }
+}
+
+/// What is still to be tried.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    channel: Channel,
+    attempts: Vec<Attempt>,
+    /// Of what something was found.
+    found: Vec<(Protocol, Option<Characters>)>,
+}
+
+const fn characters(baud: u32, parity: Parity) -> Characters {
+    Characters { baud, data_bits: 8, parity, stop_bits: 1 }
+}
+
+/// How likely which settings are for whom: made of the defaults of the profiles and of what the standards say (Modbus
+/// over Serial Line 1.02, 3.3: 19200 8E1; DL/T 645-2007, 5.1.3: 2400 8E1; OSDP 2.2, 5.3: 9600 8N1).
+const MODBUS: [(u32, Parity, u64); 16] = [
+    (9600, Parity::None, 400),
+    (19200, Parity::Even, 90),
+    (9600, Parity::Even, 90),
+    (19200, Parity::None, 80),
+    (115_200, Parity::None, 30),
+    (38400, Parity::None, 30),
+    (4800, Parity::None, 30),
+    (2400, Parity::None, 15),
+    (57600, Parity::None, 12),
+    (2400, Parity::Even, 10),
+    (4800, Parity::Even, 8),
+    (9600, Parity::Odd, 8),
+    (38400, Parity::Even, 8),
+    (115_200, Parity::Even, 6),
+    (19200, Parity::Odd, 5),
+    (1200, Parity::None, 4),
+];
+const DLT645: [(Edition, u32, u64); 7] = [
+    (Edition::V2007, 2400, 300),
+    (Edition::V2007, 9600, 90),
+    (Edition::V2007, 4800, 40),
+    (Edition::V2007, 1200, 25),
+    (Edition::V2007, 19200, 5),
+    (Edition::V1997, 1200, 25),
+    (Edition::V1997, 2400, 20),
+];
+const CJT188: [(DiOrder, u32, Parity, u64); 8] = [
+    (DiOrder::LowFirst, 2400, Parity::Even, 150),
+    (DiOrder::HighFirst, 2400, Parity::Even, 30),
+    (DiOrder::LowFirst, 9600, Parity::Even, 20),
+    (DiOrder::LowFirst, 9600, Parity::None, 12),
+    (DiOrder::LowFirst, 4800, Parity::Even, 10),
+    (DiOrder::LowFirst, 1200, Parity::Even, 8),
+    (DiOrder::LowFirst, 2400, Parity::None, 6),
+    (DiOrder::HighFirst, 9600, Parity::Even, 4),
+];
+const OSDP: [(u32, u64); 5] = [(9600, 100), (115_200, 25), (38400, 20), (19200, 15), (57600, 8)];
+
+/// Units in the order of likelihood, and of 100 devices how many have one of them.
+const UNITS: [(u8, u8, u64); 4] = [(1, 10, 60), (11, 32, 20), (33, 100, 12), (101, 247, 8)];
+/// The same for readers.
+const READERS: [(u8, u8, u64); 2] = [(0, 7, 80), (8, 126, 20)];
+/// Units of a TCP device; the first ones tell one that looks at no unit.
+pub(super) const SOCKET_UNITS: [u8; 6] = [1, 255, 0, 247, 246, 2];
+
+/// Of 100 devices, how many answer only to who waits long.
+const SLOW: u64 = 12;
+/// Of 100 readers, how many know no CRC.
+const CHECKSUM_ONLY: u64 = 10;
+/// So much likelier is what is like what was found.
+const ALIKE: u64 = 6;
+/// The weight of what has not answered when others did.
+const DEFERRED: u64 = 20;
+/// The weight of wildcards of whom two meters answer, or more.
+const SEVERAL: u64 = 150_000;
+/// What a change of the line settings costs.
+const SWITCH: Duration = Duration::from_millis(60);
+
+impl Plan {
+    /// All that the options leave to be tried.
+    pub fn new(channel: Channel, options: &Options) -> Self {
+        let mut plan = Plan { channel, attempts: Vec::new(), found: Vec::new() };
+        match channel {
+            Channel::Serial => plan.add_serial(options),
+            Channel::Tcp => plan.add_socket(options),
+        }
+        plan
+    }
+
+    /// True when the options left nothing to try.
+    pub fn is_empty(&self) -> bool {
+        self.attempts.is_empty()
+    }
+
+    fn add_serial(&mut self, options: &Options) {
+        let wanted = |protocol: Protocol, baud: u32| {
+            (options.protocols.is_empty() || options.protocols.contains(&protocol))
+                && (options.bauds.is_empty() || options.bauds.contains(&baud))
+        };
+        let within = |(first, last): (u8, u8)| {
+            let (least, most) = options.addresses.unwrap_or((0, u8::MAX));
+            (first.max(least)..=last.min(most)).collect::<Vec<u8>>()
+        };
+        for (baud, parity, weight) in MODBUS {
+            for (first, last, share) in UNITS {
+                let units = within((first, last));
+                if wanted(Protocol::Modbus, baud) && !units.is_empty() {
+                    self.add_both(Round::Modbus(units), characters(baud, parity), weight * share);
+                }
+            }
+        }
+        for (edition, baud, weight) in DLT645 {
+            if wanted(Protocol::Dlt645(edition), baud) {
+                let round = Round::Dlt645(edition, vec![dlt645::Address::ANY]);
+                self.add(round, characters(baud, Parity::Even), Pace::Slow, weight * 100);
+            }
+        }
+        for (order, baud, parity, weight) in CJT188 {
+            let any = [cjt188::Edition::V2004, cjt188::Edition::V2018];
+            if any.iter().any(|edition| wanted(Protocol::Cjt188(*edition), baud)) {
+                let round = Round::Cjt188(order, vec![cjt188::Address::ANY]);
+                self.add(round, characters(baud, parity), Pace::Slow, weight * 100);
+            }
+        }
+        for (baud, weight) in OSDP {
+            for (first, last, share) in READERS {
+                let addresses = within((first, last));
+                if wanted(Protocol::Osdp, baud) && !addresses.is_empty() {
+                    let line = characters(baud, Parity::None);
+                    let rare = Round::Osdp { addresses: addresses.clone(), crc: false };
+                    self.add_both(Round::Osdp { addresses, crc: true }, line, weight * share);
+                    self.add(rare, line, Pace::Slow, weight * share * CHECKSUM_ONLY / 100);
+                }
+            }
+        }
+    }
+
+    fn add_socket(&mut self, options: &Options) {
+        let (least, most) = options.addresses.unwrap_or((0, u8::MAX));
+        let wanted = |unit: &u8| (least..=most).contains(unit);
+        let first: Vec<u8> = SOCKET_UNITS.into_iter().filter(wanted).collect();
+        let rest: Vec<u8> = (1..=247).filter(|unit| wanted(unit) && !SOCKET_UNITS.contains(unit)).collect();
+        for (units, weight) in [(first, 1000), (rest, 1)] {
+            if !units.is_empty() {
+                self.attempts.push(Attempt { round: Round::Modbus(units), characters: None, pace: Pace::Fast, weight });
+            }
+        }
+    }
+
+    /// Adds a quick pass, and a patient one for what is slow.
+    fn add_both(&mut self, round: Round, line: Characters, weight: u64) {
+        self.add(round.clone(), line, Pace::Fast, weight);
+        self.add(round, line, Pace::Slow, weight * SLOW / 100);
+    }
+
+    fn add(&mut self, round: Round, line: Characters, pace: Pace, weight: u64) {
+        self.attempts.push(Attempt { round, characters: Some(line), pace, weight });
+    }
+
+    /// Adds wildcards of whom at least two meters answer.
+    pub(super) fn suggest(&mut self, round: Round, characters: Option<Characters>) {
+        self.attempts.push(Attempt { round, characters, pace: Pace::Fast, weight: SEVERAL });
+    }
+
+    /// Adds what is hardly likely, for when all else was tried.
+    pub(super) fn defer(&mut self, round: Round, characters: Option<Characters>) {
+        let alike = |known: &&mut Attempt| known.weight == DEFERRED && known.characters == characters;
+        if self.attempts.iter_mut().filter(alike).any(|known| known.round.extend(&round)) {
+            return;
+        }
+        self.attempts.push(Attempt { round, characters, pace: Pace::Slow, weight: DEFERRED });
+    }
+
+    /// Makes what is like the first find of its kind likelier.
+    pub(super) fn found(&mut self, protocol: Protocol, characters: Option<Characters>) {
+        if self.found.contains(&(protocol, characters)) {
+            return;
+        }
+        self.found.push((protocol, characters));
+        for attempt in &mut self.attempts {
+            if attempt.round.protocol() == protocol && attempt.characters == characters && attempt.pace == Pace::Fast {
+                attempt.weight = attempt.weight.saturating_mul(ALIKE);
+            }
+        }
+    }
+
+    /// Drops what is left of a protocol.
+    pub(super) fn forget(&mut self, protocol: Protocol) {
+        self.attempts.retain(|attempt| attempt.round.protocol() != protocol);
+    }
+
+    /// Takes the attempt from which most is to be expected for its time, with the port at `now`.
+    pub(super) fn next(&mut self, now: Option<Characters>, patience: &Patience) -> Option<Attempt> {
+        let framing = self.framing();
+        let worth = |attempt: &Attempt| {
+            let cost =
+                attempt.cost(framing, patience) + if attempt.characters == now { Duration::ZERO } else { SWITCH };
+            u128::from(attempt.weight) * 1_000_000_000 / cost.as_micros().max(1)
+        };
+        // The first of equals, so that each run is the same.
+        let best = self.attempts.iter().enumerate().rev().max_by_key(|(_, attempt)| worth(attempt));
+        best.map(|(at, _)| at).map(|at| self.attempts.remove(at))
+    }
+
+    /// What the rest takes if nobody answers.
+    pub(super) fn cost(&self, patience: &Patience) -> Duration {
+        let framing = self.framing();
+        self.attempts.iter().map(|attempt| attempt.cost(framing, patience) + SWITCH).sum()
+    }
+
+    /// How Modbus is framed on the channel.
+    pub(super) fn framing(&self) -> Framing {
+        match self.channel {
+            Channel::Serial => Framing::Rtu,
+            Channel::Tcp => Framing::Tcp,
+        }
+    }
+
+    /// The line settings to listen at, each speed once, the likeliest first.
+    pub(super) fn listened(&self) -> Vec<Characters> {
+        let mut all: Vec<(u64, Characters)> = Vec::new();
+        for attempt in &self.attempts {
+            let Some(line) = attempt.characters else { continue };
+            match all.iter_mut().find(|(_, known)| known.baud == line.baud) {
+                Some((weight, known)) if *weight < attempt.weight => (*weight, *known) = (attempt.weight, line),
+                Some(_) => {}
+                None => all.push((attempt.weight, line)),
+            }
+        }
+        all.sort_by_key(|(weight, line)| (std::cmp::Reverse(*weight), line.baud));
+        all.into_iter().map(|(_, line)| line).collect()
+    }
+}
+
+impl Attempt {
+    fn cost(&self, framing: Framing, patience: &Patience) -> Duration {
+        let questions = self.round.questions(framing);
+        let each = questions.first().map_or(Duration::ZERO, |one| patience.cost(one, self.characters, self.pace));
+        each * u32::try_from(questions.len()).unwrap_or(u32::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn order(options: &Options) -> Vec<Attempt> {
+        let mut plan = Plan::new(Channel::Serial, options);
+        let patience = Patience::default();
+        let mut port = None;
+        std::iter::from_fn(|| {
+            let next = plan.next(port, &patience)?;
+            port = next.characters;
+            Some(next)
+        })
+        .collect()
+    }
+
+    #[test]
+    fn the_factory_settings_of_each_protocol_come_first_and_each_question_once() {
+        let all = order(&Options::default());
+        let first: Vec<(Protocol, Option<u32>)> =
+            all.iter().take(4).map(|one| (one.round.protocol(), one.characters.map(|line| line.baud))).collect();
+        assert!(first.contains(&(Protocol::Modbus, Some(9600))), "{first:?}");
+        assert!(first.contains(&(Protocol::Dlt645(Edition::V2007), Some(2400))), "{first:?}");
+        let at_9600 = Some(characters(9600, Parity::None));
+        for unit in 1..=247u8 {
+            for pace in [Pace::Fast, Pace::Slow] {
+                let asks = |one: &&Attempt| {
+                    one.characters == at_9600
+                        && one.pace == pace
+                        && matches!(&one.round, Round::Modbus(units) if units.contains(&unit))
+                };
+                assert_eq!(all.iter().filter(asks).count(), 1, "unit {unit}, {pace:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_the_caller_knows_is_all_that_is_tried() {
+        let options = Options { protocols: vec![Protocol::Modbus], bauds: vec![19200], addresses: Some((5, 12)) };
+        for attempt in order(&options) {
+            let Round::Modbus(units) = &attempt.round else { panic!("{attempt:?}") };
+            assert!(units.iter().all(|unit| (5..=12).contains(unit)), "{attempt:?}");
+            assert_eq!(attempt.characters.map(|line| line.baud), Some(19200));
+        }
+    }
+
+    #[test]
+    fn each_speed_is_listened_at_once_and_the_likeliest_first() {
+        let listened = Plan::new(Channel::Serial, &Options::default()).listened();
+        assert_eq!(listened.first().map(|line| line.baud), Some(2400));
+        let mut bauds: Vec<u32> = listened.iter().map(|line| line.baud).collect();
+        bauds.sort_unstable();
+        assert_eq!(bauds, [1200, 2400, 4800, 9600, 19200, 38400, 57600, 115_200]);
+    }
+}

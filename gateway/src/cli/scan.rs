@@ -1,0 +1,155 @@
+//! `gatehouse scan`: what is on a port, before there is a site file.
+
+mod drive;
+mod report;
+mod site_file;
+mod target;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use gatehouse_drivers::point::{PROTOCOLS, Protocol};
+use gatehouse_drivers::scan::{Channel, Finding, Options, Plan, Scan};
+
+use super::{Failure, block_on, exit};
+use drive::{Ending, Outcome};
+use target::Target;
+
+/// Most seconds of listening at one speed.
+const LISTEN_MOST: u64 = 600;
+
+/// Arguments of `gatehouse scan`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    at: super::Where,
+    /// A serial port (`/dev/ttyUSB0`), a Modbus TCP device or gateway (`10.0.0.5`, `10.0.0.5:1502`), or `udp` for the door
+    /// controllers of the network, of another network `udp:192.168.7.255`.
+    #[arg(value_name = "PORT|HOST")]
+    target: String,
+    /// Tries this protocol only; may be given several times.
+    #[arg(long, value_name = "NAME", value_parser = protocol)]
+    protocol: Vec<Protocol>,
+    /// Tries this speed only; may be given several times.
+    #[arg(long, value_name = "BITS")]
+    baud: Vec<u32>,
+    /// Tries these addresses of Modbus units and OSDP readers only.
+    #[arg(long, value_name = "A..B", value_parser = addresses)]
+    address: Option<(u8, u8)>,
+    /// Listens so many seconds at each speed for a master that is there already; 0 for a line that surely has none.
+    #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u64).range(0..=LISTEN_MOST))]
+    listen: u64,
+    /// Prints what was found as JSON.
+    #[arg(long)]
+    json: bool,
+    /// The site file to write. It must not exist. Without it the first free one of `site-scan.toml`, `site-scan-2.toml`, ...
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+fn protocol(text: &str) -> Result<Protocol, String> {
+    let known = PROTOCOLS.iter().find(|(name, _)| *name == text).map(|(_, protocol)| *protocol);
+    let names = || PROTOCOLS.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+    known.ok_or_else(|| format!("it is one of {}", names()))
+}
+
+fn addresses(text: &str) -> Result<(u8, u8), String> {
+    let wrong = || "write it like 1..32, or 7 for one address; addresses go from 0 to 255".to_owned();
+    let number = |text: &str| text.trim().parse::<u8>().map_err(|_| wrong());
+    let (first, last) = text.split_once("..").unwrap_or((text, text));
+    let (first, last) = (number(first)?, number(last)?);
+    if first <= last { Ok((first, last)) } else { Err(wrong()) }
+}
+
+/// Scans, shows what was found, and writes it into a site file.
+pub(crate) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
+    let target = Target::parse(&args.target).map_err(|why| Failure::error(exit::USAGE, why))?;
+    if let Some(path) = args.out.as_deref().filter(|path| path.exists()) {
+        let text = format!("--out {}: the file exists, and a scan overwrites none: name another", path.display());
+        return Err(Failure::error(exit::USAGE, text));
+    }
+    let options = Options { protocols: args.protocol.clone(), bauds: args.baud.clone(), addresses: args.address };
+    let outcome = block_on(async {
+        target.refuse_if_taken(&args.at.socket()).await?;
+        match target.channel() {
+            None => drive::controllers(&target).await,
+            Some(channel) => drive::scan(&target, plan(channel, &options, args.listen)?).await,
+        }
+    })?;
+    let has_some = !outcome.findings.is_empty();
+    let file = has_some.then(|| write_file(args, &target, &outcome, out)).transpose()?;
+    if args.json {
+        report::json(&target, &outcome, file.as_deref(), out)?;
+    } else {
+        report::table(&outcome, out)?;
+    }
+    report::say(&target, &outcome, file.as_deref());
+    Ok(ExitCode::from(code(&outcome)))
+}
+
+fn plan(channel: Channel, options: &Options, listen: u64) -> anyhow::Result<Scan> {
+    let plan = Plan::new(channel, options);
+    if plan.is_empty() {
+        let text = "nothing is left to try: --protocol, --baud and --address exclude each other";
+        return Err(Failure::error(exit::USAGE, text));
+    }
+    Ok(Scan::new(channel, plan, Duration::from_secs(listen)))
+}
+
+/// Something was found, nothing is in doubt, and nobody else is on the line.
+fn code(outcome: &Outcome) -> u8 {
+    let clean = outcome.findings.iter().all(|finding| matches!(finding, Finding::Found(_)));
+    match outcome.ending {
+        Ending::Finished | Ending::Interrupted if clean && !outcome.findings.is_empty() => exit::OK,
+        Ending::Finished
+        | Ending::Interrupted
+        | Ending::ForeignMaster { .. }
+        | Ending::Unquiet { .. }
+        | Ending::Lost(_) => exit::DEVICE,
+    }
+}
+
+/// Writes the site file; where that is not possible, it goes to the output, so that a long scan is not lost.
+fn write_file(args: &Args, target: &Target, outcome: &Outcome, out: &mut dyn Write) -> anyhow::Result<PathBuf> {
+    let numbered = |number: u32| match number {
+        1 => PathBuf::from("site-scan.toml"),
+        number => PathBuf::from(format!("site-scan-{number}.toml")),
+    };
+    let path = args.out.clone().or_else(|| (1..1000).map(numbered).find(|path| !path.exists()));
+    let path = path.unwrap_or_else(|| numbered(1));
+    let text = site_file::text(target, outcome, &path);
+    let written = std::fs::File::create_new(&path).and_then(|mut file| file.write_all(text.as_bytes()));
+    if let Err(why) = written {
+        out.write_all(text.as_bytes())?;
+        let text = format!("{}: {why}: what was found is above instead", path.display());
+        return Err(Failure::error(exit::UNEXPECTED, text));
+    }
+    Ok(path)
+}
+
+/// A path as a person types it again.
+fn shown(path: &Path) -> String {
+    path.display().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_a_range_or_one() {
+        assert_eq!(addresses("1..32"), Ok((1, 32)));
+        assert_eq!(addresses("7"), Ok((7, 7)));
+        for wrong in ["", "9..3", "1-9", "300", "1..x"] {
+            assert!(addresses(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_protocol_is_named_as_in_the_site_file() {
+        assert_eq!(protocol("osdp"), Ok(Protocol::Osdp));
+        assert!(protocol("dlt645").unwrap_err().contains("dlt645-2007, dlt645-1997"));
+    }
+}

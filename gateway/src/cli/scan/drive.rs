@@ -1,0 +1,277 @@
+//! The shell around the scan: the port, the clock, the bar, and Ctrl-C.
+
+use std::task::Poll;
+use std::time::Duration;
+
+use gatehouse_config::PortKind;
+use gatehouse_core::Mono;
+use gatehouse_drivers::line::Characters;
+use gatehouse_drivers::point::Protocol;
+use gatehouse_drivers::scan::{Controllers, End, Finding, Scan, Want};
+use indicatif::{ProgressBar, ProgressStyle};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::report;
+use super::target::Target;
+use crate::cli::{Failure, exit, human_age};
+use crate::daemon::clock::Clock;
+use crate::daemon::port::Port;
+use crate::daemon::timer::Timer;
+
+/// How often the bar is drawn anew.
+const TICK: Duration = Duration::from_millis(200);
+/// How often a connection that was closed is made anew before any byte came.
+const REOPENINGS: u32 = 3;
+/// How often controllers are asked, and for how long they are listened to.
+const ROUNDS: (u32, Duration) = (3, Duration::from_secs(1));
+
+/// How a scan came to its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// All was tried.
+    Finished,
+    /// Somebody pressed Ctrl-C.
+    Interrupted,
+    /// Another master is on the line.
+    ForeignMaster { protocol: Protocol, characters: Option<Characters> },
+    /// Somebody talks, and nothing known is spoken.
+    Unquiet { bytes: usize },
+    /// The port or the connection is gone.
+    Lost(String),
+}
+
+/// What came of a scan.
+#[derive(Debug, Clone)]
+pub(super) struct Outcome {
+    pub(super) findings: Vec<Finding>,
+    pub(super) ending: Ending,
+    pub(super) elapsed: Duration,
+    /// What was not tried would have taken so long.
+    pub(super) remaining: Duration,
+}
+
+/// Scans a serial port or a host.
+pub(super) async fn scan(target: &Target, scan: Scan) -> anyhow::Result<Outcome> {
+    let kind = target.kind();
+    let port = open(&kind).await?;
+    let timer = Timer::fine()?;
+    let (interrupt, terminate) = signals()?;
+    let bar = bar();
+    let mut driven =
+        Driven { kind, port, scan, timer, clock: Clock::open(), told: 0, interrupt, terminate, bar, reopened: 0 };
+    let ending = driven.run().await;
+    driven.bar.finish_and_clear();
+    let progress = driven.scan.progress();
+    let findings = driven.scan.findings().to_vec();
+    Ok(Outcome { findings, ending, elapsed: progress.elapsed, remaining: progress.remaining })
+}
+
+async fn open(kind: &PortKind) -> anyhow::Result<Port> {
+    Port::open(kind).await.map_err(|why| Failure::error(exit::DEVICE, why.to_string()))
+}
+
+fn signals() -> std::io::Result<(Signal, Signal)> {
+    Ok((signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?))
+}
+
+/// Drawn on a terminal only.
+fn bar() -> ProgressBar {
+    let bar = ProgressBar::new(1000);
+    let style = ProgressStyle::with_template("{bar:20} {percent:>3} % {wide_msg}");
+    if let Ok(style) = style {
+        bar.set_style(style);
+    }
+    bar
+}
+
+struct Driven {
+    kind: PortKind,
+    port: Port,
+    scan: Scan,
+    timer: Timer,
+    clock: Clock,
+    /// Findings that were told.
+    told: usize,
+    interrupt: Signal,
+    terminate: Signal,
+    bar: ProgressBar,
+    reopened: u32,
+}
+
+/// What a wait ended with.
+enum Event {
+    Read(std::io::Result<usize>),
+    Timer,
+    Stop,
+}
+
+impl Driven {
+    async fn run(&mut self) -> Ending {
+        let mut rx = [0u8; 1024];
+        loop {
+            // Bytes that the kernel has are older than the next decision.
+            if let Some(read) = self.read_now(&mut rx)
+                && let Err(why) = self.received(read, &rx).await
+            {
+                return Ending::Lost(why);
+            }
+            let now = self.clock.mono();
+            let want = self.scan.poll_want(now);
+            self.tell();
+            let done = match want {
+                Want::End(End::Finished) => return Ending::Finished,
+                Want::End(End::ForeignMaster { protocol, characters }) => {
+                    return Ending::ForeignMaster { protocol, characters };
+                }
+                Want::End(End::Unquiet { bytes }) => return Ending::Unquiet { bytes },
+                Want::Switch(characters) => {
+                    let switched = self.port.switch(&self.kind, Some(characters)).await;
+                    self.scan.handle_switched(self.clock.mono());
+                    switched.map_err(|why| why.to_string())
+                }
+                Want::Send(bytes) => {
+                    let written = self.port.write(&bytes).await;
+                    self.scan.handle_sent(self.clock.mono());
+                    match written {
+                        Ok(()) => Ok(()),
+                        Err(why) => self.reopen(&why.to_string()).await,
+                    }
+                }
+                Want::Wait(until) => match self.wait(until, &mut rx).await {
+                    Event::Read(read) => self.received(read, &rx).await,
+                    Event::Timer => Ok(()),
+                    Event::Stop => return Ending::Interrupted,
+                },
+            };
+            if let Err(why) = done {
+                return Ending::Lost(why);
+            }
+        }
+    }
+
+    /// What the kernel has; `None`: nothing.
+    fn read_now(&mut self, rx: &mut [u8]) -> Option<std::io::Result<usize>> {
+        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        match self.port.poll_read(&mut cx, rx) {
+            Poll::Ready(read) => Some(read),
+            Poll::Pending => None,
+        }
+    }
+
+    async fn received(&mut self, read: std::io::Result<usize>, rx: &[u8]) -> Result<(), String> {
+        match read {
+            Ok(0) => self.reopen("the other side closed the connection").await,
+            Ok(count) => {
+                self.reopened = 0;
+                self.scan.handle_bytes(self.clock.mono(), rx.get(..count).unwrap_or_default());
+                Ok(())
+            }
+            Err(why) => self.reopen(&why.to_string()).await,
+        }
+    }
+
+    /// Makes a connection anew; a serial port that is gone is gone.
+    async fn reopen(&mut self, why: &str) -> Result<(), String> {
+        let again = matches!(self.kind, PortKind::Tcp { .. }) && self.reopened < REOPENINGS;
+        if !again {
+            return Err(format!("{}: {why}", self.kind));
+        }
+        self.reopened += 1;
+        self.port = Port::open(&self.kind).await.map_err(|why| why.to_string())?;
+        Ok(())
+    }
+
+    async fn wait(&mut self, until: Mono, rx: &mut [u8]) -> Event {
+        loop {
+            let now = self.clock.mono();
+            let due = until.min(now + TICK);
+            let event = std::future::poll_fn(|cx| {
+                if self.interrupt.poll_recv(cx).is_ready() || self.terminate.poll_recv(cx).is_ready() {
+                    return Poll::Ready(Event::Stop);
+                }
+                if let Poll::Ready(read) = self.port.poll_read(cx, rx) {
+                    return Poll::Ready(Event::Read(read));
+                }
+                self.timer.poll_due(cx, self.clock.mono(), Some(due)).map(|()| Event::Timer)
+            })
+            .await;
+            match event {
+                Event::Timer if self.clock.mono() < until => self.draw(),
+                Event::Timer | Event::Read(_) | Event::Stop => {
+                    self.draw();
+                    return event;
+                }
+            }
+        }
+    }
+
+    /// Says at once what was found.
+    fn tell(&mut self) {
+        let findings = self.scan.findings();
+        for finding in findings.iter().skip(self.told) {
+            self.bar.suspend(|| eprintln!("{}", report::line(finding)));
+        }
+        // A socket's devices may turn out to be one.
+        self.told = self.told.max(findings.len());
+    }
+
+    fn draw(&self) {
+        let progress = self.scan.progress();
+        let all = (progress.elapsed + progress.remaining).as_secs_f64().max(0.001);
+        let share = (progress.elapsed.as_secs_f64() / all * 1000.0).clamp(0.0, 1000.0);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 0 to 1000")]
+        self.bar.set_position(share as u64);
+        let settings = progress.characters.map(|line| format!(" at {line}")).unwrap_or_default();
+        let what = progress.protocol.map_or("listens", Protocol::as_str);
+        let found = self.scan.findings().len();
+        let left = human_age(progress.remaining.as_secs_f64());
+        self.bar.set_message(format!("{what}{settings}, {found} found, about {left} left; Ctrl-C keeps all"));
+    }
+}
+
+/// Asks the door controllers of a network who is there.
+pub(super) async fn controllers(target: &Target) -> anyhow::Result<Outcome> {
+    let mut port = open(&target.kind()).await?;
+    let mut controllers = Controllers::default();
+    let (mut interrupt, mut terminate) = signals()?;
+    let clock = Clock::open();
+    let mut timer = Timer::fine()?;
+    let begun = clock.mono();
+    let mut ending = Ending::Finished;
+    let (rounds, listen) = ROUNDS;
+    'all: for _ in 0..rounds {
+        if let Err(why) = port.write(&Controllers::question()).await {
+            ending = Ending::Lost(format!("{target}: {why}"));
+            break;
+        }
+        let until = clock.mono() + listen;
+        let mut rx = [0u8; 1024];
+        loop {
+            let event = std::future::poll_fn(|cx| {
+                if interrupt.poll_recv(cx).is_ready() || terminate.poll_recv(cx).is_ready() {
+                    return Poll::Ready(Event::Stop);
+                }
+                if let Poll::Ready(read) = port.poll_read(cx, &mut rx) {
+                    return Poll::Ready(Event::Read(read));
+                }
+                timer.poll_due(cx, clock.mono(), Some(until)).map(|()| Event::Timer)
+            })
+            .await;
+            match event {
+                Event::Read(Ok(count)) => controllers.handle_datagram(rx.get(..count).unwrap_or_default()),
+                Event::Read(Err(why)) => {
+                    ending = Ending::Lost(format!("{target}: {why}"));
+                    break 'all;
+                }
+                Event::Timer if clock.mono() < until => {}
+                Event::Timer => break,
+                Event::Stop => {
+                    ending = Ending::Interrupted;
+                    break 'all;
+                }
+            }
+        }
+    }
+    let elapsed = clock.mono().since(begun);
+    Ok(Outcome { findings: controllers.findings(), ending, elapsed, remaining: Duration::ZERO })
+}

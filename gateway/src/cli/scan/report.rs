@@ -1,0 +1,158 @@
+//! What a scan found, for people and for programs.
+
+use std::io::Write;
+use std::path::Path;
+
+use gatehouse_drivers::line::Characters;
+use gatehouse_drivers::scan::{Clash, Finding, Found, Model};
+use serde_json::{Value, json};
+
+use super::drive::{Ending, Outcome};
+use super::shown;
+use super::target::Target;
+use crate::cli::{human_age, print_json};
+
+/// One finding in one line, as it is made.
+pub(super) fn line(finding: &Finding) -> String {
+    match finding {
+        Finding::Found(found) => {
+            let at = found.characters.map(|line| format!(" at {line}")).unwrap_or_default();
+            format!("found: {} {}{at}", found.station.protocol().as_str(), found.station)
+        }
+        Finding::Clash(clash) => format!("{clash}"),
+    }
+}
+
+/// The table.
+pub(super) fn table(outcome: &Outcome, out: &mut dyn Write) -> anyhow::Result<()> {
+    let mut table = crate::cli::table(&["PROTOCOL", "ADDRESS", "LINE", "PROFILE", "SAYS OF ITSELF"]);
+    for finding in &outcome.findings {
+        let (station, line, profile, says) = match finding {
+            Finding::Found(found) => (found.station, found.characters, model(&found.model), identity(found)),
+            Finding::Clash(clash) => {
+                (clash.station, clash.characters, "two devices at this address".to_owned(), String::new())
+            }
+        };
+        let line = line.map_or("-".to_owned(), |line| line.to_string());
+        table.add_row([station.protocol().as_str().to_owned(), station.to_string(), line, profile, says]);
+    }
+    writeln!(out, "{table}")?;
+    Ok(())
+}
+
+/// The model in one word or few.
+pub(super) fn model(model: &Model) -> String {
+    match model {
+        Model::Known(name) => (*name).to_owned(),
+        Model::OneOf(names) => names.join(" or "),
+        Model::Unknown => "unknown".to_owned(),
+    }
+}
+
+/// What a device says of itself.
+pub(super) fn identity(found: &Found) -> String {
+    let texts = found.identity.iter().map(|(name, text)| format!("{name} {text}"));
+    // A device may say anything, which must not reach the terminal or a file.
+    let plain = |c: char| if c.is_control() { ' ' } else { c };
+    texts.collect::<Vec<_>>().join(", ").chars().map(plain).collect()
+}
+
+/// The whole outcome as a document.
+pub(super) fn json(target: &Target, outcome: &Outcome, file: Option<&Path>, out: &mut dyn Write) -> anyhow::Result<()> {
+    let devices: Vec<Value> = outcome.findings.iter().filter_map(device).collect();
+    let clashes: Vec<Value> = outcome.findings.iter().filter_map(clash).collect();
+    print_json(
+        out,
+        &json!({
+            "target": target.to_string(),
+            "ending": ending(&outcome.ending),
+            "elapsed_s": outcome.elapsed.as_secs_f64(),
+            "remaining_s": outcome.remaining.as_secs_f64(),
+            "devices": devices,
+            "clashes": clashes,
+            "file": file.map(shown),
+        }),
+    )
+}
+
+fn ending(ending: &Ending) -> &'static str {
+    match ending {
+        Ending::Finished => "finished",
+        Ending::Interrupted => "interrupted",
+        Ending::ForeignMaster { .. } => "foreign-master",
+        Ending::Unquiet { .. } => "unquiet",
+        Ending::Lost(_) => "lost",
+    }
+}
+
+fn device(finding: &Finding) -> Option<Value> {
+    let Finding::Found(Found { station, characters, identity, model, .. }) = finding else { return None };
+    let (profile, candidates) = match model {
+        Model::Known(name) => (Some(*name), Vec::new()),
+        Model::OneOf(names) => (None, names.clone()),
+        Model::Unknown => (None, Vec::new()),
+    };
+    let identity: serde_json::Map<String, Value> =
+        identity.iter().map(|(name, text)| (name.clone(), Value::from(text.as_str()))).collect();
+    Some(json!({
+        "protocol": station.protocol().as_str(), "address": station.to_string(), "line": settings(*characters),
+        "profile": profile, "candidates": candidates, "identity": identity,
+    }))
+}
+
+fn clash(finding: &Finding) -> Option<Value> {
+    let Finding::Clash(clash @ Clash { station, characters, .. }) = finding else { return None };
+    Some(json!({
+        "protocol": station.protocol().as_str(), "address": station.to_string(), "line": settings(*characters),
+        "message": clash.to_string(),
+    }))
+}
+
+fn settings(characters: Option<Characters>) -> Option<String> {
+    characters.map(|line| line.to_string())
+}
+
+/// How it ended and what to do next.
+pub(super) fn say(target: &Target, outcome: &Outcome, file: Option<&Path>) {
+    let seconds = human_age(outcome.elapsed.as_secs_f64());
+    match &outcome.ending {
+        Ending::Finished => eprintln!("{target}: all was tried, in {seconds}"),
+        Ending::Interrupted => {
+            let left = human_age(outcome.remaining.as_secs_f64());
+            eprintln!("{target}: broken off after {seconds}; what was not tried would take about {left}");
+        }
+        Ending::ForeignMaster { protocol, characters } => {
+            let at = characters.map(|line| format!(" at {line}")).unwrap_or_default();
+            eprintln!(
+                "{target}: another master asks on this line already, in {}{at}: nothing more was sent. Two masters garble each \
+                 other: find it (a building controller, a meter reader's box), take it off the line, and scan again",
+                protocol.as_str()
+            );
+        }
+        Ending::Unquiet { bytes } => eprintln!(
+            "{target}: {bytes} bytes came though nobody asked, and they are no known frames: nothing was sent. Either another \
+             master is on the line, or it floats: look for the terminating resistor and the bias, and for swapped wires"
+        ),
+        Ending::Lost(why) => eprintln!("{why}: the scan ended after {seconds}"),
+    }
+    if let Some(file) = file {
+        let file = shown(file);
+        eprintln!("{file} was written: look at it, then `gatehouse check --config {file}`");
+    } else if outcome.ending == Ending::Finished {
+        eprintln!("{}", nothing(target));
+    }
+}
+
+fn nothing(target: &Target) -> &'static str {
+    match target {
+        Target::Serial(_) => {
+            "nothing answered: are the devices powered, A and B not swapped, the ends terminated, and is it the right port?"
+        }
+        Target::Tcp { .. } => {
+            "nothing answered: it takes connections, but speaks no Modbus TCP, or nobody is behind it"
+        }
+        Target::Udp { .. } => {
+            "nothing answered: broadcasts reach one network only; name the address that ends with .255 of the controllers' own"
+        }
+    }
+}
