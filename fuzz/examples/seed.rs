@@ -56,7 +56,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 const CREDENTIALS: &[&str] = &[
     concat!(
         "\u{1}",
-        r#"{"format":"gatehouse-credentials/1","site":"riverside","lookup_key":"9f","version":12,"created":1,"#,
+        r#"{"format":"gatehouse-credentials/1","site":"riverside","lookup_key":"0710a50f67a2f639","version":12,"created":1,"#,
         r#""expires_at":2000000000,"count":1}"#,
         "\n",
         r#"{"put":{"id":"5d000000000000000000000000000000","kind":"plate","who":"p-5c1d","class":"resident","#,
@@ -65,7 +65,7 @@ const CREDENTIALS: &[&str] = &[
     ),
     concat!(
         "\u{1}",
-        r#"{"format":"gatehouse-credentials/1","site":"riverside","lookup_key":"9f","version":13,"base_version":12,"#,
+        r#"{"format":"gatehouse-credentials/1","site":"riverside","lookup_key":"0710a50f67a2f639","version":13,"base_version":12,"#,
         r#""created":1,"expires_at":2000000000,"count":2}"#,
         "\n",
         r#"{"revoke":"71000000000000000000000000000000"}"#,

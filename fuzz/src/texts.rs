@@ -3,12 +3,15 @@
 use std::sync::LazyLock;
 
 use gatehouse_rules::access::wiegand::{Bits, Format, Parity, Span};
-use gatehouse_rules::access::{Expected, Snapshot, Token};
+use gatehouse_rules::access::{Expected, LookupKey, Snapshot, Token};
 use gatehouse_rules::command::Request;
 use gatehouse_rules::words::HolderClass;
 use ring::signature::{Ed25519KeyPair, KeyPair};
 
 use crate::script::Script;
+
+/// The lookup key of the box; the seeds name it by its id.
+const LOOKUP: [u8; 32] = [9; 32];
 
 /// The number of bits, the bits, and a format of the site's own.
 ///
@@ -47,7 +50,8 @@ pub fn credentials(input: &[u8]) {
         let signature: String = key.sign(&bytes).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
         bytes.extend(format!("{{\"signature\":\"{signature}\"}}\n").bytes());
     }
-    let expected = Expected { keys: vec![*public], site: "riverside".to_owned(), lookup_key: "9f".to_owned() };
+    let lookup = LookupKey::new(&LOOKUP);
+    let expected = Expected { keys: vec![*public], site: "riverside".to_owned(), lookup };
     let _ = Snapshot::verify(&bytes, &expected);
 }
 

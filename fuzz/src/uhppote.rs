@@ -1,7 +1,7 @@
 //! UHPPOTE: datagrams, and replies to every request of a controller.
 
 use gatehouse_core::driver::{Action, Argument};
-use gatehouse_core::{ControllerAnswer, ControllerAsk, Driver, Name, PointIx, StepId};
+use gatehouse_core::{CardNumber, ControllerAnswer, ControllerAsk, Driver, Name, PointIx, StepId};
 use gatehouse_drivers::dissect::{self, Language};
 use gatehouse_drivers::uhppote::{
     Datagram, Field, LENGTH, Listener, Reply, Request, UhppoteController, UhppoteSettings,
@@ -52,15 +52,11 @@ fn controller() -> Subject {
     let listener = Some(Listener { address: [192, 168, 1, 2], port: 60_001 });
     let controller = UhppoteController::new(UhppoteSettings { serial: SERIAL, listener }, points, &[all]);
     Subject::new(controller, |controller: &mut UhppoteController, steps: &mut Vec<StepId>| {
-        let asks = [
-            ControllerAsk::Event(8),
-            ControllerAsk::CardCount,
-            ControllerAsk::CardAt(1),
-            ControllerAsk::Card(6_154_412),
-            ControllerAsk::DropCard(6_154_412),
-            ControllerAsk::Listen,
-        ];
-        let asks = asks.into_iter().map(Action::Controller);
+        let asks = [ControllerAsk::Event(8), ControllerAsk::CardCount, ControllerAsk::CardAt(1), ControllerAsk::Listen];
+        let of_a_card = CardNumber::new(6_154_412)
+            .into_iter()
+            .flat_map(|number| [ControllerAsk::Card(number), ControllerAsk::DropCard(number)]);
+        let asks = asks.into_iter().chain(of_a_card).map(Action::Controller);
         let open =
             Name::new("open").ok().map(|command| Action::Call { command, channel: Some(1), argument: Argument::None });
         for action in asks.chain(open).chain([Action::Identify]) {
