@@ -12,7 +12,7 @@ use gatehouse_core::{Decoded, Driver, Mono, PointIx, PointReading, StepId, StepS
 use self::action::Step;
 use super::channel::{Answer, Channel};
 use super::error::WireError;
-use super::frame::{Found, START, find};
+use super::frame::{Found, MARK, START, find};
 use super::point::OsdpPoint;
 use super::reply::{Identity, Reply};
 use super::secure::Key;
@@ -207,6 +207,18 @@ fn who(identity: &Identity) -> [PointReading; 3] {
     })
 }
 
+/// Blots out what follows KEYSET in a frame to this reader: in the clear it is a key, and sealed it is one to whoever has
+/// the key before.
+fn conceal_key(address: u8, frame: &mut [u8]) {
+    let begin = usize::from(frame.first() == Some(&MARK));
+    let Some([START, to, _, _, control, rest @ ..]) = frame.get_mut(begin..) else { return };
+    // Bit 3: a security block stands before the command, which begins with its own length (OSDP 2.2, 5.9).
+    let block = if *control & 8 == 0 { 0 } else { rest.first().map_or(0, |length| usize::from(*length)) };
+    if let (true, Some([super::command::code::KEYSET, key @ ..])) = (*to == address, rest.get_mut(block..)) {
+        key.fill(0);
+    }
+}
+
 impl Driver for OsdpReader {
     fn groups(&self) -> usize {
         self.groups.len()
@@ -243,6 +255,10 @@ impl Driver for OsdpReader {
 
     fn change_key(&mut self, key: [u8; 16]) {
         self.session.change_key(Key::new(key));
+    }
+
+    fn conceal(&self, frame: &mut [u8]) {
+        conceal_key(self.settings.address, frame);
     }
 
     fn prepare(&mut self, step: StepId, now: Mono) {

@@ -99,6 +99,8 @@ pub struct Session {
     acting: bool,
     /// The key that the reader is to be given.
     next_key: Option<Key>,
+    /// It was given a key since the conversation began.
+    rekeyed: bool,
     pub(super) identity: Option<Identity>,
     pub(super) shown: Shown,
 }
@@ -125,6 +127,7 @@ impl Session {
             refreshed_at: Mono(0),
             acting: false,
             next_key: None,
+            rekeyed: false,
             identity: None,
             shown: Shown::default(),
         }
@@ -218,6 +221,7 @@ impl Session {
         self.keys.commissioning &= now.since(began) < COMMISSIONING;
         if let Some(key) = self.next_key.take_if(|_| !self.acting) {
             self.keys.before = self.keys.own.replace(key);
+            self.rekeyed = true;
             self.secure_after = None;
             self.restart();
         }
@@ -422,6 +426,8 @@ impl Session {
                 self.channel.set_secure(handshake.into_channel());
                 match rung {
                     Rung::Own => {
+                        // Whoever has only the key that it was to lose is not given the one that it has now.
+                        self.keys.before.take_if(|_| self.rekeyed);
                         (self.secure_after, self.astray) = (None, 0);
                         Stage::Run
                     }

@@ -68,6 +68,11 @@ impl ReaderKeys {
         file.is_none_or(|file| name_of(&file) == given.replaces).then_some(given)
     }
 
+    /// True where a reader was given a key and its file was changed since: which key it has now, nobody can say.
+    pub(super) fn is_doubtful(&self, device: &Device) -> bool {
+        self.0.contains_key(device.id.as_str()) && self.given(device).is_none()
+    }
+
     /// The readers that are not known to have their own key.
     pub(super) fn unsettled(&self) -> impl Iterator<Item = &str> {
         self.0.iter().filter(|(_, given)| given.before.is_some()).map(|(id, _)| id.as_str())

@@ -96,6 +96,12 @@ impl Daemon {
             let text = format!("{id} is not connected under its key now, so that it could not be given another");
             return Err(Refusal::new(409, "not_secure", text));
         }
+        if self.keys.is_doubtful(&device) {
+            let text = format!(
+                "the file with the key of {id} was changed since the box gave it another: restart the daemon first"
+            );
+            return Err(Refusal::new(409, "key_changed", text));
+        }
         let next = std::iter::repeat_with(random).find(|key| Key::new(*key) != Key::DEFAULT).unwrap_or_default();
         let given = self.keys.replaced(&device, next);
         let given = given.ok_or_else(|| Refusal::new(409, "no_key", format!("the key of {id} cannot be read")))?;
@@ -165,7 +171,13 @@ impl Daemon {
                 let back = Given { own: given.before.unwrap_or(given.own), before: Some(given.own), ..given };
                 match seal_key(&self.site).ok().flatten().map(|seal| self.keep_key(&rekey.device, back, &seal)) {
                     Some(Ok(ticket)) => rekey.step = Step::Written(ticket),
-                    Some(Err(_)) | None => rekey.undoes = false,
+                    Some(Err(_)) | None => {
+                        rekey.undoes = false;
+                        self.end_rekey(
+                            rekey,
+                            Err("it did not take it, and the way back cannot be written down: it is tried again"),
+                        );
+                    }
                 }
                 true
             }

@@ -173,7 +173,7 @@ async fn start(path: &Path, site: Site) -> anyhow::Result<(Daemon, Inputs)> {
     let (store, opened) = Store::open(site.store.clone(), clock.now(), Arc::new(move || waker.notify_one()))
         .map_err(|e| Failure::error(exit::STORE, e.to_string()))?;
     let Prepared { engine, key, trouble } = super::setup::engine(&site, &store, 0);
-    let keys = ReaderKeys::load(&store, key.as_ref());
+    let keys = ReaderKeys::load(&store, super::credentials::seal_key(&site).ok().flatten().as_ref());
     let cut_off = engine.mode() != Mode::Online;
     let store = Rc::new(RefCell::new(store));
     let hub = Rc::new(Hub::new(clock, store, engine, store_wake.clone()));

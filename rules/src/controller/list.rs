@@ -25,8 +25,11 @@ const AGAIN: Duration = Duration::from_secs(600);
 const WALKS: u8 = 3;
 /// The most places that are looked at. Entries that were deleted keep theirs.
 const PLACES: u32 = 65_536;
-/// Places in a row without a card that are the list's end, though its count says that there are more.
+/// Places in a row without a card that are the list's end, though its count says that there are more; on the last of
+/// [`WALKS`] nothing but [`PLACES`] is.
 const EMPTY_RUN: u32 = 2_000;
+/// Acts in a row that the controller does not answer, though it answers looks; from then on silence counts as a refusal.
+const LOSSES: u8 = 16;
 /// Changes that are told together.
 const TOLD_TOGETHER: usize = 32;
 /// What a listing is made of is looked at again after so long, however the clock goes.
@@ -49,7 +52,7 @@ enum Course {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Look {
     number: CardNumber,
-    /// The controller answered what it was told of this card.
+    /// The controller answered what it was told of this card, or has answered nothing of the kind for long.
     tried: bool,
     /// And said that it had done it.
     done: bool,
@@ -69,6 +72,8 @@ pub(super) struct List {
     course: Course,
     look: Option<Look>,
     walks: u8,
+    /// Acts in a row without an answer.
+    losses: u8,
     /// The last count of the controller.
     counted: Option<u32>,
     changes: Vec<(CardNumber, Change)>,
@@ -91,6 +96,7 @@ impl List {
             course: Course::Count,
             look: None,
             walks: 0,
+            losses: 0,
             counted: None,
             changes: Vec::new(),
             done: (0, 0),
@@ -219,9 +225,11 @@ impl List {
     /// The controller was told to change its entry of a card: whatever it says of that, the entry is read.
     fn acted(&mut self, number: CardNumber, answer: &Result<ControllerAnswer, NoData>) -> bool {
         let done = *answer == Ok(ControllerAnswer::Done);
-        let tried = done || matches!(answer, Err(NoData::Exception(_)));
+        let answered = done || matches!(answer, Err(NoData::Exception(_)));
+        self.losses = if answered { 0 } else { self.losses.saturating_add(1) };
+        let tried = answered || self.losses > LOSSES;
         self.look = Some(Look { number, tried, done });
-        tried
+        answered
     }
 
     fn looked(&mut self, number: CardNumber) -> Option<Look> {
@@ -229,6 +237,8 @@ impl List {
     }
 
     fn walked(&mut self, place: u32, card: Option<bool>) {
+        // A list that did not come out right twice is walked to its end, however wide its gaps are.
+        let patient = self.walks + 1 >= WALKS;
         let Course::Walk { at, count, seen, empty } = &mut self.course else { return };
         if *at != place {
             return;
@@ -238,7 +248,7 @@ impl List {
             Some(new) => (*seen, *empty) = (*seen + u32::from(new), 0),
             None => *empty += 1,
         }
-        if seen >= count || *empty >= EMPTY_RUN || *at > PLACES {
+        if seen >= count || *empty >= EMPTY_RUN && !patient || *at > PLACES {
             self.roster.end_walk();
             self.course = Course::Mend;
         }
@@ -252,6 +262,8 @@ impl List {
                 self.roster.end_walk();
                 self.course = Course::Mend;
             }
+            // What came while it was being counted is done first, and then it is counted again.
+            Course::Mend if self.roster.next_leaving().is_some() || self.roster.next_due().is_some() => {}
             Course::Mend => self.end(now, count),
             Course::Walk { .. } | Course::Rest { .. } => {}
         }

@@ -345,6 +345,33 @@ fn a_reader_is_given_another_key_while_it_works_and_is_secure_again_under_it() {
     assert_eq!(story.poll(&mut peer)[4], "false", "it begins anew");
     assert_eq!(story.polls(&mut peer, 20)[4], "true");
     assert_eq!(peer.key, Key::new([0x77; 16]));
+    story.reader.session.restart();
+    let mut thief = Peer::new(OWN);
+    assert_eq!(story.polls(&mut thief, 20)[4], "false");
+    assert_eq!(thief.key, OWN, "whoever has only the former key does not get the new one");
+}
+
+#[test]
+fn a_key_on_its_way_to_a_reader_is_in_no_trace() {
+    let (mut story, mut peer) = (Story::new(Keys { before: Some(OLD), ..own() }), Peer::new(OLD));
+    let mut keysets = 0;
+    for _ in 0..20 {
+        let request = story.ask(StepId(0));
+        let Found::Frame { frame, .. } = find(&request) else { panic!("{request:02X?}") };
+        let (is_keyset, code_at) = (frame.code == command::code::KEYSET, request.len() - 2 - 4 - frame.data.len() - 1);
+        let mut told = request.clone();
+        story.reader.conceal(&mut told);
+        if is_keyset {
+            keysets += 1;
+            assert_eq!(told[..=code_at], request[..=code_at]);
+            assert!(told[code_at + 1..].iter().all(|byte| *byte == 0), "{told:02X?}");
+        } else {
+            assert_eq!(told, request);
+        }
+        let reply = peer.answer(&request);
+        story.hear(StepId(0), &reply);
+    }
+    assert_eq!((keysets, peer.key), (1, OWN));
 }
 
 #[test]
