@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use gatehouse_core::Value;
+use gatehouse_drivers::modbus::decode::PointCodec;
 use gatehouse_drivers::modbus::point::Table;
+use gatehouse_drivers::point::PointSpec;
 
 use super::super::books::Books;
 use super::device::Device;
@@ -79,7 +81,11 @@ impl Held {
         if let Some(hand) = &self.hand {
             return showed(hand, point, value, to_us);
         }
-        let spec = self.model.points().iter().find(|spec| spec.name == *point)?;
+        let (name, raw) = point.strip_suffix(".raw").map_or((point, None), |name| (name, Some(value)));
+        let spec = self.model.points().iter().find(|spec| spec.name == *name)?;
+        if let Some(raw) = raw {
+            return Some(self.was_made_of(spec, raw, (from_us, to_us)));
+        }
         let switches = spec.modbus().and_then(|place| {
             let written = place.table == Table::Coil && place.write.is_some();
             let switches = if written { Some(&self.coils) } else { self.inputs.as_ref() };
@@ -90,6 +96,22 @@ impl Held {
         }
         let mut generations = self.model.generation(from_us)..=self.model.generation(to_us);
         Some(generations.any(|at| self.model.value(point, at).is_some_and(|held| same(&held, value))))
+    }
+
+    /// Whether the bytes beside a value of a billing point are those of a value that was held. Of other protocols than
+    /// Modbus only that they are bytes.
+    fn was_made_of(&self, spec: &PointSpec, raw: &Delivered<'_>, (from_us, to_us): (i64, i64)) -> bool {
+        let Delivered::Text(text) = raw else { return false };
+        let digits: Option<Vec<u8>> = text
+            .as_bytes()
+            .chunks(2)
+            .map(|pair| std::str::from_utf8(pair).ok().and_then(|pair| u8::from_str_radix(pair, 16).ok()))
+            .collect();
+        let Some(bytes) = digits.filter(|bytes| !bytes.is_empty()) else { return false };
+        let Some(place) = spec.modbus() else { return true };
+        let Ok(value) = PointCodec::new(place).registers(&bytes) else { return false };
+        let mut generations = self.model.generation(from_us)..=self.model.generation(to_us);
+        generations.any(|at| self.model.value(&spec.name, at).is_some_and(|held| held == value))
     }
 }
 
