@@ -1,7 +1,7 @@
 //! From a point to the bytes of a meter's answer, step by step.
 
 use super::frame::{Frame, function};
-use super::layout::{Field, items, slice};
+use super::layout::{Shape, items, slice};
 use super::point::Cjt188Point;
 use super::reply::{Answer, Expect};
 use super::settings::{ClockOrder, Traits, UnitPlace};
@@ -60,28 +60,18 @@ pub(crate) fn steps(
 /// How the bytes of a field are read.
 fn reading(traits: &Traits, point: &Cjt188Point) -> String {
     let bits = traits.status;
-    match point.field {
-        Field::Clock => match traits.clock_order {
+    match point.field.shape() {
+        Shape::Clock => match traits.clock_order {
             ClockOrder::SecondFirst => "ss mm hh DD MM and the year, low byte first".to_owned(),
             ClockOrder::YearFirst => "the year, high byte first, MM DD hh mm ss".to_owned(),
         },
-        Field::Status => "low byte first".to_owned(),
-        Field::Valve => format!(
+        Shape::Status => "low byte first".to_owned(),
+        Shape::Valve => format!(
             "low byte first, its bits {:04X} are {:04X} for a closed valve and 0 for an open one",
             bits.valve_mask, bits.valve_closed
         ),
-        Field::BatteryLow => format!("low byte first, its bit {:04X} is set for a low battery", bits.battery_mask),
-        Field::Value
-        | Field::CurrentVolume
-        | Field::SettlementVolume
-        | Field::CurrentHeat
-        | Field::SettlementHeat
-        | Field::HeatPower
-        | Field::FlowRate
-        | Field::CumulativeVolume
-        | Field::SupplyTemperature
-        | Field::ReturnTemperature
-        | Field::WorkingHours => {
+        Shape::BatteryLow => format!("low byte first, its bit {:04X} is set for a low battery", bits.battery_mask),
+        Shape::Number => {
             format!("packed decimals, low byte first, with {} digits behind the point", point.digits.places)
         }
     }
@@ -89,6 +79,7 @@ fn reading(traits: &Traits, point: &Cjt188Point) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::layout::Field;
     use super::super::settings::Edition;
     use super::super::{Address, MeterType, encode};
     use super::*;

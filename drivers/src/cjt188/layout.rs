@@ -57,10 +57,46 @@ pub const FIELDS: [(&str, Field); 15] = [
 ];
 
 impl Field {
+    /// How its bytes are read.
+    pub fn shape(self) -> Shape {
+        match self {
+            Field::Clock => Shape::Clock,
+            Field::Status => Shape::Status,
+            Field::Valve => Shape::Valve,
+            Field::BatteryLow => Shape::BatteryLow,
+            Field::Value
+            | Field::CurrentVolume
+            | Field::SettlementVolume
+            | Field::CurrentHeat
+            | Field::SettlementHeat
+            | Field::HeatPower
+            | Field::FlowRate
+            | Field::CumulativeVolume
+            | Field::SupplyTemperature
+            | Field::ReturnTemperature
+            | Field::WorkingHours => Shape::Number,
+        }
+    }
+
     /// The name in profiles and site files.
     pub fn as_str(self) -> &'static str {
         FIELDS.iter().find(|(_, field)| *field == self).map_or("", |(name, _)| name)
     }
+}
+
+/// How the bytes of a field are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// Packed decimals, with a unit where the layout has one.
+    Number,
+    /// Date and time.
+    Clock,
+    /// All status bits.
+    Status,
+    /// The bits that tell where the valve is.
+    Valve,
+    /// The bit that tells of a low battery.
+    BatteryLow,
 }
 
 /// One item of a layout.

@@ -5,7 +5,7 @@ use std::fmt;
 use gatehouse_core::Kind;
 
 use super::frame::di;
-use super::layout::Field;
+use super::layout::{Field, Shape};
 use super::settings::Edition;
 use super::unit::Unit;
 
@@ -112,21 +112,11 @@ impl Cjt188Point {
 
     /// What the point's values are made of.
     pub fn kind(&self) -> Kind {
-        match self.field {
-            Field::Clock | Field::Valve => Kind::Text,
-            Field::BatteryLow => Kind::Bool,
-            Field::Status => Kind::Decimal { exponent: 0 },
-            Field::Value
-            | Field::CurrentVolume
-            | Field::SettlementVolume
-            | Field::CurrentHeat
-            | Field::SettlementHeat
-            | Field::HeatPower
-            | Field::FlowRate
-            | Field::CumulativeVolume
-            | Field::SupplyTemperature
-            | Field::ReturnTemperature
-            | Field::WorkingHours => Kind::Decimal { exponent: -i8::try_from(self.digits.places).unwrap_or(i8::MAX) },
+        match self.field.shape() {
+            Shape::Clock | Shape::Valve => Kind::Text,
+            Shape::BatteryLow => Kind::Bool,
+            Shape::Status => Kind::Decimal { exponent: 0 },
+            Shape::Number => Kind::Decimal { exponent: -i8::try_from(self.digits.places).unwrap_or(i8::MAX) },
         }
     }
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use gatehouse_core::{Decimal, LocalTime, NoData, PointIx, PointReading, Value};
 
-use super::layout::{Field, HEAT_2018_BYTES, Slice, items, slice};
+use super::layout::{HEAT_2018_BYTES, Shape, Slice, items, slice};
 use super::point::{Cjt188Point, Digits};
 use super::settings::{ClockOrder, Edition, Traits};
 use super::unit::Unit;
@@ -75,22 +75,12 @@ impl Cjt188Point {
     /// and a clock that was never set are `NotAvailable`; a unit that is not the point's is an `UnexpectedUnit`.
     pub fn decode(&self, traits: &Traits, data: &[u8]) -> Result<Value, NoData> {
         let found = self.found(traits, data)?;
-        match self.field {
-            Field::Clock => time_text(clock(found.value, traits.clock_order)?),
-            Field::Status => Ok(Value::Decimal(Decimal::whole(status(found.value)?.into()))),
-            Field::Valve => Ok(Value::Text(traits.status.valve(status(found.value)?).as_str().into())),
-            Field::BatteryLow => Ok(Value::Bool(traits.status.is_battery_low(status(found.value)?))),
-            Field::Value
-            | Field::CurrentVolume
-            | Field::SettlementVolume
-            | Field::CurrentHeat
-            | Field::SettlementHeat
-            | Field::HeatPower
-            | Field::FlowRate
-            | Field::CumulativeVolume
-            | Field::SupplyTemperature
-            | Field::ReturnTemperature
-            | Field::WorkingHours => {
+        match self.field.shape() {
+            Shape::Clock => time_text(clock(found.value, traits.clock_order)?),
+            Shape::Status => Ok(Value::Decimal(Decimal::whole(status(found.value)?.into()))),
+            Shape::Valve => Ok(Value::Text(traits.status.valve(status(found.value)?).as_str().into())),
+            Shape::BatteryLow => Ok(Value::Bool(traits.status.is_battery_low(status(found.value)?))),
+            Shape::Number => {
                 let value = number(found.value, self.digits)?;
                 check_unit(self.unit, found.unit)?;
                 Ok(value)
@@ -220,6 +210,7 @@ pub(super) fn expected_bytes(is_heat: bool, is_metering: bool, edition: Edition)
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cjt188::layout::Field;
 
     fn read(point: Cjt188Point, data: &[u8]) -> String {
         let value = point.decode(&Traits::default(), data);

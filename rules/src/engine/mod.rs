@@ -7,7 +7,7 @@
 //! The files: `latest` what is known of points, `rules` which conditions to look at, `health` what needs no rule,
 //! `routing` commands to their targets, `reserved` what they may not touch, `acts` whose act it was, `readers` what a
 //! device shows of cards, `entrance` who may pass, `recorded` what controllers decided, `bills` readings that can be
-//! billed; `setup` what it is made of, `views` what may be looked at.
+//! billed; `setup` what it is made of, `watched` what alarms watch, `views` what may be looked at.
 
 mod acts;
 mod ask_alarm;
@@ -27,8 +27,9 @@ mod setup;
 #[cfg(test)]
 mod tests;
 mod views;
+mod watched;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 use gatehouse_core::{DeviceIx, Mono, PointReading, Stamp, Value};
 use jiff::tz::TimeZone;
@@ -42,18 +43,18 @@ pub use rules::{RuleInstance, RuleSpec};
 pub use setup::{AccessSetup, Setup, SetupError};
 
 use crate::access::{self, Access};
-use crate::alarm::{AlarmSource, AlarmSpec, Alarms, SpecError};
+use crate::alarm::{Alarms, SpecError};
 use crate::billing::Billing;
 use crate::catalog::{Catalog, PointRef};
 use crate::command::{Answer, Commands, Malformed, Outcome, Reception, Request, Source};
-use crate::controller::{Controllers, Enquiry, EnquiryId, LIST_ALARM, ListOwner};
+use crate::controller::{Controllers, Enquiry, EnquiryId};
 use crate::effect::{ActId, ActResult, Effect, Effects};
 use crate::gate::Gates;
 use crate::mode::{Backlog, Modes};
 use crate::schedule::{Calendar, Rounds};
-use crate::supply::{self, Outlook, Supplies};
+use crate::supply::{Outlook, Supplies};
 use crate::ticket::{Tickets, Update, UpdateResult};
-use crate::words::{AlarmId, Condition, Mode};
+use crate::words::{Condition, Mode};
 use acts::Acts;
 use evidence::Known;
 use readers::Readers;
@@ -117,7 +118,7 @@ impl Engine {
     pub fn new(setup: &Setup, run: u32) -> Result<Self, Vec<SetupError>> {
         let modes = Modes::new(setup.mode);
         let all = |errors: Vec<SpecError>| errors.into_iter().map(SetupError::from).collect::<Vec<_>>();
-        let alarms = Alarms::new(specs(setup), &sources(setup), &setup.catalog).map_err(all)?;
+        let alarms = Alarms::new(watched::specs(setup), &watched::sources(setup), &setup.catalog).map_err(all)?;
         let gates = Gates::new(setup.gates.clone(), acts::first(run, 1)).map_err(|e| vec![e.into()])?;
         let rounds = Rounds::new(setup.rounds.clone(), setup.calendar.clone(), setup.zone.clone());
         let rounds = rounds.map_err(|e| e.iter().map(|e| SetupError::Round(e.to_string())).collect::<Vec<_>>())?;
@@ -552,48 +553,6 @@ impl Engine {
 
 /// Rounds of talk between the machines within one call.
 const ROUNDS: u32 = 16;
-
-/// All classes of alarms: those of rules, and those that need none.
-fn specs(setup: &Setup) -> Vec<AlarmSpec> {
-    setup.rules.iter().map(|rule| rule.alarm.clone()).chain(setup.builtin.iter().cloned()).collect()
-}
-
-/// Everything that alarms watch.
-fn sources(setup: &Setup) -> Vec<AlarmSource> {
-    let mut sources = health::sources(&setup.catalog, setup.mains.as_ref());
-    let supplied = setup.supply.devices.keys().filter_map(|ix| Some((*ix, setup.catalog.device(*ix)?)));
-    sources.extend(supplied.map(|(ix, device)| AlarmSource {
-        id: health::id(supply::UNCONFIRMED, &device.id),
-        device: Some(ix),
-        parents: Vec::new(),
-        data_parents: Vec::new(),
-    }));
-    let kept = setup.controllers.iter().filter(|spec| spec.cards == ListOwner::Box);
-    sources.extend(kept.map(|spec| AlarmSource {
-        id: health::id(LIST_ALARM, &spec.id),
-        device: Some(spec.device),
-        parents: Vec::new(),
-        data_parents: Vec::new(),
-    }));
-    sources.extend(bills::sources(setup));
-    for spec in &setup.rules {
-        for rule in &spec.instances {
-            let devices: BTreeSet<DeviceIx> = rule.when.inputs().points.iter().map(|point| point.device).collect();
-            let lost = |ix: &DeviceIx| Some(health::id("device_offline", &setup.catalog.device(*ix)?.id));
-            let mut data_parents: Vec<AlarmId> = devices.iter().filter_map(lost).collect();
-            for device in devices {
-                data_parents.extend(health::explains(&setup.catalog, setup.mains.as_ref(), device));
-            }
-            sources.push(AlarmSource {
-                id: health::id(&spec.alarm.class, &rule.source),
-                device: rule.device,
-                parents: Vec::new(),
-                data_parents,
-            });
-        }
-    }
-    sources
-}
 
 /// A flag, or a number that is not 0. Text is neither.
 fn switched(value: &Value) -> Option<bool> {
