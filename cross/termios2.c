@@ -1,10 +1,12 @@
 /*
  * Lets a program open serial ports under the qemu-user of Debian 12 (7.2), which knows TCGETS and TCSETS but not those with
- * free speeds (TCGETS2, TCSETS2) that Rust's serialport uses. For pseudo-terminals only: the speed is remembered, not set.
+ * free speeds (TCGETS2, TCSETS2) that Rust's serialport uses. A speed that has a name is set, since the other end of a
+ * pseudo-terminal may look at it; any other is refused.
  * Loaded by cross/run-aarch64; never part of what is shipped.
  */
 #include <asm/termbits.h>
 #include <dlfcn.h>
+#include <errno.h>
 #include <stdarg.h>
 #include <string.h>
 
@@ -19,6 +21,23 @@
 #define NEW_SET_FLUSHED 0x402C542DUL
 
 static struct termios2 last;
+
+static const struct {
+    speed_t speed;
+    tcflag_t name;
+} names[] = {
+    {1200, B1200},   {2400, B2400},   {4800, B4800},   {9600, B9600},     {19200, B19200},
+    {38400, B38400}, {57600, B57600}, {115200, B115200}, {230400, B230400},
+};
+
+/* The bits that name a speed, or BOTHER where it has no name. */
+static tcflag_t name_of(speed_t speed)
+{
+    for (unsigned at = 0; at < sizeof names / sizeof *names; at++)
+        if (names[at].speed == speed)
+            return names[at].name;
+    return BOTHER;
+}
 
 int ioctl(int fd, unsigned long request, ...)
 {
@@ -45,9 +64,16 @@ int ioctl(int fd, unsigned long request, ...)
     case NEW_SET:
     case NEW_SET_DRAINED:
     case NEW_SET_FLUSHED:
-        last = *new;
         memcpy(&old, new, FLAGS_AND_CHARACTERS);
-        old.c_cflag = (old.c_cflag & ~CBAUD) | B38400;
+        if ((new->c_cflag & CBAUD) == BOTHER) {
+            tcflag_t name = name_of(new->c_ospeed);
+            if (name == BOTHER) {
+                errno = EINVAL;
+                return -1;
+            }
+            old.c_cflag = (old.c_cflag & ~CBAUD) | name;
+        }
+        last = *new;
         return next(fd, OLD_SET + (request - NEW_SET), &old);
     default:
         return next(fd, request, argument);
