@@ -9,6 +9,7 @@ pub mod dlt645;
 pub mod explain;
 pub mod line;
 pub mod listen;
+pub mod meter_frame;
 pub mod modbus;
 pub mod osdp;
 pub mod plate;

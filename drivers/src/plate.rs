@@ -86,11 +86,6 @@ impl<const N: usize> fmt::Debug for Plate<N> {
     }
 }
 
-/// The sum of bytes that closes the frames of both protocols of meters.
-pub(crate) fn checksum(bytes: &[u8]) -> u8 {
-    bytes.iter().fold(0, |sum: u8, &byte| sum.wrapping_add(byte))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

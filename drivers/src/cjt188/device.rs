@@ -13,9 +13,10 @@ use gatehouse_core::{Decoded, Driver, LocalTime, PointIx, PointReading, Reject, 
 
 use super::frame::{self, AROUND, Address, Frame, di, function};
 use super::point::Cjt188Point;
-use super::reply::{Answer, Expect, Found, find};
+use super::reply::{Answer, Expect};
 use super::settings::MeterSettings;
 use super::value::{Valve, expected_bytes};
+use crate::meter_frame::{self, Found};
 use crate::summary::{Asked, StepSummary};
 
 /// Preamble bytes that a reply is reckoned with.
@@ -249,10 +250,10 @@ impl Driver for Cjt188Meter {
                 bytes => Decoded::Skip { bytes, why: Reject::Noise },
             };
         };
-        match find(bytes) {
+        match meter_frame::find(bytes) {
             Found::Incomplete { missing } => Decoded::Incomplete { missing },
             Found::Skip { bytes, why } => Decoded::Skip { bytes, why: why.reject() },
-            Found::Frame { bytes, frame } => {
+            Found::Frame::<Frame> { bytes, frame } => {
                 let MeterSettings { address, traits, .. } = &self.settings;
                 let (di, ser) = (traits.di_order.wire(di), Self::serial(step, acts, tag));
                 let expect = Expect { meter_type: traits.meter_type, address: *address, function, di, ser };

@@ -1,54 +1,33 @@
 //! Frames taken apart for people.
 
-use super::frame::{Address, END, EXCEPTION, FROM_METER, FUNCTION, HEAD, PREAMBLE, START, di, function};
+use super::frame::{Address, FUNCTION, HEAD, START, di, function};
 use super::layout::{Field as MeterField, Item, items};
 use super::point::Cjt188Point;
 use super::reply::split;
 use super::settings::{DiOrder, Edition, MeterType, Traits};
 use super::unit::Unit;
 use crate::dissect::{Field, hex};
-use crate::plate::checksum;
+use crate::meter_frame::{self, EXCEPTION, FROM_METER, Head};
 
 /// The fields of a frame. Where it is no sound frame, the last one says so.
 pub(crate) fn fields(traits: &Traits, bytes: &[u8]) -> Vec<Field> {
-    let mut fields = Vec::new();
-    let preamble = bytes.iter().take_while(|byte| **byte == PREAMBLE).count();
-    if preamble > 0 {
-        fields.push(Field::new(0..preamble, "preamble", format!("{preamble} × FE")));
-    }
-    let frame = &bytes[preamble..];
-    let at = |from: usize, to: usize| preamble + from..preamble + to;
-    let Some(&[START, kind, a0, a1, a2, a3, a4, a5, a6, control, length]) = frame.first_chunk::<HEAD>() else {
-        fields.push(Field::new(at(0, frame.len()), "no frame", hex(frame)));
-        return fields;
+    let head = |frame: &[u8], at: usize, fields: &mut Vec<Field>| {
+        let Some(&[START, kind, a0, a1, a2, a3, a4, a5, a6, control, length]) = frame.first_chunk::<HEAD>() else {
+            return None;
+        };
+        let address = Address::from_wire([a0, a1, a2, a3, a4, a5, a6]);
+        let whom = if address == Address::BROADCAST { ", everybody" } else { "" };
+        fields.push(Field::new(at + 1..at + 2, "type", type_text(MeterType(kind))));
+        fields.push(Field::new(at + 2..at + 9, "address", format!("{address}{whom}")));
+        fields.push(Field::new(at + 9..at + 10, "control", control_text(control)));
+        fields.push(Field::new(at + 10..at + 11, "length", length.to_string()));
+        Some(Head { from: HEAD, control, length })
     };
-    let address = Address::from_wire([a0, a1, a2, a3, a4, a5, a6]);
-    let whom = if address == Address::BROADCAST { ", everybody" } else { "" };
-    fields.push(Field::new(at(1, 2), "type", type_text(MeterType(kind))));
-    fields.push(Field::new(at(2, 9), "address", format!("{address}{whom}")));
-    fields.push(Field::new(at(9, 10), "control", control_text(control)));
-    fields.push(Field::new(at(10, 11), "length", length.to_string()));
-    let end = HEAD + usize::from(length);
-    let Some(whole) = frame.get(..end + 2) else {
-        fields.push(Field::new(at(HEAD, frame.len()), "cut off", hex(&frame[HEAD..])));
-        return fields;
-    };
-    of_data(traits, control, preamble + HEAD, &whole[HEAD..end], &mut fields);
-    fields.push(Field::check(at(end, end + 1), whole[end], checksum(&whole[..end])));
-    if whole[end + 1] != END {
-        fields.push(Field::new(at(end + 1, end + 2), "end", "is not 16"));
-    }
-    if frame.len() > end + 2 {
-        fields.push(Field::new(at(end + 2, frame.len()), "left over", hex(&frame[end + 2..])));
-    }
-    fields
+    meter_frame::fields(bytes, head, |control, at, data, fields| of_data(traits, control, at, data, fields))
 }
 
 /// The fields of the data, which begin at the byte `at`.
 fn of_data(traits: &Traits, control: u8, at: usize, data: &[u8], fields: &mut Vec<Field>) {
-    if data.is_empty() {
-        return;
-    }
     let (false, Some((id, ser, payload))) = (control & EXCEPTION != 0, split(data)) else {
         let name = if control & EXCEPTION == 0 { "data" } else { "refusal" };
         return fields.push(Field::new(at..at + data.len(), name, hex(data)));

@@ -3,16 +3,11 @@
 
 use std::fmt;
 
-use super::error::WireError;
 use super::settings::MeterType;
-use crate::plate::{InvalidPlate, Plate, checksum};
+use crate::meter_frame::{EXCEPTION, FROM_METER, MeterFrame, WireError, close, enclose, first_sent};
+pub use crate::meter_frame::{PREAMBLE, START};
+use crate::plate::{InvalidPlate, Plate};
 
-/// Byte that begins a frame.
-pub const START: u8 = 0x68;
-/// Byte that ends a frame.
-pub const END: u8 = 0x16;
-/// Byte before a frame that wakes the receiver; any number of them may be there.
-pub const PREAMBLE: u8 = 0xFE;
 /// Most bytes of data in a frame; unverified, as the limit of 32H for writes is.
 pub const MAX_DATA: u8 = 0x64;
 /// Bytes around the data.
@@ -20,10 +15,6 @@ pub const AROUND: usize = 13;
 /// Bytes before the data.
 pub(super) const HEAD: usize = 11;
 
-/// Bit of the control byte: the frame comes from the meter.
-pub(super) const FROM_METER: u8 = 0x80;
-/// Bit of the control byte: the meter refuses.
-pub(super) const EXCEPTION: u8 = 0x40;
 pub(super) const FUNCTION: u8 = 0x3F;
 
 /// Functions that are used here.
@@ -112,23 +103,15 @@ impl Frame {
         let Some(&[_, kind, a0, a1, a2, a3, a4, a5, a6, control, length]) = bytes.first_chunk::<HEAD>() else {
             return Err(WireError::Truncated { missing: AROUND.saturating_sub(bytes.len()) });
         };
-        if length > MAX_DATA {
-            return Err(WireError::BadLength { got: length, most: MAX_DATA });
-        }
-        let len = usize::from(length);
-        let Some(whole) = bytes.get(..AROUND + len) else {
-            return Err(WireError::Truncated { missing: AROUND + len - bytes.len() });
+        let (whole, data) = close(bytes, AROUND, (length, MAX_DATA))?;
+        let mut frame = Frame {
+            meter_type: MeterType(kind),
+            address: Address::from_wire([a0, a1, a2, a3, a4, a5, a6]),
+            control,
+            data: [0; MAX_DATA as usize],
+            len: data.len(),
         };
-        let (body, tail) = whole.split_at(HEAD + len);
-        let expected = checksum(body);
-        match *tail {
-            [got, _] if got != expected => return Err(WireError::BadChecksum { got, expected }),
-            [_, got] if got != END => return Err(WireError::BadEnd { got }),
-            _ => {}
-        }
-        let (meter_type, address) = (MeterType(kind), Address::from_wire([a0, a1, a2, a3, a4, a5, a6]));
-        let mut frame = Frame { meter_type, address, control, data: [0; MAX_DATA as usize], len };
-        for (place, &byte) in frame.data.iter_mut().zip(&body[HEAD..]) {
+        for (place, &byte) in frame.data.iter_mut().zip(data) {
             *place = byte;
         }
         Ok((frame, whole.len()))
@@ -141,25 +124,19 @@ impl Frame {
     /// What is wrong with the first thing that looks like a frame; one that is whole and wrong goes before one that is
     /// cut off.
     pub fn find(bytes: &[u8], from_meter: bool) -> Result<(Frame, usize), WireError> {
-        let mut trouble = WireError::NoFrame;
-        let mut at = 0;
-        while let Some(next) = bytes.get(at..).and_then(|rest| rest.iter().position(|&byte| byte == START)) {
-            at += next;
-            match Frame::read(&bytes[at..]) {
-                Ok((frame, len)) if frame.is_from_meter() == from_meter => return Ok((frame, at + len)),
-                Ok((_, len)) => {
-                    trouble = WireError::WrongDirection;
-                    at += len;
-                }
-                Err(why) => {
-                    if trouble == WireError::NoFrame {
-                        trouble = why;
-                    }
-                    at += 1;
-                }
-            }
-        }
-        Err(trouble)
+        first_sent(bytes, from_meter)
+    }
+}
+
+impl MeterFrame for Frame {
+    const AROUND: usize = AROUND;
+
+    fn read(bytes: &[u8]) -> Result<(Self, usize), WireError> {
+        Frame::read(bytes)
+    }
+
+    fn control(&self) -> u8 {
+        self.control
     }
 }
 
@@ -171,15 +148,13 @@ pub fn encode(
     data: &[&[u8]],
     bytes: &mut Vec<u8>,
 ) {
-    bytes.extend(std::iter::repeat_n(PREAMBLE, usize::from(preamble)));
-    let start = bytes.len();
-    bytes.extend_from_slice(&[START, meter_type.0]);
-    bytes.extend_from_slice(&address.wire());
     let length = data.iter().map(|part| part.len()).sum::<usize>().min(usize::from(MAX_DATA));
-    bytes.extend_from_slice(&[control, u8::try_from(length).unwrap_or(MAX_DATA)]);
-    bytes.extend(data.iter().copied().flatten().take(length));
-    let sum = checksum(&bytes[start..]);
-    bytes.extend_from_slice(&[sum, END]);
+    enclose(preamble, bytes, |bytes| {
+        bytes.push(meter_type.0);
+        bytes.extend_from_slice(&address.wire());
+        bytes.extend_from_slice(&[control, u8::try_from(length).unwrap_or(MAX_DATA)]);
+        bytes.extend(data.iter().copied().flatten().take(length));
+    });
 }
 
 #[cfg(test)]

@@ -6,7 +6,6 @@
 
 pub mod device;
 pub(crate) mod dissect;
-mod error;
 pub(crate) mod explain;
 pub mod frame;
 pub(crate) mod keys;
@@ -17,8 +16,8 @@ pub mod settings;
 pub mod unit;
 pub mod value;
 
+pub use crate::meter_frame::WireError;
 pub use device::{Cjt188Meter, object_name};
-pub use error::WireError;
 pub use frame::{Address, Frame, encode};
 pub use keys::read_traits;
 pub use layout::Field;

@@ -3,12 +3,9 @@
 //! A reply counts only if it is sound as a whole, comes from a meter whose type and address the request covers, answers
 //! its function, names its identifier in the same order of bytes and has its serial number.
 
-use super::error::WireError;
-use super::frame::{AROUND, Address, EXCEPTION, FROM_METER, Frame, PREAMBLE, START};
+use super::frame::{Address, Frame};
 use super::settings::{DiOrder, MeterType};
-
-/// Most preamble bytes that are kept before a frame.
-const MAX_PREAMBLE: usize = 32;
+use crate::meter_frame::{EXCEPTION, FROM_METER, WireError};
 
 /// The request whose reply is looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,103 +108,12 @@ impl DiOrder {
     }
 }
 
-/// What is at the beginning of the bytes.
-#[derive(Debug)]
-pub(super) enum Found {
-    /// No verdict before this many more bytes.
-    Incomplete { missing: usize },
-    /// So many bytes are not the reply.
-    Skip { bytes: usize, why: WireError },
-    /// So many bytes are a sound frame, its preamble included.
-    Frame { bytes: usize, frame: Frame },
-}
-
-/// Looks for a frame at the beginning of `bytes`.
-pub(super) fn find(bytes: &[u8]) -> Found {
-    let preamble = bytes.iter().take_while(|&&byte| byte == PREAMBLE).count();
-    if preamble > MAX_PREAMBLE {
-        return Found::Skip { bytes: preamble - MAX_PREAMBLE, why: WireError::NoFrame };
-    }
-    let Some(&first) = bytes.get(preamble) else { return Found::Incomplete { missing: AROUND } };
-    let trouble = if first == START {
-        match Frame::read(&bytes[preamble..]) {
-            Ok((frame, len)) => return Found::Frame { bytes: preamble + len, frame },
-            Err(why) => why,
-        }
-    } else {
-        WireError::NoFrame
-    };
-    let rest = || (preamble + 1..bytes.len()).filter(|&at| bytes[at] == START);
-    let begins = |at: usize| at - bytes[..at].iter().rev().take_while(|&&byte| byte == PREAMBLE).count();
-    // A start byte in noise may claim a length beyond the true frame: what is sound goes before what may become so.
-    if let Some(at) = rest().find(|&at| Frame::read(&bytes[at..]).is_ok()) {
-        return Found::Skip { bytes: begins(at).max(1), why: trouble };
-    }
-    if let WireError::Truncated { missing } = trouble {
-        return Found::Incomplete { missing: missing.max(1) };
-    }
-    let begun = rest().find(|&at| matches!(Frame::read(&bytes[at..]), Err(WireError::Truncated { .. })));
-    let kept = begun.map_or_else(|| begins(bytes.len()), begins);
-    Found::Skip { bytes: kept.max(preamble + 1), why: trouble }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::cjt188::frame::encode;
 
     const METER: (MeterType, Address) = (MeterType::COLD_WATER, Address::from_wire([1, 0, 0, 0, 0, 0, 0]));
-
-    fn reply() -> Vec<u8> {
-        let mut bytes = Vec::new();
-        // A start byte and an end byte inside the data.
-        encode(3, METER, 0x81, &[&[0x1F, 0x90, 0], &[0x68, 0x16, 0, 0, 0x2C]], &mut bytes);
-        bytes
-    }
-
-    #[test]
-    fn a_frame_is_found_whole_with_its_preamble_and_byte_by_byte() {
-        let bytes = reply();
-        for end in 0..bytes.len() {
-            match find(&bytes[..end]) {
-                Found::Incomplete { missing } => assert!(missing > 0, "{end}"),
-                other => panic!("{end}: {other:?}"),
-            }
-        }
-        assert!(matches!(find(&bytes), Found::Frame { bytes: 24, .. }));
-    }
-
-    #[test]
-    fn noise_and_stray_start_bytes_before_a_frame_are_skipped_and_the_frame_is_kept() {
-        for noise in [&[0x00, 0x68, 0x55][..], &[0x68; 12], &[0x11, 0x68, 0x22], &[0x16]] {
-            let mut bytes = [noise, &reply()].concat();
-            let mut turns = 0;
-            let frame = loop {
-                turns += 1;
-                assert!(turns < 30, "it ends: {noise:?}");
-                match find(&bytes) {
-                    Found::Skip { bytes: skipped, .. } => drop(bytes.drain(..skipped)),
-                    Found::Frame { frame, .. } => break frame,
-                    Found::Incomplete { .. } => panic!("{noise:?}"),
-                }
-            };
-            assert_eq!(frame.data(), [0x1F, 0x90, 0, 0x68, 0x16, 0, 0, 0x2C]);
-        }
-    }
-
-    #[test]
-    fn each_verdict_makes_progress_whatever_comes() {
-        let mut rng = fastrand::Rng::with_seed(3);
-        let alphabet = [PREAMBLE, START, 0x16, 0x81, 0x00, 0x05];
-        for _ in 0..20_000 {
-            let bytes: Vec<u8> = (0..rng.usize(..60)).map(|_| alphabet[rng.usize(..alphabet.len())]).collect();
-            match find(&bytes) {
-                Found::Incomplete { missing } => assert!(missing > 0),
-                Found::Skip { bytes: skipped, .. } => assert!((1..=bytes.len()).contains(&skipped)),
-                Found::Frame { bytes: taken, .. } => assert!((1..=bytes.len()).contains(&taken)),
-            }
-        }
-    }
 
     #[test]
     fn a_refusal_has_one_byte_of_status_or_a_serial_number_and_two() {

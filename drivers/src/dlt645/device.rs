@@ -15,11 +15,12 @@ use super::control::{Access, read_time, set_time_data};
 use super::frame::{self, AROUND, Address, function};
 use super::load;
 use super::point::{Dlt645Point, Edition};
-use super::reply::{Answer, Expect, Found, find};
+use super::reply::{Answer, Expect};
 use super::words::ERROR_NO_DATA;
 use action::Object;
 pub use action::object_name;
 
+use crate::meter_frame::{self, Found};
 use crate::summary::{Asked, StepSummary};
 
 /// Most frames of one answer.
@@ -431,10 +432,10 @@ impl Driver for Dlt645Meter {
             };
         };
         let Request { address, function, di, sequence, .. } = request;
-        match find(bytes) {
+        match meter_frame::find(bytes) {
             Found::Incomplete { missing } => Decoded::Incomplete { missing },
             Found::Skip { bytes, why } => Decoded::Skip { bytes, why: why.reject() },
-            Found::Frame { bytes, frame } => {
+            Found::Frame::<frame::Frame> { bytes, frame } => {
                 let expect = Expect { address, edition: self.settings.edition, function, di, sequence };
                 match expect.judge(&frame) {
                     Err(why) => Decoded::Skip { bytes, why: why.reject() },

@@ -1,52 +1,36 @@
 //! Frames taken apart for people.
 
 use super::catalog;
-use super::frame::{AROUND, Address, END, EXCEPTION, FROM_METER, FUNCTION, MASK, MORE, PREAMBLE, START, function};
+use super::frame::{Address, FUNCTION, HEAD, MASK, MORE, START, function};
 use super::point::Edition;
 use crate::dissect::{Field, hex};
-use crate::plate::checksum;
+use crate::meter_frame::{self, EXCEPTION, FROM_METER, Head};
 
 /// The fields of a frame, its data without the 33H that the wire adds. Where it is no sound frame, the last one says so.
 pub(crate) fn fields(edition: Edition, bytes: &[u8]) -> Vec<Field> {
-    let mut fields = Vec::new();
-    let preamble = bytes.iter().take_while(|byte| **byte == PREAMBLE).count();
-    if preamble > 0 {
-        fields.push(Field::new(0..preamble, "preamble", format!("{preamble} × FE")));
-    }
-    let frame = &bytes[preamble..];
-    let at = |from: usize, to: usize| preamble + from..preamble + to;
-    let Some(&[START, a0, a1, a2, a3, a4, a5, START, control, length]) = frame.first_chunk::<10>() else {
-        fields.push(Field::new(at(0, frame.len()), "no frame", hex(frame)));
-        return fields;
+    let head = |frame: &[u8], at: usize, fields: &mut Vec<Field>| {
+        let Some(&[START, a0, a1, a2, a3, a4, a5, START, control, length]) = frame.first_chunk::<HEAD>() else {
+            return None;
+        };
+        let address = Address::from_wire([a0, a1, a2, a3, a4, a5]);
+        let whom = if address == Address::BROADCAST { ", everybody" } else { "" };
+        fields.push(Field::new(at + 1..at + 7, "address", format!("{address}{whom}")));
+        fields.push(Field::new(at + 8..at + 9, "control", control_text(control)));
+        fields.push(Field::new(at + 9..at + 10, "length", length.to_string()));
+        Some(Head { from: HEAD, control, length })
     };
-    let address = Address::from_wire([a0, a1, a2, a3, a4, a5]);
-    let whom = if address == Address::BROADCAST { ", everybody" } else { "" };
-    fields.push(Field::new(at(1, 7), "address", format!("{address}{whom}")));
-    fields.push(Field::new(at(8, 9), "control", control_text(control)));
-    fields.push(Field::new(at(9, 10), "length", length.to_string()));
-    let data_end = 10 + usize::from(length);
-    let Some(whole) = frame.get(..data_end + 2) else {
-        fields.push(Field::new(at(10, frame.len()), "cut off", hex(&frame[10..])));
-        return fields;
-    };
-    let data: Vec<u8> = whole[10..data_end].iter().map(|byte| byte.wrapping_sub(MASK)).collect();
-    let head = if names_data(control) { di(edition, &data) } else { None };
-    let taken = head.as_ref().map_or(0, |_| edition.di_bytes());
-    if let Some(text) = head {
-        fields.push(Field::new(at(10, 10 + taken), "identifier", text));
-    }
-    if data.len() > taken {
-        let name = if control & EXCEPTION == 0 { "data" } else { "refusal" };
-        fields.push(Field::new(at(10 + taken, data_end), name, hex(&data[taken..])));
-    }
-    fields.push(Field::check(at(data_end, data_end + 1), whole[data_end], checksum(&whole[..data_end])));
-    if whole[data_end + 1] != END {
-        fields.push(Field::new(at(data_end + 1, data_end + 2), "end", "is not 16"));
-    }
-    if frame.len() > AROUND + usize::from(length) {
-        fields.push(Field::new(at(data_end + 2, frame.len()), "left over", hex(&frame[data_end + 2..])));
-    }
-    fields
+    meter_frame::fields(bytes, head, |control, at, masked, fields| {
+        let data: Vec<u8> = masked.iter().map(|byte| byte.wrapping_sub(MASK)).collect();
+        let identifier = if names_data(control) { di(edition, &data) } else { None };
+        let taken = identifier.as_ref().map_or(0, |_| edition.di_bytes());
+        if let Some(text) = identifier {
+            fields.push(Field::new(at..at + taken, "identifier", text));
+        }
+        if data.len() > taken {
+            let name = if control & EXCEPTION == 0 { "data" } else { "refusal" };
+            fields.push(Field::new(at + taken..at + data.len(), name, hex(&data[taken..])));
+        }
+    })
 }
 
 /// Whether there is a password in the bytes: a request that switches the relay, writes or clears something, or the

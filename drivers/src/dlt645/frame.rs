@@ -2,26 +2,19 @@
 
 use std::fmt;
 
-use super::error::WireError;
-use crate::plate::{InvalidPlate, Plate, checksum};
+use crate::meter_frame::{EXCEPTION, FROM_METER, MeterFrame, WireError, close, enclose, first_sent};
+pub use crate::meter_frame::{PREAMBLE, START};
+use crate::plate::{InvalidPlate, Plate};
 
-/// Byte that begins a frame, twice.
-pub const START: u8 = 0x68;
-/// Byte that ends a frame.
-pub const END: u8 = 0x16;
-/// Byte before a frame that wakes the receiver; any number of them may be there.
-pub const PREAMBLE: u8 = 0xFE;
 /// Added to each byte of data on the wire.
 pub(super) const MASK: u8 = 0x33;
 /// Most bytes of data in a reply (5.2.5).
 pub const MAX_DATA: u8 = 200;
 /// Bytes around the data.
 pub const AROUND: usize = 12;
+/// Bytes before the data.
+pub(super) const HEAD: usize = 10;
 
-/// Bit of the control byte: the frame comes from the meter.
-pub(super) const FROM_METER: u8 = 0x80;
-/// Bit of the control byte: the meter refuses.
-pub(super) const EXCEPTION: u8 = 0x40;
 /// Bit of the control byte: the data did not fit, more can be asked for.
 pub(super) const MORE: u8 = 0x20;
 pub(super) const FUNCTION: u8 = 0x1F;
@@ -108,26 +101,17 @@ impl Frame {
         {
             return Err(WireError::BadStart { got });
         }
-        let Some(&[_, a0, a1, a2, a3, a4, a5, _, control, length]) = bytes.first_chunk::<10>() else {
+        let Some(&[_, a0, a1, a2, a3, a4, a5, _, control, length]) = bytes.first_chunk::<HEAD>() else {
             return Err(WireError::Truncated { missing: AROUND.saturating_sub(bytes.len()) });
         };
-        if length > MAX_DATA {
-            return Err(WireError::BadLength { got: length, most: MAX_DATA });
-        }
-        let len = usize::from(length);
-        let Some(whole) = bytes.get(..AROUND + len) else {
-            return Err(WireError::Truncated { missing: AROUND + len - bytes.len() });
+        let (whole, data) = close(bytes, AROUND, (length, MAX_DATA))?;
+        let mut frame = Frame {
+            address: Address::from_wire([a0, a1, a2, a3, a4, a5]),
+            control,
+            data: [0; MAX_DATA as usize],
+            len: data.len(),
         };
-        let (body, tail) = whole.split_at(AROUND - 2 + len);
-        let expected = checksum(body);
-        match *tail {
-            [got, _] if got != expected => return Err(WireError::BadChecksum { got, expected }),
-            [_, got] if got != END => return Err(WireError::BadEnd { got }),
-            _ => {}
-        }
-        let mut frame =
-            Frame { address: Address::from_wire([a0, a1, a2, a3, a4, a5]), control, data: [0; MAX_DATA as usize], len };
-        for (place, &masked) in frame.data.iter_mut().zip(&body[AROUND - 2..]) {
+        for (place, &masked) in frame.data.iter_mut().zip(data) {
             *place = masked.wrapping_sub(MASK);
         }
         Ok((frame, whole.len()))
@@ -139,40 +123,30 @@ impl Frame {
     /// # Errors
     /// What is wrong with the first thing that looks like a frame.
     pub fn find(bytes: &[u8], from_meter: bool) -> Result<(Frame, usize), WireError> {
-        let mut trouble = WireError::NoFrame;
-        let mut at = 0;
-        while let Some(next) = bytes.get(at..).and_then(|rest| rest.iter().position(|&byte| byte == START)) {
-            at += next;
-            match Frame::read(&bytes[at..]) {
-                Ok((frame, len)) if frame.is_from_meter() == from_meter => return Ok((frame, at + len)),
-                Ok((_, len)) => {
-                    trouble = WireError::WrongDirection;
-                    at += len;
-                }
-                Err(why) => {
-                    let vague = matches!(trouble, WireError::NoFrame | WireError::BadStart { .. });
-                    if vague && !(trouble != WireError::NoFrame && matches!(why, WireError::BadStart { .. })) {
-                        trouble = why;
-                    }
-                    at += 1;
-                }
-            }
-        }
-        Err(trouble)
+        first_sent(bytes, from_meter)
+    }
+}
+
+impl MeterFrame for Frame {
+    const AROUND: usize = AROUND;
+
+    fn read(bytes: &[u8]) -> Result<(Self, usize), WireError> {
+        Frame::read(bytes)
+    }
+
+    fn control(&self) -> u8 {
+        self.control
     }
 }
 
 /// Appends a frame with `preamble` bytes FE before it; `data` as they are before 33H is added, at most 200 bytes.
 pub fn encode(preamble: u8, address: Address, control: u8, data: &[&[u8]], bytes: &mut Vec<u8>) {
-    bytes.extend(std::iter::repeat_n(PREAMBLE, usize::from(preamble)));
-    let start = bytes.len();
-    bytes.push(START);
-    bytes.extend_from_slice(&address.wire());
     let length = data.iter().map(|part| part.len()).sum::<usize>().min(usize::from(MAX_DATA));
-    bytes.extend_from_slice(&[START, control, u8::try_from(length).unwrap_or(MAX_DATA)]);
-    bytes.extend(data.iter().copied().flatten().take(length).map(|byte| byte.wrapping_add(MASK)));
-    let sum = checksum(&bytes[start..]);
-    bytes.extend_from_slice(&[sum, END]);
+    enclose(preamble, bytes, |bytes| {
+        bytes.extend_from_slice(&address.wire());
+        bytes.extend_from_slice(&[START, control, u8::try_from(length).unwrap_or(MAX_DATA)]);
+        bytes.extend(data.iter().copied().flatten().take(length).map(|byte| byte.wrapping_add(MASK)));
+    });
 }
 
 #[cfg(test)]

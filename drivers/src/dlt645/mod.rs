@@ -7,7 +7,6 @@ pub mod catalog;
 pub mod control;
 pub mod device;
 pub(crate) mod dissect;
-mod error;
 pub(crate) mod explain;
 pub mod frame;
 pub(crate) mod keys;
@@ -17,9 +16,9 @@ pub mod reply;
 mod value;
 pub mod words;
 
+pub use crate::meter_frame::WireError;
 pub use control::Access;
 pub use device::{Dlt645Meter, MeterSettings, object_name};
-pub use error::WireError;
 pub use frame::{Address, Frame, encode};
 pub use point::{Dlt645Point, Edition, Format};
 pub use reply::{Answer, Expect};

@@ -4,13 +4,10 @@
 //! function and names its identifier (and, for a follow-up, its number). Frames of others are skipped whole; bytes that
 //! begin no frame are skipped up to the next that may.
 
-use super::error::WireError;
-use super::frame::{Address, EXCEPTION, FROM_METER, Frame, MORE, PREAMBLE, START, function};
+use super::frame::{Address, Frame, MORE, function};
 use super::point::Edition;
 use super::words::refusal_code;
-
-/// Most preamble bytes that are kept before a frame; the standard has at most 4.
-const MAX_PREAMBLE: usize = 16;
+use crate::meter_frame::{EXCEPTION, FROM_METER, WireError};
 
 /// The request whose reply is looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,102 +117,4 @@ pub fn is_read(function: u8) -> bool {
 /// True for the functions that read what did not fit.
 pub fn is_more(function: u8) -> bool {
     matches!(function, function::READ_MORE | function::READ_MORE_1997)
-}
-
-/// What is at the beginning of the bytes.
-#[derive(Debug)]
-pub(super) enum Found {
-    /// No verdict before this many more bytes.
-    Incomplete { missing: usize },
-    /// So many bytes are not the reply.
-    Skip { bytes: usize, why: WireError },
-    /// So many bytes are a sound frame, its preamble included.
-    Frame { bytes: usize, frame: Frame },
-}
-
-/// Looks for a frame at the beginning of `bytes`.
-pub(super) fn find(bytes: &[u8]) -> Found {
-    let preamble = bytes.iter().take_while(|&&byte| byte == PREAMBLE).count();
-    if preamble > MAX_PREAMBLE {
-        return Found::Skip { bytes: preamble - MAX_PREAMBLE, why: WireError::NoFrame };
-    }
-    let Some(&first) = bytes.get(preamble) else {
-        return Found::Incomplete { missing: super::frame::AROUND };
-    };
-    let trouble = if first == START {
-        match Frame::read(&bytes[preamble..]) {
-            Ok((frame, len)) => return Found::Frame { bytes: preamble + len, frame },
-            Err(why) => why,
-        }
-    } else {
-        WireError::NoFrame
-    };
-    let rest = || (preamble + 1..bytes.len()).filter(|&at| bytes[at] == START);
-    let begins = |at: usize| at - bytes[..at].iter().rev().take_while(|&&byte| byte == PREAMBLE).count();
-    // A start byte in noise may claim a length beyond the true frame: what is sound goes before what may become so.
-    if let Some(at) = rest().find(|&at| Frame::read(&bytes[at..]).is_ok()) {
-        return Found::Skip { bytes: begins(at).max(1), why: trouble };
-    }
-    if let WireError::Truncated { missing } = trouble {
-        return Found::Incomplete { missing: missing.max(1) };
-    }
-    let begun = rest().find(|&at| matches!(Frame::read(&bytes[at..]), Err(WireError::Truncated { .. })));
-    let kept = begun.map_or_else(|| begins(bytes.len()), begins);
-    Found::Skip { bytes: kept.max(preamble + 1), why: trouble }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::dlt645::frame::encode;
-
-    fn reply() -> Vec<u8> {
-        let mut bytes = Vec::new();
-        encode(4, Address::from_wire([0x34, 0x12, 0, 0, 0, 0]), 0x91, &[&[0, 1, 1, 2], &[0x01, 0x23]], &mut bytes);
-        bytes
-    }
-
-    #[test]
-    fn a_frame_is_found_whole_with_its_preamble_and_byte_by_byte() {
-        let bytes = reply();
-        for end in 0..bytes.len() {
-            match find(&bytes[..end]) {
-                Found::Incomplete { missing } => assert!(end + missing <= bytes.len().max(end + 12), "{end}"),
-                other => panic!("{end}: {other:?}"),
-            }
-        }
-        assert!(matches!(find(&bytes), Found::Frame { bytes: 22, .. }));
-    }
-
-    #[test]
-    fn noise_and_stray_start_bytes_before_a_frame_are_skipped_and_the_frame_is_kept() {
-        for noise in [&[0x00, 0x68, 0x55][..], &[0x68; 9], &[0x68, 1, 2, 3, 4, 5, 6, 0x68, 0x91, 0x30], &[0x16]] {
-            let mut bytes = [noise, &reply()].concat();
-            let mut turns = 0;
-            let frame = loop {
-                turns += 1;
-                assert!(turns < 30, "it ends: {noise:?}");
-                match find(&bytes) {
-                    Found::Skip { bytes: skipped, .. } => drop(bytes.drain(..skipped)),
-                    Found::Frame { frame, .. } => break frame,
-                    Found::Incomplete { .. } => panic!("{noise:?}"),
-                }
-            };
-            assert_eq!(frame.data(), [0, 1, 1, 2, 0x01, 0x23]);
-        }
-    }
-
-    #[test]
-    fn each_verdict_makes_progress_whatever_comes() {
-        let mut rng = fastrand::Rng::with_seed(3);
-        let alphabet = [PREAMBLE, START, 0x16, 0x91, 0x00, 0x33];
-        for _ in 0..20_000 {
-            let bytes: Vec<u8> = (0..rng.usize(..60)).map(|_| alphabet[rng.usize(..alphabet.len())]).collect();
-            match find(&bytes) {
-                Found::Incomplete { missing } => assert!(missing > 0),
-                Found::Skip { bytes: skipped, .. } => assert!((1..=bytes.len()).contains(&skipped)),
-                Found::Frame { bytes: taken, .. } => assert!((1..=bytes.len()).contains(&taken)),
-            }
-        }
-    }
 }
