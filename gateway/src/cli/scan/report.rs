@@ -169,7 +169,7 @@ fn end(target: &Target, outcome: &Outcome) -> String {
             )
         }
         Ending::Unquiet { bytes } => format!(
-            "{target}: {bytes} bytes came though nobody asked, and they are no known frames: nothing was sent. Either another \
+            "{target}: {bytes} bytes came though nobody asked, and they are no known frames: nothing more was sent. Either another \
              master is on the line, at a speed or in a protocol that is not known here: take it off the line. Or the line \
              floats: look for the terminating resistor and the bias, and for swapped wires"
         ),
