@@ -64,6 +64,7 @@ impl Act {
             | Action::Recall { .. }
             | Action::Call { .. }
             | Action::Identify
+            | Action::Registers(_)
             | Action::Controller(_) => None,
         };
         match (&self.gate, &urgent.gate) {

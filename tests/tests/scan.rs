@@ -93,15 +93,63 @@ fn a_scan_that_is_interrupted_keeps_what_it_found_and_writes_it() {
     let line = Pty::new(&stage, "ttyS9");
     let _slave = Slave::serial(&stage, &line.far, &[3]);
     let port = line.near.display().to_string();
-    let file = stage.file("some.toml");
-    let out = file.display().to_string();
-    let mut scan = command(&stage, &["scan", &port, "--address", "3..3", "--listen", "0", "--out", &out]);
-    let mut scan = Process::start("scan", stage.path(), &mut scan);
-    eventually("the first device", 30 * SECONDS, || scan.log().contains("found: modbus 3").then_some(()));
-    scan.signal(Signal::INT);
-    assert_eq!(scan.wait(10 * SECONDS).code(), Some(0), "{}", scan.log());
-    assert!(scan.log().contains("broken off after"), "{}", scan.log());
+    // Ctrl-C, `kill`, and the end of an ssh session or of a terminal.
+    for (name, signal) in [("int", Signal::INT), ("term", Signal::TERM), ("hup", Signal::HUP)] {
+        let file = stage.file(&format!("{name}.toml"));
+        let out = file.display().to_string();
+        let mut scan = command(&stage, &["scan", &port, "--address", "3..3", "--listen", "0", "--out", &out]);
+        let mut scan = Process::start(name, stage.path(), &mut scan);
+        eventually("the first device", 30 * SECONDS, || scan.log().contains("found: modbus 3").then_some(()));
+        scan.signal(signal);
+        assert_eq!(scan.wait(10 * SECONDS).code(), Some(0), "{}", scan.log());
+        assert!(scan.log().contains("broken off after"), "{}", scan.log());
+        assert!(check(&file).contains("\nunit = 3\n"));
+    }
+}
+
+#[test]
+fn a_scan_to_which_nobody_listens_any_more_writes_what_it_found() {
+    let stage = Stage::new();
+    let line = Pty::new(&stage, "ttyS9");
+    let _slave = Slave::serial(&stage, &line.far, &[3]);
+    let (port, file) = (line.near.display().to_string(), stage.file("some.toml"));
+    let mut scan = Command::new("sh");
+    scan.args(["-c", "\"$0\" \"$@\" 2>&1 | true"]).arg(gatehouse().get_program());
+    scan.args(["scan", &port, "--address", "3..4", "--listen", "0", "--out"])
+        .arg(&file)
+        .arg("--socket")
+        .arg(stage.file("api.sock"));
+    Process::start("scan", stage.path(), &mut scan).wait(60 * SECONDS);
     assert!(check(&file).contains("\nunit = 3\n"));
+}
+
+#[test]
+fn a_port_may_be_named_from_the_folder_that_one_is_in() {
+    let stage = Stage::new();
+    let line = Pty::new(&stage, "ttyS9");
+    let _slave = Slave::serial(&stage, &line.far, &[3]);
+    let arguments = ["scan", "./ttyS9", "--protocol", "modbus", "--baud", "9600", "--address", "3", "--listen", "0"];
+    let found = document(&command(&stage, &[&arguments[..], &["--json"]].concat()).output().unwrap());
+    assert_eq!(addresses(&found), modbus(&["3"]), "{found}");
+    let text = check(&stage.file("site-scan.toml"));
+    assert!(text.contains(&format!("serial = \"{}\"", line.near.display())), "{text}");
+}
+
+#[test]
+fn what_cannot_be_done_is_refused_before_anything_is_sent() {
+    let stage = Stage::new();
+    let line = Pty::new(&stage, "ttyS9");
+    let port = line.near.display().to_string();
+    for (arguments, told) in [
+        (["scan", port.as_str(), "--out", "no/such.toml"], "there is no folder no: make it first"),
+        (["scan", port.as_str(), "--baud", "14400"], "--baud 14400 is not a speed that is tried"),
+        (["scan", "127.0.0.1", "--baud", "9600"], "--baud goes with a serial port, and 127.0.0.1:502 is none"),
+    ] {
+        let output = command(&stage, &arguments).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains(told), "{said}");
+    }
 }
 
 #[test]
@@ -171,6 +219,24 @@ fn a_register_is_guessed_by_what_the_display_shows_with_a_daemon_and_without() {
     gateway.until("the port to be open", 20 * SECONDS, |status| (status["buses"][0]["open"] == true).then_some(()));
     let through = best(&guess(&["meter-3", "2", "--table", "holding", "--shows", "331.5"]));
     assert_eq!(told(&through), float(2), "{through}");
+    for device in ["meter-3", "rtu/3"] {
+        let no_point = best(&guess(&[device, "20", "--shows", "12345.67"]));
+        assert_eq!(told(&no_point), json!([20, "u32", "ABCD", "0.01"]), "where no point is: {no_point}");
+    }
+    let refused = |arguments: &[&str], words: &str| {
+        let output = guess(arguments);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(4), "{said}");
+        assert!(said.contains(words), "{said}");
+    };
+    refused(
+        &["meter-3", "5000", "--shows", "1"],
+        "meter-3 gives no register 5000: holding registers: the device has none there (exception 2); input registers: the",
+    );
+    refused(
+        &["rtu/4", "20", "--shows", "1"],
+        "rtu/4 is no device of the site file, and the daemon has the port. Add it",
+    );
     let scan = command(&stage, &["scan", &port]).output().unwrap();
     assert_eq!(scan.status.code(), Some(4), "the daemon has the port");
     assert!(String::from_utf8_lossy(&scan.stderr).contains("works on it. Stop that first"));

@@ -11,6 +11,9 @@ use super::poll::Steps;
 /// Most commands that wait on one line.
 pub(super) const QUEUE_MAX: usize = 64;
 
+/// Most of these for which nobody hurries, so that there is always room for others.
+pub(super) const PATIENT_MAX: usize = 4;
+
 /// Commands that wait, and those under way: at most one for each device.
 #[derive(Debug, Default)]
 pub(super) struct Commands {
@@ -49,9 +52,22 @@ pub(super) enum Written {
     Doubtful(NoData),
 }
 
+impl Command {
+    /// True for what nobody hurries for: it takes its turn among the polls, and not before them.
+    pub(super) fn is_patient(&self) -> bool {
+        matches!(self.action, Action::Registers(_))
+    }
+}
+
 impl Commands {
     pub(super) fn len(&self) -> usize {
         self.queue.len() + self.active.len()
+    }
+
+    /// How many there are for which nobody hurries.
+    pub(super) fn patient(&self) -> usize {
+        let waiting = self.queue.iter().filter(|(_, command)| command.is_patient()).count();
+        waiting + self.active.iter().filter(|active| active.command.is_patient()).count()
     }
 
     pub(super) fn find(&mut self, id: u64) -> Option<&mut Active> {
@@ -95,12 +111,20 @@ impl Active {
             Action::Write(point, _) => read_back(&mut self.readings, *point),
             // What a command reads itself is only there to prove it.
             Action::Call { .. } => self.readings.pop().map(|reading| reading.value),
-            Action::Read(_) | Action::Recall { .. } | Action::Identify | Action::Controller(_) => None,
+            Action::Read(_)
+            | Action::Recall { .. }
+            | Action::Identify
+            | Action::Registers(_)
+            | Action::Controller(_) => None,
         };
         let proves = |value: &Value| match action {
             Action::Write(_, wanted) => same_value(value, wanted),
             Action::Call { .. } => driver.proves(action, value),
-            Action::Read(_) | Action::Recall { .. } | Action::Identify | Action::Controller(_) => false,
+            Action::Read(_)
+            | Action::Recall { .. }
+            | Action::Identify
+            | Action::Registers(_)
+            | Action::Controller(_) => false,
         };
         match (self.write, read_back) {
             (None, read_back) => {

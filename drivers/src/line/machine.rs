@@ -7,7 +7,7 @@ use fastrand::Rng;
 use gatehouse_core::{DeviceIx, Mono, PointIx, PointReading, StepId};
 
 use super::cadence::Cadence;
-use super::command::{Commands, QUEUE_MAX};
+use super::command::{Commands, PATIENT_MAX, QUEUE_MAX};
 use super::dead::Budget;
 use super::device::{Device, LineDevice};
 use super::flight::{Flight, Outcome, Pace};
@@ -216,7 +216,7 @@ impl Line {
     pub fn handle_command(&mut self, now: Mono, command: Command) {
         let refusal = if !self.devices.iter().any(|device| device.ix == command.device) {
             Some(CommandRefusal::NoSuchDevice)
-        } else if self.commands.len() >= QUEUE_MAX {
+        } else if self.commands.len() >= QUEUE_MAX || (command.is_patient() && self.commands.patient() >= PATIENT_MAX) {
             self.stats.commands_turned_away += 1;
             Some(CommandRefusal::QueueFull)
         } else {

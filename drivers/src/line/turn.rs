@@ -1,4 +1,5 @@
-//! Whose turn it is: commands first, then whoever waits longest, probes of lost devices among them.
+//! Whose turn it is: commands first, then whoever waits longest, probes of lost devices and what nobody hurries for among
+//! them.
 
 use gatehouse_core::{Mono, NoData, StepId, StepShape};
 
@@ -42,7 +43,8 @@ impl Line {
     fn next_task(&self, now: Mono) -> Option<Task> {
         let rested = |device: usize| self.devices[device].ready_at <= now;
         let stays = self.stays_tuned(now);
-        let command = self.commands.active.iter().find(|active| active.ready_at() <= now && rested(active.device));
+        let ready = |active: &&Active| active.ready_at() <= now && rested(active.device);
+        let command = self.commands.active.iter().filter(ready).find(|active| !self.waits_its_turn(active));
         let polls = self.polls.iter().enumerate().filter(|(_, poll)| {
             let ready = poll.ready_at().max(self.tuned_at(poll, stays)) <= now;
             ready && rested(poll.device) && !self.devices[poll.device].is_offline()
@@ -52,13 +54,17 @@ impl Line {
         if let Some(active) = command.filter(|_| poll.is_none() || self.commands_run < COMMANDS_RUN) {
             return Some(Task::Command(active.command.id));
         }
-        match (poll, self.next_probe(now, stays)) {
-            (Some((since, at)), Some((probe_at, device))) => {
-                Some(if probe_at <= since { Task::Probe(device) } else { Task::Poll(at) })
-            }
-            (Some((_, at)), None) => Some(Task::Poll(at)),
-            (None, probe) => probe.map(|(_, device)| Task::Probe(device)),
-        }
+        let probe = self.next_probe(now, stays).map(|(at, device)| (at, Task::Probe(device)));
+        let poll = poll.map(|(since, at)| (since, Task::Poll(at)));
+        let patient = self.commands.active.iter().filter(ready).filter(|active| self.waits_its_turn(active));
+        let patient = patient.map(|active| (active.asked, Task::Command(active.command.id)));
+        probe.into_iter().chain(poll).chain(patient).min_by_key(|(since, _)| *since).map(|(_, task)| task)
+    }
+
+    /// Whether a command takes its turn among the polls. One that keeps another of its device from beginning does not.
+    fn waits_its_turn(&self, active: &Active) -> bool {
+        let hinders = self.commands.queue.iter().any(|(_, waiting)| waiting.device == active.command.device);
+        active.command.is_patient() && !hinders
     }
 
     /// The lost device to probe, if that is affordable now.

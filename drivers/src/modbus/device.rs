@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gatehouse_core::driver::{Action, ActionError, Denial};
-use gatehouse_core::{Decoded, Driver, NoData, PointIx, PointReading, Reject, StepId, StepShape};
+use gatehouse_core::{Decoded, Driver, NoData, PointIx, PointReading, RegisterRow, Reject, StepId, StepShape};
 
 use super::checksum::crc16;
 use super::decode::PointCodec;
@@ -54,6 +54,16 @@ enum Step {
     Read(ReadStep),
     Write(Box<[u8]>),
     Identify { object: u8 },
+    Registers(RegistersStep),
+}
+
+/// A read of registers as they stand.
+#[derive(Debug, Clone, Copy)]
+struct RegistersStep {
+    row: RegisterRow,
+    /// What is read, which is more where the device wants even addresses.
+    address: u16,
+    quantity: u16,
 }
 
 /// One read of the plan.
@@ -108,14 +118,15 @@ enum StepRef<'a> {
     Read(&'a ReadStep),
     Write(&'a [u8]),
     Identify { object: u8 },
+    Registers(RegistersStep),
 }
 
 impl<'a> StepRef<'a> {
     fn pdu(self) -> Pdu<'a> {
         match self {
-            StepRef::Read(read) => {
-                let ([a1, a0], [q1, q0]) = (read.address.to_be_bytes(), read.quantity.to_be_bytes());
-                Pdu::Read([read.table.read_function(), a1, a0, q1, q0])
+            StepRef::Read(read) => Pdu::Read(read_pdu(read.table, read.address, read.quantity)),
+            StepRef::Registers(RegistersStep { row, address, quantity }) => {
+                Pdu::Read(read_pdu(row.table().into(), address, quantity))
             }
             StepRef::Write(pdu) => Pdu::Write(pdu),
             StepRef::Identify { object } => {
@@ -123,6 +134,12 @@ impl<'a> StepRef<'a> {
             }
         }
     }
+}
+
+/// The request for so many coils, inputs or registers.
+fn read_pdu(table: Table, address: u16, quantity: u16) -> [u8; READ_REQUEST_PDU] {
+    let ([a1, a0], [q1, q0]) = (address.to_be_bytes(), quantity.to_be_bytes());
+    [table.read_function(), a1, a0, q1, q0]
 }
 
 impl ModbusDevice {
@@ -198,7 +215,7 @@ impl ModbusDevice {
         let Some(step) = self.step(step) else { return "a step that is no longer".to_owned() };
         let points = match step {
             StepRef::Read(read) => format!(", {} points", read.slots.len()),
-            StepRef::Write(_) | StepRef::Identify { .. } => String::new(),
+            StepRef::Write(_) | StepRef::Identify { .. } | StepRef::Registers(_) => String::new(),
         };
         match pdu::Request::parse(&step.pdu()) {
             Ok(request) => format!("unit {} {request}{points}", self.unit),
@@ -232,6 +249,7 @@ impl ModbusDevice {
                 Step::Read(read) => StepRef::Read(read),
                 Step::Write(pdu) => StepRef::Write(pdu),
                 Step::Identify { object } => StepRef::Identify { object: *object },
+                Step::Registers(registers) => StepRef::Registers(*registers),
             }),
         }
     }
@@ -321,6 +339,7 @@ impl Driver for ModbusDevice {
                 self.read_values(read, &pdu[2..], readings);
             }
             StepRef::Identify { .. } => self.read_identity(pdu, readings),
+            StepRef::Registers(registers) => action::read_registers(registers, &pdu[2..], readings),
             StepRef::Write(_) => {}
         });
         match found {

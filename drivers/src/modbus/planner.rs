@@ -187,6 +187,15 @@ impl Rules<'_> {
         Some(Read { table, address, quantity, points })
     }
 
+    /// The window of a read of these registers; `None` beyond the limits.
+    pub(super) fn row(&self, table: Table, first: u16, count: u16) -> Option<(u16, u16)> {
+        let start = u32::from(first);
+        let item = Item { point: PointIx(0), start, end: start + u32::from(count) };
+        self.check(table, item).ok()?;
+        let (start, end) = self.window(table, item.start, item.end);
+        Some((u16::try_from(start).ok()?, u16::try_from(end - start).ok()?))
+    }
+
     fn most(&self, table: Table) -> u16 {
         if table.is_bits() {
             self.limits.max_bits.clamp(1, MAX_READ_BITS)

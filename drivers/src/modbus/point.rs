@@ -1,6 +1,6 @@
 //! Where one point of a Modbus device lies, and how.
 
-use gatehouse_core::{Decimal, Kind};
+use gatehouse_core::{Decimal, Kind, RegisterTable};
 
 /// The table that a point is read from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -13,6 +13,15 @@ pub enum Table {
     Holding,
     /// Function 04, read-only.
     Input,
+}
+
+impl From<RegisterTable> for Table {
+    fn from(table: RegisterTable) -> Table {
+        match table {
+            RegisterTable::Holding => Table::Holding,
+            RegisterTable::Input => Table::Input,
+        }
+    }
 }
 
 impl Table {

@@ -12,7 +12,7 @@ use crate::osdp::reply::Reply as ReaderReply;
 use crate::point::Protocol;
 
 /// Glitches that adapters put before or behind a frame.
-const GLITCH: usize = 3;
+pub(super) const GLITCH: usize = 3;
 
 /// What the bytes after a question were.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

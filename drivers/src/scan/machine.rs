@@ -7,7 +7,7 @@ use gatehouse_core::Mono;
 
 use super::finding::Finding;
 use super::fingerprint::Fingerprint;
-use super::heard::{Heard, talk};
+use super::heard::{GLITCH, Heard, talk};
 use super::patience::{Pace, Patience, rest, wire};
 use super::plan::{Channel, Plan};
 use super::question::{Answer, Question};
@@ -20,7 +20,7 @@ use crate::point::Protocol;
 const BYTES_MOST: usize = 600;
 /// So long after a question its time is over, however much still comes.
 const WINDOW_MOST: Duration = Duration::from_secs(4);
-/// So many bytes that are no frame say that a line is in use, though not by whom.
+/// So many bytes that are no frame, in all the time of listening, say that a line is in use, though not by whom.
 const UNQUIET: usize = 16;
 /// So many sound requests of somebody else end a scan that has begun.
 const FOREIGN: u32 = 2;
@@ -255,7 +255,8 @@ impl Scan {
         }
     }
 
-    /// Listens at each speed in turn. Anything that is heard keeps the scan from asking.
+    /// Listens at each speed in turn, and where bytes come that are no frame, at the other parities of that speed as well.
+    /// Anything that is heard keeps the scan from asking.
     fn listen(
         &mut self,
         mut settings: VecDeque<Characters>,
@@ -269,18 +270,22 @@ impl Scan {
         if now < until {
             return (Phase::Listening { settings, time, until, unknown }, Some(Want::Wait(until)));
         }
-        let unknown = unknown.max(self.between.len());
+        // What is heard at one speed only, or too seldom, counts as well: somebody talks.
+        let heard = self.between.len();
+        let unknown = unknown + heard;
+        self.between.clear();
+        if heard > GLITCH {
+            self.plan.other_parities(self.port).into_iter().for_each(|line| settings.push_front(line));
+        }
         match settings.front().copied() {
             Some(line) if Some(line) != self.port => {
                 (Phase::Listening { settings, time, until, unknown }, Some(Want::Switch(line)))
             }
             Some(_) => {
                 settings.pop_front();
-                self.between.clear();
                 (Phase::Listening { settings, time, until: now + time, unknown }, None)
             }
             None => {
-                self.between.clear();
                 let quiet = unknown < UNQUIET;
                 (if quiet { Phase::Idle } else { Phase::Ended(End::Unquiet { bytes: unknown }) }, None)
             }
@@ -334,6 +339,7 @@ impl Scan {
             }
             Phase::Listening { settings, time, until, unknown } => {
                 self.port = settings.front().copied().or(self.port);
+                self.between.clear();
                 self.phase = Phase::Listening { settings, time, until, unknown };
             }
             phase @ (Phase::Idle | Phase::Resting(..) | Phase::Waiting(_) | Phase::Ended(_)) => self.phase = phase,

@@ -312,6 +312,18 @@ impl Plan {
         }
     }
 
+    /// The other parities that are tried at the speed of `heard`, where that is one of those to listen at.
+    pub(super) fn other_parities(&self, heard: Option<Characters>) -> Vec<Characters> {
+        let Some(heard) = heard.filter(|line| self.listened().contains(line)) else { return Vec::new() };
+        let mut others: Vec<Characters> = Vec::new();
+        for line in self.attempts.iter().filter_map(|attempt| attempt.characters) {
+            if line.baud == heard.baud && line != heard && !others.contains(&line) {
+                others.push(line);
+            }
+        }
+        others
+    }
+
     /// The line settings to listen at, each speed once, the likeliest first.
     pub(super) fn listened(&self) -> Vec<Characters> {
         let mut all: Vec<(u64, Characters)> = Vec::new();

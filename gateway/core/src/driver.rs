@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::controller::ControllerAsk;
 use crate::ids::{Name, PointIx};
 use crate::reading::PointReading;
+use crate::registers::RegisterRow;
 use crate::time::{LocalTime, Mono};
 use crate::value::Value;
 
@@ -146,6 +147,9 @@ pub enum Action {
     /// Asks the device who it is, where the protocol can. Its readings are texts, under the protocol's object number
     /// in place of a point (Modbus: 0 vendor, 1 product, 2 revision).
     Identify,
+    /// Reads registers as they stand, be they points or not. Its readings are whole numbers, 0 to 65535, each under its place in
+    /// the row, from 0, in place of a point. It goes when the line has a turn for it, behind polls that wait longer.
+    Registers(RegisterRow),
     /// Asks a controller for something of its events or of its list. Its readings are a
     /// [`ControllerAnswer`](crate::ControllerAnswer). Sending it twice does no harm.
     Controller(ControllerAsk),
@@ -185,6 +189,9 @@ pub enum ActionError {
         /// What does not suit.
         why: String,
     },
+    /// The device must not be asked for these registers, or not for so many at once.
+    #[error("the device's limits forbid to read {0}")]
+    BeyondLimits(RegisterRow),
     /// The protocol has no such action.
     #[error("the device's protocol has no such request")]
     Unsupported,

@@ -22,6 +22,7 @@ pub mod ids;
 pub mod lane;
 pub mod reading;
 pub mod record;
+pub mod registers;
 pub mod time;
 pub mod value;
 
@@ -31,5 +32,6 @@ pub use ids::{DeviceIx, InvalidName, Name, PointIx};
 pub use lane::Lane;
 pub use reading::{NoData, PointReading, Raw, Reading, Sample};
 pub use record::{Body, Event, Record, Schema, SchemaPoint};
+pub use registers::{RegisterRow, RegisterTable};
 pub use time::{BootId, LocalTime, Mono, Stamp, Trust, Wall};
 pub use value::{Decimal, Kind, Value};

@@ -281,6 +281,21 @@ pub struct Health {
     pub troubles: Vec<String>,
 }
 
+/// `POST .../registers`: registers as they stand, be they points or not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegistersAnswer {
+    /// The device.
+    pub device: String,
+    /// `holding` or `input`.
+    pub table: String,
+    /// The address of the first, as sent on the wire.
+    pub first: u16,
+    /// What they hold; none where there is a reason.
+    pub registers: Vec<u16>,
+    /// Why they were not read: the device refuses, is silent, or must not be asked for them.
+    pub missing: Option<String>,
+}
+
 /// `POST .../read`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ReadAnswer {

@@ -9,6 +9,7 @@ pub mod doc;
 pub mod guard;
 pub mod server;
 
+use gatehouse_core::RegisterRow;
 use tokio::sync::{mpsc, oneshot};
 
 /// Requests that may wait for the daemon's loop.
@@ -27,6 +28,13 @@ pub enum Request {
         device: String,
         /// Point names.
         points: Vec<String>,
+    },
+    /// Reads registers as they stand, be they points or not.
+    Registers {
+        /// Device id.
+        device: String,
+        /// Which.
+        row: RegisterRow,
     },
     /// Asks a device who it is.
     Identify(String),

@@ -16,6 +16,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::serve::IncomingStream;
+use gatehouse_core::{RegisterRow, RegisterTable};
 use tokio::net::{TcpListener, UnixListener};
 
 /// Pause before a taken port is tried again.
@@ -94,6 +95,7 @@ pub async fn serve_api(listener: UnixListener, desk: Desk, operators: Vec<u32>) 
         )
         .route("/api/v1/devices/{device}", get(device))
         .route("/api/v1/devices/{device}/read", post(read))
+        .route("/api/v1/devices/{device}/registers", post(registers))
         .route("/api/v1/devices/{device}/identify", post(identify))
         .route("/api/v1/devices/{device}/write", post(write))
         .route("/api/v1/devices/{device}/rekey", post(rekey))
@@ -185,6 +187,29 @@ pub struct ReadBody {
     pub points: Vec<String>,
 }
 
+/// Body of a request for registers.
+#[derive(serde::Deserialize, serde::Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RegistersBody {
+    /// `holding` or `input`.
+    pub table: String,
+    /// The address of the first, as sent on the wire.
+    pub first: u16,
+    /// How many, 1 to 16.
+    pub count: u16,
+}
+
+impl RegistersBody {
+    fn row(&self) -> Result<RegisterRow, Refusal> {
+        let table = RegisterTable::parse(&self.table);
+        table.and_then(|table| RegisterRow::new(table, self.first, self.count)).ok_or_else(|| {
+            let text =
+                "the request's body: table is holding or input; count is 1 to 16, and first + count at most 65536";
+            Refusal::new(400, "bad_body", text)
+        })
+    }
+}
+
 /// Body of a write request.
 #[derive(serde::Deserialize, serde::Serialize)]
 #[serde(deny_unknown_fields)]
@@ -198,6 +223,13 @@ pub struct WriteBody {
 async fn read(State(api): State<Api>, UrlPath(device): UrlPath<String>, body: Bytes) -> Response {
     match parse::<ReadBody>(&body) {
         Ok(body) => answer(&api.desk, Request::Read { device, points: body.points }).await,
+        Err(refusal) => refuse(&refusal),
+    }
+}
+
+async fn registers(State(api): State<Api>, UrlPath(device): UrlPath<String>, body: Bytes) -> Response {
+    match parse::<RegistersBody>(&body).and_then(|body| body.row()) {
+        Ok(row) => answer(&api.desk, Request::Registers { device, row }).await,
         Err(refusal) => refuse(&refusal),
     }
 }
@@ -343,6 +375,23 @@ mod tests {
         std::fs::write(&path, "notes").unwrap();
         assert!(bind_socket(&path).unwrap_err().to_string().ends_with("there is a file that is not a socket"));
         assert_eq!(std::fs::read(&path).unwrap(), b"notes");
+    }
+
+    #[test]
+    fn registers_are_asked_for_in_rows_that_can_be() {
+        let row = |text: &str| parse::<RegistersBody>(text.as_bytes()).and_then(|body| body.row());
+        let expected = RegisterRow::new(RegisterTable::Input, 20, 5);
+        assert_eq!(row(r#"{"table":"input","first":20,"count":5}"#).ok(), expected);
+        for wrong in [
+            r#"{"table":"coil","first":20,"count":5}"#,
+            r#"{"table":"input","first":20,"count":0}"#,
+            r#"{"table":"input","first":20,"count":17}"#,
+            r#"{"table":"input","first":65535,"count":2}"#,
+            r#"{"table":"input","first":20,"count":5,"value":1}"#,
+        ] {
+            let refusal = row(wrong).unwrap_err();
+            assert_eq!((refusal.status, refusal.code.as_str()), (400, "bad_body"), "{wrong}");
+        }
     }
 
     #[test]

@@ -1,24 +1,18 @@
 //! `gatehouse guess`: type, order and scale of a register, by what the display shows.
 
-use std::collections::BTreeMap;
+mod registers;
+
 use std::io::Write;
-use std::path::Path;
 use std::process::ExitCode;
 
-use gatehouse_config::{Bus, Device, Site, Station};
-use gatehouse_core::driver::Action;
-use gatehouse_core::{Decimal, Value};
-use gatehouse_drivers::modbus::guess::{self, Candidate, Fit, REGISTERS_MOST};
-use gatehouse_drivers::modbus::pdu::{Reply, Request};
+use gatehouse_config::Station;
+use gatehouse_core::{Decimal, RegisterTable, Value};
+use gatehouse_drivers::modbus::guess::{self, Candidate, Fit};
 use gatehouse_drivers::modbus::point::Table;
-use gatehouse_drivers::modbus::{Framing, decode_reply, decode_request};
-use gatehouse_drivers::profile::Library;
 use serde_json::json;
 
-use super::{Failure, Where, block_on, exit, explain, load_site, print_json, table};
-use crate::api::client::{self, ClientError};
-use crate::api::doc;
-use crate::daemon::direct;
+use super::{Failure, Where, block_on, exit, load_site, print_json, table};
+use registers::Row;
 
 /// Most candidates that are shown.
 const SHOWN_MOST: usize = 10;
@@ -38,7 +32,7 @@ pub(crate) struct Args {
     shows: Decimal,
     /// Where to read: holding (function 03) or input (function 04).
     #[arg(long, value_name = "TABLE", value_parser = register_table)]
-    table: Option<Table>,
+    table: Option<RegisterTable>,
     /// Prints the candidates as JSON.
     #[arg(long)]
     json: bool,
@@ -49,11 +43,14 @@ pub(crate) struct Args {
 struct Register {
     address: u16,
     /// As the notation says it.
-    table: Option<Table>,
+    table: Option<RegisterTable>,
 }
 
 fn register(text: &str) -> Result<Register, String> {
-    let wrong = || "write 0 to 65535, 0x1F, or 30001 to 49999 of a manual that counts from 1".to_owned();
+    let wrong = || {
+        "write 0 to 65535, 0x1F, or 30001 to 49999 (with six digits 300001 to 465536) of a manual that counts from 1"
+            .to_owned()
+    };
     if let Some(hex) = text.strip_prefix("0x") {
         let address = u16::from_str_radix(hex, 16).map_err(|_| wrong())?;
         return Ok(Register { address, table: None });
@@ -64,36 +61,27 @@ fn register(text: &str) -> Result<Register, String> {
         Ok(Register { address, table: Some(table) })
     };
     match number {
-        400_001..=465_536 => counted(400_001, Table::Holding),
-        300_001..=365_536 => counted(300_001, Table::Input),
+        400_001..=465_536 => counted(400_001, RegisterTable::Holding),
+        300_001..=365_536 => counted(300_001, RegisterTable::Input),
         // Five digits may be a wire address as well; what is meant is told with the answer.
-        40_001..=49_999 if text.len() == 5 => counted(40_001, Table::Holding),
-        30_001..=39_999 if text.len() == 5 => counted(30_001, Table::Input),
+        40_001..=49_999 if text.len() == 5 => counted(40_001, RegisterTable::Holding),
+        30_001..=39_999 if text.len() == 5 => counted(30_001, RegisterTable::Input),
         number => u16::try_from(number).map(|address| Register { address, table: None }).map_err(|_| wrong()),
     }
 }
 
-fn register_table(text: &str) -> Result<Table, String> {
-    [Table::Holding, Table::Input].into_iter().find(|table| table.as_str() == text).ok_or("holding or input".to_owned())
+fn register_table(text: &str) -> Result<RegisterTable, String> {
+    RegisterTable::parse(text).ok_or("holding or input".to_owned())
 }
 
 fn shown(text: &str) -> Result<Decimal, String> {
     Decimal::parse(text).map_err(|why| why.to_string())
 }
 
-/// What was read: the registers in a row, of which the one in question has `before` others before it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Row {
-    table: Table,
-    first: u16,
-    before: u16,
-    words: Vec<u16>,
-}
-
 /// Reads the registers and shows what they may be.
 pub(crate) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
     let site = load_site(&args.at.config)?;
-    let (bus, device) = find(&site, &args.device)?;
+    let (bus, device) = registers::find(&site, &args.device)?;
     let Station::Modbus(_) = device.station else {
         let text =
             format!("{}: only Modbus registers have to be guessed; other protocols name type and scale", args.device);
@@ -101,26 +89,24 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<ExitCode> 
     };
     let tables = match args.table.or(args.register.table) {
         Some(table) => vec![table],
-        None => vec![Table::Holding, Table::Input],
+        None => vec![RegisterTable::Holding, RegisterTable::Input],
     };
-    let rows = block_on(async {
-        let mut rows = Vec::new();
-        for table in &tables {
-            rows.extend(read(args, bus, &device, *table).await?);
+    let (rows, reasons) = block_on(async {
+        let way = registers::way(args, &site, (bus, &device)).await?;
+        let (mut rows, mut reasons) = (Vec::new(), Vec::new());
+        for table in tables {
+            match registers::read(&way, table, args.register.address).await? {
+                Ok(row) => rows.push(row),
+                Err(why) => reasons.push(format!("{} registers: {}", table.as_str(), registers::in_words(&why))),
+            }
         }
-        Ok(rows)
+        Ok((rows, reasons))
     })?;
     if rows.is_empty() {
-        let names: Vec<&str> = tables.iter().map(|table| table.as_str()).collect();
-        let text = format!("{} gives no register {} in {}", args.device, args.register.address, names.join(" or "));
+        let text = format!("{} gives no register {}: {}", args.device, args.register.address, reasons.join("; "));
         return Err(Failure::error(exit::DEVICE, text));
     }
-    let mut found: Vec<(Table, u16, Candidate)> = Vec::new();
-    for row in &rows {
-        let candidates = guess::candidates(&row.words, row.before, args.shows);
-        found.extend(candidates.into_iter().map(|one| (row.table, row.first + one.first, one)));
-    }
-    found.sort_by_key(|(_, _, candidate)| candidate.rank);
+    let found = candidates(&rows, args.shows);
     if args.json {
         json(args, &rows, &found, out)?;
     } else {
@@ -129,144 +115,15 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<ExitCode> 
     Ok(ExitCode::from(if found.is_empty() { exit::DEVICE } else { exit::OK }))
 }
 
-/// The device that is meant: one of the site file, or a unit of a bus that has no device there yet.
-fn find<'s>(site: &'s Site, id: &str) -> anyhow::Result<(&'s Bus, Device)> {
-    let Some((bus, unit)) = id.split_once('/') else {
-        super::check_device_id(id)?;
-        return direct::find(site, id).map(|(bus, device)| (bus, device.clone()));
-    };
-    let wrong = |what: String| Failure::error(exit::USAGE, what);
-    let place = site.buses.iter().position(|known| known.id == *bus);
-    let place = place.ok_or_else(|| wrong(format!("the site has no bus {bus:?}")))?;
-    let unit: u8 =
-        unit.parse().map_err(|_| wrong(format!("{unit:?} is no unit: write BUS/UNIT, for example {bus}/7")))?;
-    let mut device = made_up(Table::Holding, &[0])?;
-    device.bus = Some(place);
-    if let Station::Modbus(station) = &mut device.station {
-        station.unit = unit;
+/// What the rows may be, each with its table and its address, the best first.
+fn candidates(rows: &[Row], shows: Decimal) -> Vec<(Table, u16, Candidate)> {
+    let mut found = Vec::new();
+    for row in rows {
+        let candidates = guess::candidates(&row.words, row.before, shows);
+        found.extend(candidates.into_iter().map(|one| (row.table.into(), row.first + one.first, one)));
     }
-    Ok((&site.buses[place], device))
-}
-
-/// A device with these registers as its points, as a site file would have it.
-fn made_up(table: Table, addresses: &[u16]) -> anyhow::Result<Device> {
-    let mut text =
-        "[site]\nid = \"guess\"\n[[bus]]\nid = \"bus\"\ntcp = \"127.0.0.1\"\n[[device]]\nid = \"guess\"\nunit = 1\n"
-            .to_owned();
-    for address in addresses {
-        let table = table.as_str();
-        text += &format!(
-            "[[device.point]]\nname = \"r{address}\"\ntable = \"{table}\"\naddress = {address}\ntype = \"u16\"\n"
-        );
-    }
-    let checked = gatehouse_config::check("guess.toml", &text, Path::new(""), &Library::new());
-    let loaded = checked.map_err(|problems| Failure::error(exit::UNEXPECTED, problems.to_string()))?;
-    let device = loaded.site.devices.first().map(|device| (**device).clone());
-    device.ok_or_else(|| Failure::error(exit::UNEXPECTED, "a device without a device"))
-}
-
-/// Reads the register and its neighbours: through the running daemon, or directly when none runs.
-async fn read(args: &Args, bus: &Bus, device: &Device, table: Table) -> anyhow::Result<Option<Row>> {
-    let words = match client::call(&args.at.socket(), "/api/v1/status", None).await {
-        Ok(_) => through_daemon(args, bus, device, table).await?,
-        Err(ClientError::NoDaemon(_)) => directly(args, bus, device, table).await?,
-        Err(error) => return Err(error.into()),
-    };
-    Ok(row(&words, table, args.register.address))
-}
-
-/// The longest row of registers around `address`, one before it and three behind it at most.
-fn row(words: &BTreeMap<u16, u16>, table: Table, address: u16) -> Option<Row> {
-    words.get(&address)?;
-    let first = address.checked_sub(1).filter(|before| words.contains_key(before)).unwrap_or(address);
-    let last = address.saturating_add(REGISTERS_MOST - 1);
-    let words: Vec<u16> = (first..=last).map_while(|at| words.get(&at).copied()).collect();
-    Some(Row { table, first, before: address - first, words })
-}
-
-/// Opens the port and reads as many registers as the device gives.
-async fn directly(args: &Args, bus: &Bus, device: &Device, table: Table) -> anyhow::Result<BTreeMap<u16, u16>> {
-    let address = args.register.address;
-    let window = |before: u16, count: u16| -> Vec<u16> {
-        let first = address.saturating_sub(before);
-        (first..=address.saturating_add(count - 1)).collect()
-    };
-    // A device refuses a read of which it has not all.
-    for addresses in [window(1, REGISTERS_MOST), window(0, REGISTERS_MOST), window(0, 2), window(0, 1)] {
-        let mut asked = made_up(table, &addresses)?;
-        asked.bus = device.bus;
-        asked.id = device.id.clone();
-        asked.characters = device.characters;
-        asked.timeout = device.timeout;
-        match (&mut asked.station, &device.station) {
-            (Station::Modbus(asked), Station::Modbus(known)) => {
-                (asked.unit, asked.limits) = (known.unit, known.limits.clone());
-            }
-            (
-                Station::Modbus(_)
-                | Station::Dlt645(_)
-                | Station::Cjt188(_)
-                | Station::Osdp(_)
-                | Station::Uhppote(_)
-                | Station::Own(_),
-                _,
-            ) => return Ok(BTreeMap::new()),
-        }
-        let answer = direct::read_on(bus, &asked, Action::Read(Vec::new())).await?;
-        let word = |point: &doc::Point| {
-            let at: u16 = point.name.strip_prefix('r')?.parse().ok()?;
-            Some((at, point.value.as_ref()?.parse::<u16>().ok()?))
-        };
-        let words: BTreeMap<u16, u16> = answer.points.iter().filter_map(word).collect();
-        if words.contains_key(&address) {
-            return Ok(words);
-        }
-    }
-    Ok(BTreeMap::new())
-}
-
-/// Has the running daemon read the device's points at the register, and takes it from the frames.
-async fn through_daemon(args: &Args, bus: &Bus, device: &Device, table: Table) -> anyhow::Result<BTreeMap<u16, u16>> {
-    let address = u32::from(args.register.address);
-    let near = address.saturating_sub(1)..=address + u32::from(REGISTERS_MOST);
-    let covers = |point: &&gatehouse_config::PointConfig| {
-        point.spec.modbus().is_some_and(|place| {
-            let first = u32::from(place.address);
-            place.table == table && first <= *near.end() && first + u32::from(place.width()) > *near.start()
-        })
-    };
-    let points: Vec<&str> = device.points.iter().filter(covers).map(|point| point.spec.name.as_str()).collect();
-    if points.is_empty() || args.device.contains('/') {
-        if args.table.is_none() && args.register.table.is_none() {
-            return Ok(BTreeMap::new());
-        }
-        let text = format!(
-            "{}: the daemon has the port, and no point of the device is at {} {address}: add one there (type = \"u16\"), \
-             `gatehouse reload`, and guess again; or stop the daemon, and the register is read directly",
-            args.device,
-            table.as_str()
-        );
-        return Err(Failure::error(exit::DEVICE, text));
-    }
-    let (_, frames) = explain::ask(&args.at, bus.id.as_str(), &args.device, &points).await?;
-    let mut words = BTreeMap::new();
-    for pair in frames.frames.windows(2) {
-        let [request, reply] = pair else { continue };
-        if request.sent && !reply.sent && request.device.as_deref() == Some(&*args.device) {
-            words.extend(registers(bus.framing, table, (&request.raw(), &reply.raw())).unwrap_or_default());
-        }
-    }
-    Ok(words)
-}
-
-/// The registers that a request and its reply hold, by address.
-fn registers(framing: Framing, wanted: Table, (request, reply): (&[u8], &[u8])) -> Option<BTreeMap<u16, u16>> {
-    let asked = decode_request(framing, request).ok()?;
-    let Request::Read { table, address, .. } = asked.request else { return None };
-    let Reply::Registers { registers, .. } = decode_reply(framing, reply, Some(&asked)).ok()?.reply else {
-        return None;
-    };
-    (table == wanted).then(|| (address..=u16::MAX).zip(registers).collect())
+    found.sort_by_key(|(_, _, candidate): &(Table, u16, Candidate)| candidate.rank);
+    found
 }
 
 fn fit(fit: Fit) -> &'static str {
@@ -289,19 +146,33 @@ fn short(value: &Value) -> String {
 }
 
 fn show(args: &Args, rows: &[Row], found: &[(Table, u16, Candidate)], out: &mut dyn Write) -> anyhow::Result<()> {
+    // Many devices have the same registers in both tables: once is enough.
+    let is_twin = |table: Table| {
+        let twin = rows.iter().skip(1).find(|row| Table::from(row.table) == table);
+        twin.is_some_and(|twin| {
+            rows.first().is_some_and(|first| (first.first, &first.words) == (twin.first, &twin.words))
+        })
+    };
     for row in rows {
         let words: Vec<String> = row.words.iter().map(|word| format!("{word:04X}")).collect();
-        writeln!(out, "{} {} on: {}", row.table.as_str(), row.first, words.join(" "))?;
+        let words = if is_twin(row.table.into()) { "the same".to_owned() } else { words.join(" ") };
+        writeln!(out, "{} {} on: {words}", row.table.as_str(), row.first)?;
     }
+    let found: Vec<_> = found.iter().filter(|(table, ..)| !is_twin(*table)).collect();
     if found.is_empty() {
         writeln!(out, "\nnothing gives {}. Unscaled the register holds:", args.shows)?;
         let mut list = table(&["TABLE", "TYPE", "ORDER", "VALUE"]);
-        for row in rows {
+        for row in rows.iter().filter(|row| !is_twin(row.table.into())) {
             for (_, kind, order, value) in guess::readings(&row.words, row.before) {
                 list.add_row([row.table.as_str(), kind.as_str(), order.as_str(), &short(&value)]);
             }
         }
         writeln!(out, "{list}")?;
+        writeln!(
+            out,
+            "Is it the right register? Manuals count from 0 or from 1, and the display may multiply by a ratio of transformers. \
+             Try the registers around it, or the other ones of the manual."
+        )?;
         return Ok(());
     }
     let mut list = table(&["TABLE", "ADDRESS", "TYPE", "ORDER", "SCALE", "VALUE", "MATCH"]);
@@ -364,8 +235,8 @@ mod tests {
         assert_eq!(register("20"), plain(20));
         assert_eq!(register("0x1F"), plain(31));
         assert_eq!(register("50001"), plain(50_001));
-        assert_eq!(register("40021"), Ok(Register { address: 20, table: Some(Table::Holding) }));
-        assert_eq!(register("300021"), Ok(Register { address: 20, table: Some(Table::Input) }));
+        assert_eq!(register("40021"), Ok(Register { address: 20, table: Some(RegisterTable::Holding) }));
+        assert_eq!(register("300021"), Ok(Register { address: 20, table: Some(RegisterTable::Input) }));
         for wrong in ["", "x", "70000", "0x10000", "-1"] {
             assert!(register(wrong).is_err(), "{wrong}");
         }
@@ -378,21 +249,31 @@ mod tests {
         assert_eq!(short(&Value::F32(0.0)), Value::F32(0.0).to_string());
     }
 
-    #[test]
-    fn the_row_around_a_register_ends_at_the_first_that_is_missing() {
-        let words: BTreeMap<u16, u16> = [(19, 1), (20, 2), (21, 3), (23, 4)].into();
-        let expected = Row { table: Table::Input, first: 19, before: 1, words: vec![1, 2, 3] };
-        assert_eq!(row(&words, Table::Input, 20), Some(expected));
-        assert_eq!(row(&words, Table::Input, 22), None);
+    #[derive(Debug, clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn shown_for(line: &str, rows: &[Row]) -> String {
+        let line = std::iter::once("guess").chain(line.split(' '));
+        let args = <Line as clap::Parser>::try_parse_from(line).unwrap().args;
+        let mut out = Vec::new();
+        show(&args, rows, &candidates(rows, args.shows), &mut out).unwrap();
+        String::from_utf8(out).unwrap()
     }
 
     #[test]
-    fn registers_are_taken_from_what_the_daemon_said_and_heard() {
-        let (mut request, mut reply) = (Vec::new(), Vec::new());
-        Framing::Rtu.encode(0, 7, &[4, 0, 10, 0, 2], &mut request);
-        Framing::Rtu.encode(0, 7, &[4, 4, 0x12, 0x34, 0x56, 0x78], &mut reply);
-        let words = registers(Framing::Rtu, Table::Input, (&request, &reply));
-        assert_eq!(words, Some([(10, 0x1234), (11, 0x5678)].into()));
-        assert_eq!(registers(Framing::Rtu, Table::Holding, (&request, &reply)), None);
+    fn what_both_tables_hold_alike_is_shown_once_and_where_nothing_suits_the_next_step_is_told() {
+        let row = |table, word| Row { table, first: 20, before: 0, words: vec![word] };
+        let (holding, input) = (row(RegisterTable::Holding, 2305), row(RegisterTable::Input, 2305));
+        let text = shown_for("meter 20 --shows 230.5", &[holding.clone(), input.clone()]);
+        assert!(text.contains("holding 20 on: 0901\ninput 20 on: the same\n"), "{text}");
+        assert!(text.contains("\n holding  20 ") && !text.contains("\n input "), "{text}");
+        let text = shown_for("meter 20 --shows 230.5", &[row(RegisterTable::Holding, 2306), input.clone()]);
+        assert!(text.contains("\ninput 20 on: 0901\n") && text.contains("\n input  20 "), "{text}");
+        let text = shown_for("meter 20 --shows 77", &[holding, input]);
+        assert_eq!(text.matches("u16    ABCD").count(), 1, "{text}");
+        assert!(text.contains("Is it the right register?"), "{text}");
     }
 }

@@ -173,7 +173,8 @@ fn fail(error: &anyhow::Error) -> ExitCode {
     if error.downcast_ref::<io::Error>().is_some_and(closed) {
         return ExitCode::from(exit::OK);
     }
-    eprintln!("gatehouse: {error:#}");
+    // Where the terminal is gone, the exit code is all that one can tell.
+    let _ = writeln!(io::stderr(), "gatehouse: {error:#}");
     if let Some(failure) = error.downcast_ref::<Failure>() {
         return ExitCode::from(failure.code);
     }

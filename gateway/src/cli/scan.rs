@@ -1,8 +1,10 @@
 //! `gatehouse scan`: what is on a port, before there is a site file.
 
 mod drive;
+mod fit;
 mod report;
 mod site_file;
+mod stop;
 mod target;
 
 use std::io::Write;
@@ -15,9 +17,11 @@ use gatehouse_drivers::scan::{Channel, Finding, Options, Plan, Scan};
 
 use super::{Failure, block_on, exit};
 use drive::{Ending, Outcome};
+use site_file::SiteFile;
 use target::Target;
 
-/// Most seconds of listening at one speed.
+/// Seconds of listening at one speed, and most of them.
+const LISTEN: u64 = 2;
 const LISTEN_MOST: u64 = 600;
 
 /// Arguments of `gatehouse scan`.
@@ -38,9 +42,10 @@ pub(crate) struct Args {
     /// Tries these addresses of Modbus units and OSDP readers only.
     #[arg(long, value_name = "A..B", value_parser = addresses)]
     address: Option<(u8, u8)>,
-    /// Listens so many seconds at each speed for a master that is there already; 0 for a line that surely has none.
-    #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u64).range(0..=LISTEN_MOST))]
-    listen: u64,
+    /// Listens so many seconds at each speed for a master that is there already; 0 for a line that surely has none; 2 when it
+    /// is not said.
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(0..=LISTEN_MOST))]
+    listen: Option<u64>,
     /// Prints what was found as JSON.
     #[arg(long)]
     json: bool,
@@ -63,13 +68,20 @@ fn addresses(text: &str) -> Result<(u8, u8), String> {
     if first <= last { Ok((first, last)) } else { Err(wrong()) }
 }
 
+/// The file that was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Written {
+    path: PathBuf,
+    /// Devices that can be polled as they stand.
+    devices: usize,
+}
+
 /// Scans, shows what was found, and writes it into a site file.
 pub(crate) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
-    let target = Target::parse(&args.target).map_err(|why| Failure::error(exit::USAGE, why))?;
-    if let Some(path) = args.out.as_deref().filter(|path| path.exists()) {
-        let text = format!("--out {}: the file exists, and a scan overwrites none: name another", path.display());
-        return Err(Failure::error(exit::USAGE, text));
-    }
+    let usage = |why: String| Failure::error(exit::USAGE, why);
+    let target = Target::parse(&args.target).map_err(usage)?;
+    fit::check(args, &target).map_err(usage)?;
+    check_place(args.out.as_deref()).map_err(usage)?;
     let options = Options { protocols: args.protocol.clone(), bauds: args.baud.clone(), addresses: args.address };
     let outcome = block_on(async {
         target.refuse_if_taken(&args.at.socket()).await?;
@@ -80,22 +92,49 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<ExitCode> 
     })?;
     let has_some = !outcome.findings.is_empty();
     let file = has_some.then(|| write_file(args, &target, &outcome, out)).transpose()?;
-    if args.json {
-        report::json(&target, &outcome, file.as_deref(), out)?;
-    } else {
-        report::table(&outcome, out)?;
-    }
-    report::say(&target, &outcome, file.as_deref());
+    let path = file.as_ref().map(|file| file.path.as_path());
+    let shown = if args.json { report::json(&target, &outcome, path, out) } else { report::table(&outcome, out) };
+    // Who does not hear the one may hear the other, and the file is there.
+    report::say(&target, &outcome, file.as_ref());
+    shown?;
     Ok(ExitCode::from(code(&outcome)))
 }
 
-fn plan(channel: Channel, options: &Options, listen: u64) -> anyhow::Result<Scan> {
+fn plan(channel: Channel, options: &Options, listen: Option<u64>) -> anyhow::Result<Scan> {
     let plan = Plan::new(channel, options);
     if plan.is_empty() {
-        let text = "nothing is left to try: --protocol, --baud and --address exclude each other";
+        let text = "nothing is left to try: --protocol, --baud and --address exclude each other. Units are 1 to 247, readers \
+                    0 to 126, and each protocol has speeds of its own (docs/commissioning.md)";
         return Err(Failure::error(exit::USAGE, text));
     }
-    Ok(Scan::new(channel, plan, Duration::from_secs(listen)))
+    Ok(Scan::new(channel, plan, Duration::from_secs(listen.unwrap_or(LISTEN))))
+}
+
+/// Refuses a place at which no file can be made, before a long scan has nowhere to put what it found.
+fn check_place(out: Option<&Path>) -> Result<(), String> {
+    if let Some(path) = out.filter(|path| path.exists()) {
+        let path = path.display();
+        return Err(format!("--out {path}: the file exists, and a scan overwrites none: name another"));
+    }
+    let folder = match out.map(Path::parent) {
+        None | Some(None) => Path::new("."),
+        Some(Some(folder)) if folder.as_os_str().is_empty() => Path::new("."),
+        Some(Some(folder)) => folder,
+    };
+    let asked = match out {
+        Some(path) => format!("--out {}", path.display()),
+        None => "the site file goes into this folder".to_owned(),
+    };
+    if !folder.is_dir() {
+        return Err(format!("{asked}: there is no folder {}: make it first, or name another", folder.display()));
+    }
+    // Rights alone do not say it: the folder may be one of the kernel's, or on a disk that is full.
+    let trial = folder.join(format!(".gatehouse-scan-{}", std::process::id()));
+    let made = std::fs::File::create_new(&trial).and_then(|_| std::fs::remove_file(&trial));
+    made.map_err(|why| {
+        let hint = if out.is_none() { "go to another folder, or name a file with --out" } else { "name another" };
+        format!("{asked}: no file can be made there ({why}): {hint}")
+    })
 }
 
 /// Something was found, nothing is in doubt, and nobody else is on the line.
@@ -112,21 +151,21 @@ fn code(outcome: &Outcome) -> u8 {
 }
 
 /// Writes the site file; where that is not possible, it goes to the output, so that a long scan is not lost.
-fn write_file(args: &Args, target: &Target, outcome: &Outcome, out: &mut dyn Write) -> anyhow::Result<PathBuf> {
+fn write_file(args: &Args, target: &Target, outcome: &Outcome, out: &mut dyn Write) -> anyhow::Result<Written> {
     let numbered = |number: u32| match number {
         1 => PathBuf::from("site-scan.toml"),
         number => PathBuf::from(format!("site-scan-{number}.toml")),
     };
     let path = args.out.clone().or_else(|| (1..1000).map(numbered).find(|path| !path.exists()));
     let path = path.unwrap_or_else(|| numbered(1));
-    let text = site_file::text(target, outcome, &path);
+    let SiteFile { text, devices } = site_file::make(target, outcome, &path);
     let written = std::fs::File::create_new(&path).and_then(|mut file| file.write_all(text.as_bytes()));
     if let Err(why) = written {
         out.write_all(text.as_bytes())?;
         let text = format!("{}: {why}: what was found is above instead", path.display());
         return Err(Failure::error(exit::UNEXPECTED, text));
     }
-    Ok(path)
+    Ok(Written { path, devices })
 }
 
 /// A path as a person types it again.
@@ -145,6 +184,22 @@ mod tests {
         for wrong in ["", "9..3", "1-9", "300", "1..x"] {
             assert!(addresses(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_place_where_no_file_can_be_made_is_refused_before_anything_is_sent() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| check_place(Some(&folder.path().join(name)));
+        assert_eq!(at("site.toml"), Ok(()));
+        assert_eq!(check_place(Some(Path::new("no-such-site.toml"))), Ok(()));
+        std::fs::write(folder.path().join("is.toml"), "").unwrap();
+        assert!(at("is.toml").unwrap_err().ends_with("the file exists, and a scan overwrites none: name another"));
+        let missing = folder.path().join("no/such");
+        let expected =
+            format!("--out {0}/site.toml: there is no folder {0}: make it first, or name another", missing.display());
+        assert_eq!(at("no/such/site.toml"), Err(expected));
+        let refused = check_place(Some(Path::new("/proc/site.toml"))).unwrap_err();
+        assert!(refused.contains("no file can be made there"), "{refused}");
     }
 
     #[test]

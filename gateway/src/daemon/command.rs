@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use gatehouse_config::{Device, Station};
 use gatehouse_core::driver::{Action, ActionError};
-use gatehouse_core::{Mono, NoData, PointIx, Reading, Value};
+use gatehouse_core::{Mono, NoData, PointIx, PointReading, Reading, RegisterRow, Value};
 use gatehouse_drivers::line::{CommandRefusal, CommandResult};
 
 use super::device::{parse_value, point_by_name, point_doc};
@@ -46,6 +46,28 @@ pub fn read_answer(
     };
     let points = readings.into_iter().filter_map(|(ix, value)| point_doc(device, ix, Some(&Reading { at, value }), at));
     Ok(doc::ReadAnswer { device: device.id.to_string(), points: points.collect() })
+}
+
+/// The answer to a question for registers. That the device gives none is an answer too.
+///
+/// # Errors
+/// A refusal when the command never reached the device.
+pub fn registers_answer(
+    device: &Device,
+    row: RegisterRow,
+    result: CommandResult,
+) -> Result<doc::RegistersAnswer, Refusal> {
+    let word = |reading: PointReading| u16::try_from(reading.value.ok()?.to_decimal()?.mantissa).ok();
+    let (registers, missing) = match result {
+        CommandResult::Read(readings) => (readings.into_iter().filter_map(word).collect(), None),
+        CommandResult::Failed(why) | CommandResult::Unknown(why, _) => (Vec::new(), Some(why.to_string())),
+        CommandResult::Refused(CommandRefusal::Action(why @ ActionError::BeyondLimits(_))) => {
+            (Vec::new(), Some(why.to_string()))
+        }
+        other => return Err(not_done(&other)),
+    };
+    let (table, first) = (row.table().as_str().to_owned(), row.first());
+    Ok(doc::RegistersAnswer { device: device.id.to_string(), table, first, registers, missing })
 }
 
 /// The answer to an identification: the device's objects by name (Modbus application protocol, 6.21).

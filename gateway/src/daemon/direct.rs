@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use gatehouse_config::{Bus, Device, Framing, PortKind, Site};
 use gatehouse_core::driver::Action;
-use gatehouse_core::{DeviceIx, Mono, PointIx, PointReading};
+use gatehouse_core::{DeviceIx, Mono, PointIx, PointReading, RegisterRow};
 use gatehouse_drivers::dissect::Language;
 use gatehouse_drivers::line::{Command, CommandResult, Output};
 use gatehouse_drivers::listen::Listener;
@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 
 use super::bus::{self, BusHandle, Sink};
 use super::clock::Clock;
-use super::command::{identify_answer, read_answer, write_action, write_answer};
+use super::command::{identify_answer, read_answer, registers_answer, write_action, write_answer};
 use super::device::nearest;
 use super::lines;
 use super::port::Port;
@@ -56,17 +56,18 @@ pub fn find<'a>(site: &'a Site, id: &str) -> anyhow::Result<(&'a Bus, &'a Device
 /// When the port cannot be opened, or the device cannot be asked.
 pub async fn read(site: &Site, device: &Device, action: Action) -> anyhow::Result<doc::ReadAnswer> {
     let (bus, _) = find(site, &device.id)?;
-    read_on(bus, device, action).await
-}
-
-/// Reads points of a device that need not be in the site file.
-///
-/// # Errors
-/// When the port cannot be opened, or the device cannot be asked.
-pub async fn read_on(bus: &Bus, device: &Device, action: Action) -> anyhow::Result<doc::ReadAnswer> {
     let asked = if let Action::Read(points) = &action { points.clone() } else { Vec::new() };
     let (at, result) = Session::open(bus, device).await?.ask(action).await?;
     read_answer(device, at, &asked, result).map_err(|r| Failure::error(exit::DEVICE, r.message))
+}
+
+/// Reads registers of a device that need not be in the site file.
+///
+/// # Errors
+/// When the port cannot be opened, or the device cannot be asked.
+pub async fn registers(bus: &Bus, device: &Device, row: RegisterRow) -> anyhow::Result<doc::RegistersAnswer> {
+    let (_, result) = Session::open(bus, device).await?.ask(Action::Registers(row)).await?;
+    registers_answer(device, row, result).map_err(|r| Failure::error(exit::DEVICE, r.message))
 }
 
 /// Asks a device who it is.

@@ -347,7 +347,7 @@ fn refusal_name(why: &CommandRefusal) -> &'static str {
         CommandRefusal::Action(ActionError::Unrepresentable { .. }) => "bad_value",
         CommandRefusal::Action(ActionError::NoSuchCommand(_)) => "unknown_action",
         CommandRefusal::Action(ActionError::BadCall { .. }) => "bad_args",
-        CommandRefusal::Action(ActionError::Unsupported) => "unsupported",
+        CommandRefusal::Action(ActionError::BeyondLimits(_) | ActionError::Unsupported) => "unsupported",
     }
 }
 

@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use gatehouse_config::{Characters, Parity, PortKind, SerialSource};
+use rustix::termios::{self, InputModes, OptionalActions};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio_serial::{SerialPort, SerialStream};
@@ -156,6 +157,21 @@ impl Port {
         drained.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the port keeps the bytes written to it"))?;
         let characters = characters.unwrap_or(opened);
         set(stream, characters).map_err(|e| io::Error::other(format!("{kind} cannot be set to {characters}: {e}")))
+    }
+
+    /// Whether characters of a serial line that do not suit its settings are handed over, as bytes of 0 or with wrong bits. A
+    /// port without parity is opened so that it drops them. To be called anew after [`Port::switch`].
+    ///
+    /// # Errors
+    /// When the port is gone.
+    pub fn keep_damaged(&self, keep: bool) -> io::Result<()> {
+        let Port::Serial(stream) = self else { return Ok(()) };
+        let without_parity = stream.parity()? == tokio_serial::Parity::None;
+        // SAFETY: the stream has its descriptor open for as long as it is borrowed.
+        let fd = unsafe { std::os::fd::BorrowedFd::borrow_raw(stream.as_raw_fd()) };
+        let mut settings = termios::tcgetattr(fd)?;
+        settings.input_modes.set(InputModes::IGNPAR, without_parity && !keep);
+        Ok(termios::tcsetattr(fd, OptionalActions::Now, &settings)?)
     }
 
     /// Hands all bytes to the kernel.
@@ -395,6 +411,24 @@ mod tests {
         let is = |text: &str| is_broadcast(text.parse().unwrap());
         assert!(is("203.0.113.255:60000"), "of a network behind a router");
         assert!(!is("127.0.0.1:60000") && !is("[::1]:60000"));
+    }
+
+    #[tokio::test]
+    async fn characters_that_do_not_suit_the_settings_are_dropped_or_handed_over_as_is_wanted() {
+        let (_other, stream) = SerialStream::pair().unwrap();
+        let source = SerialSource::Path(PathBuf::from("/dev/pts/0"));
+        let kind = PortKind::Serial { source, baud: 9600, data_bits: 8, parity: Parity::None, stop_bits: 1 };
+        let mut port = Port::Serial(stream);
+        for keep in [true, false, true] {
+            port.switch(&kind, None).await.unwrap();
+            port.keep_damaged(keep).unwrap();
+            let Port::Serial(stream) = &port else { panic!("it was serial") };
+            // SAFETY: the stream is open until the end of the test.
+            let fd = unsafe { std::os::fd::BorrowedFd::borrow_raw(stream.as_raw_fd()) };
+            let modes = termios::tcgetattr(fd).unwrap().input_modes;
+            assert_eq!(modes.contains(InputModes::IGNPAR), !keep);
+            assert!(!modes.intersects(InputModes::PARMRK | InputModes::ISTRIP), "bytes come as they are");
+        }
     }
 
     #[tokio::test]

@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use gatehouse_config::{Device, Site};
 use gatehouse_core::driver::Action;
-use gatehouse_core::{DeviceIx, Kind, Mono, Wall};
+use gatehouse_core::{DeviceIx, Kind, Mono, RegisterRow, Wall};
 use gatehouse_drivers::line::{Command, CommandResult};
 use gatehouse_rules::command::Source;
 use gatehouse_store::{LaneStatus, TroubleKind};
 use gatehouse_uplink::{DeviceEntry, InventorySource, LinkState, PointEntry, SiteEntry};
 use serde_json::json;
 
-use super::command::{COMMAND_TTL, identify_answer, read_answer, write_action, write_answer};
+use super::command::{COMMAND_TTL, identify_answer, read_answer, registers_answer, write_action, write_answer};
 use super::device::{nearest, points_by_name};
 use super::own_device::OwnDevice;
 use super::run::Daemon;
@@ -50,6 +50,7 @@ impl Daemon {
                 return self.enter_reading(&device, &body, &issuer, reply);
             }
             Request::Read { device, points } => return self.read(&device, &points, reply),
+            Request::Registers { device, row } => return self.registers(&device, row, reply),
             Request::Identify(device) => return self.identify(&device, reply),
             Request::Rekey { device, issuer } => return self.rekey(&device, issuer, reply),
             Request::Write { device, point, value, issuer } => {
@@ -86,6 +87,21 @@ impl Daemon {
         tokio::task::spawn_local(async move {
             let answer = match done.await {
                 Ok((at, result)) => read_answer(&config, at, &points, result).and_then(|a| document(&a)),
+                Err(_) => Err(stopped()),
+            };
+            let _ = reply.send(answer);
+        });
+    }
+
+    fn registers(&self, id: &str, row: RegisterRow, reply: Reply) {
+        let begun = self.locate(id).and_then(|(ix, config)| Ok((config, self.send(ix, Action::Registers(row))?)));
+        let (config, done) = match begun {
+            Ok(begun) => begun,
+            Err(refusal) => return drop(reply.send(Err(refusal))),
+        };
+        tokio::task::spawn_local(async move {
+            let answer = match done.await {
+                Ok((_, result)) => registers_answer(&config, row, result).and_then(|a| document(&a)),
                 Err(_) => Err(stopped()),
             };
             let _ = reply.send(answer);

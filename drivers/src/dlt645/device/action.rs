@@ -119,7 +119,7 @@ impl Dlt645Meter {
                 }
                 self.actions.extend(objects.iter().map(Step::Object));
             }
-            Action::Controller(_) => return Err(ActionError::Unsupported),
+            Action::Registers(_) | Action::Controller(_) => return Err(ActionError::Unsupported),
             Action::Call { command: name, channel, argument } => {
                 let command = command(name).ok_or_else(|| ActionError::NoSuchCommand(name.clone()))?;
                 let refuse = |why: &str| ActionError::BadCall { command: name.clone(), why: why.to_owned() };

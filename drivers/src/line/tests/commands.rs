@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::line::{Command, CommandRefusal, CommandResult};
-use gatehouse_core::NoData;
+use gatehouse_core::{NoData, RegisterRow, RegisterTable};
 
 fn number(value: i128) -> Value {
     Value::Decimal(Decimal::whole(value))
@@ -39,6 +39,69 @@ fn ready(fakes: &[Fake]) -> Rig {
     let mut rig = Rig::serial(fakes, 30);
     rig.warm_up(fakes);
     rig
+}
+
+fn look(rig: &mut Rig, id: u64, device: u32) {
+    let row = RegisterRow::new(RegisterTable::Holding, 0, 1).unwrap();
+    command(rig, id, device, Action::Registers(row), 60_000);
+}
+
+#[test]
+fn registers_that_somebody_looks_at_wait_behind_what_waits_longer() {
+    let fakes = [fake(1, &[10, 12, 14]), fake(2, &[10])];
+    let mut rig = ready(&fakes);
+    while rig.next().1[..3] != [1, 3, 0] {
+        rig.receive(4, &reply(2, 10, 5, 0));
+    }
+    look(&mut rig, 7, 1);
+    write(&mut rig, 8, 0);
+    rig.receive(4, &reply(1, 10, 5, 0));
+    assert_eq!(rig.next().1[..2], [1, 6], "a write of another device goes first, though it came later");
+    rig.receive(4, &[1, 6, 100, 9, 0, 0, 0, 116]);
+    while rig.next().1[..3] != [1, 3, 1] {
+        rig.receive(4, &reply(1, 10, 9, 0));
+    }
+    rig.receive(4, &reply(1, 12, 5, 0));
+    assert_eq!(rig.next().1[..3], [1, 3, 2], "and so does the rest of the poll that was under way");
+    rig.receive(4, &reply(1, 14, 5, 0));
+    let is_over = |rig: &Rig| rig.outputs.iter().any(|output| matches!(output, Output::CommandDone { id: 7, .. }));
+    let mut others = 0;
+    while !is_over(&rig) {
+        let (_, request) = rig.next();
+        rig.receive(4, &reply(request[0], [10, 12, 14][usize::from(request[2])], 7, 0));
+        others += 1;
+    }
+    assert!(others <= 5, "it has its turn, however often is polled: {others}");
+    assert!(matches!(outcome(&mut rig, 7), CommandResult::Read(_)));
+}
+
+#[test]
+fn of_looks_at_registers_a_few_may_wait_and_leave_room_for_others() {
+    let fakes = [fake(1, &[10])];
+    let mut rig = ready(&fakes);
+    for id in 100..105 {
+        look(&mut rig, id, 0);
+    }
+    assert_eq!(outcome(&mut rig, 104), CommandResult::Refused(CommandRefusal::QueueFull));
+    write(&mut rig, 200, 0);
+    assert!(!matches!(outcome(&mut rig, 200), CommandResult::Refused(_)));
+}
+
+#[test]
+fn registers_that_somebody_looks_at_do_not_keep_a_write_of_their_device_waiting() {
+    let fakes = [fake(1, &[10, 12, 14]), fake(2, &[10])];
+    let mut rig = ready(&fakes);
+    while rig.next().1[..3] != [1, 3, 0] {
+        rig.receive(4, &reply(2, 10, 5, 0));
+    }
+    look(&mut rig, 7, 1);
+    rig.receive(4, &reply(1, 10, 5, 0));
+    assert_eq!(rig.next().1[..3], [1, 3, 1], "the rest of the poll goes first");
+    write(&mut rig, 8, 1);
+    rig.receive(4, &reply(1, 12, 5, 0));
+    assert_eq!(rig.next().1[..3], [2, 3, 0], "since a write waits for it, it hurries");
+    rig.receive(4, &reply(2, 10, 5, 0));
+    assert_eq!(rig.next().1[..2], [2, 6]);
 }
 
 #[test]

@@ -152,7 +152,7 @@ impl Driver for Fake {
 
     fn begin(&mut self, action: &Action, steps: &mut Vec<StepId>) -> Result<(), ActionError> {
         match action {
-            Action::Read(_) => steps.push(StepId(0)),
+            Action::Read(_) | Action::Registers(_) => steps.push(StepId(0)),
             Action::Write(_, Value::Decimal(value)) => {
                 self.written = u8::try_from(value.mantissa).unwrap();
                 steps.push(WRITE);

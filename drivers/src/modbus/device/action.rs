@@ -1,9 +1,9 @@
 //! What a device is asked beside its polls.
 
 use gatehouse_core::driver::{Action, ActionError};
-use gatehouse_core::{PointIx, PointReading, StepId, Value};
+use gatehouse_core::{Decimal, PointIx, PointReading, StepId, Value};
 
-use super::{ModbusDevice, Step, id_of};
+use super::{ModbusDevice, RegistersStep, Step, id_of};
 use crate::modbus::encode::write_request;
 use crate::modbus::pdu::identification_objects;
 use crate::modbus::planner;
@@ -50,6 +50,12 @@ impl ModbusDevice {
                 self.actions.push(Step::Write(pdu.into()));
             }
             Action::Controller(_) => return Err(ActionError::Unsupported),
+            Action::Registers(_) if self.is_broadcast() => return Err(ActionError::Unsupported),
+            Action::Registers(row) => {
+                let within = self.rules().row(row.table().into(), row.first(), row.count());
+                let (address, quantity) = within.ok_or(ActionError::BeyondLimits(*row))?;
+                self.actions.push(Step::Registers(RegistersStep { row: *row, address, quantity }));
+            }
             Action::Identify if self.is_broadcast() => return Err(ActionError::Unsupported),
             Action::Identify => self.actions.push(Step::Identify { object: 0 }),
         }
@@ -91,6 +97,16 @@ impl ModbusDevice {
             self.actions.push(Step::Identify { object: next });
         }
     }
+}
+
+/// Appends the registers of a row, each under its place in it.
+pub(super) fn read_registers(step: RegistersStep, data: &[u8], readings: &mut Vec<PointReading>) {
+    let skipped = usize::from(step.row.first().saturating_sub(step.address));
+    let words = data.chunks_exact(2).skip(skipped).take(step.row.count().into());
+    readings.extend((0u16..).zip(words).map(|(place, word)| {
+        let word = u16::from_be_bytes([word[0], word[1]]);
+        PointReading::new(PointIx(place), Ok(Value::Decimal(Decimal::whole(word.into()))))
+    }));
 }
 
 pub(super) fn action_id(at: usize) -> StepId {

@@ -75,7 +75,7 @@ impl ModbusDevice {
             None => self.reads.get(step.0 as usize),
             Some(at) => self.actions.get(at as usize).and_then(|step| match step {
                 Step::Read(read) => Some(read),
-                Step::Write(_) | Step::Identify { .. } => None,
+                Step::Write(_) | Step::Identify { .. } | Step::Registers(_) => None,
             }),
         };
         let Some(read) = read else { return };

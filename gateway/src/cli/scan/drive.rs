@@ -1,4 +1,4 @@
-//! The shell around the scan: the port, the clock, the bar, and Ctrl-C.
+//! The shell around the scan: the port, the clock and the bar.
 
 use std::task::Poll;
 use std::time::Duration;
@@ -9,9 +9,9 @@ use gatehouse_drivers::line::Characters;
 use gatehouse_drivers::point::Protocol;
 use gatehouse_drivers::scan::{Controllers, End, Finding, Scan, Want};
 use indicatif::{ProgressBar, ProgressStyle};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::report;
+use super::stop::Stop;
 use super::target::Target;
 use crate::cli::{Failure, exit, human_age};
 use crate::daemon::clock::Clock;
@@ -30,7 +30,7 @@ const ROUNDS: (u32, Duration) = (3, Duration::from_secs(1));
 pub(super) enum Ending {
     /// All was tried.
     Finished,
-    /// Somebody pressed Ctrl-C.
+    /// Somebody ended it: by Ctrl-C, a signal, or the end of the session.
     Interrupted,
     /// Another master is on the line.
     ForeignMaster { protocol: Protocol, characters: Option<Characters> },
@@ -55,10 +55,10 @@ pub(super) async fn scan(target: &Target, scan: Scan) -> anyhow::Result<Outcome>
     let kind = target.kind();
     let port = open(&kind).await?;
     let timer = Timer::fine()?;
-    let (interrupt, terminate) = signals()?;
+    let stop = Stop::new()?;
     let bar = bar();
     let mut driven =
-        Driven { kind, port, scan, timer, clock: Clock::open(), told: 0, interrupt, terminate, bar, reopened: 0 };
+        Driven { kind, port, scan, timer, clock: Clock::open(), told: 0, stop, listens: true, bar, reopened: 0 };
     let ending = driven.run().await;
     driven.bar.finish_and_clear();
     let progress = driven.scan.progress();
@@ -70,14 +70,10 @@ async fn open(kind: &PortKind) -> anyhow::Result<Port> {
     Port::open(kind).await.map_err(|why| Failure::error(exit::DEVICE, why.to_string()))
 }
 
-fn signals() -> std::io::Result<(Signal, Signal)> {
-    Ok((signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?))
-}
-
 /// Drawn on a terminal only.
 fn bar() -> ProgressBar {
     let bar = ProgressBar::new(1000);
-    let style = ProgressStyle::with_template("{bar:20} {percent:>3} % {wide_msg}");
+    let style = ProgressStyle::with_template("{bar:8} {percent:>3}% {wide_msg}");
     if let Ok(style) = style {
         bar.set_style(style);
     }
@@ -92,8 +88,9 @@ struct Driven {
     clock: Clock,
     /// Findings that were told.
     told: usize,
-    interrupt: Signal,
-    terminate: Signal,
+    stop: Stop,
+    /// Nothing was sent yet: a character that does not suit the line settings is word of somebody who talks at others.
+    listens: bool,
     bar: ProgressBar,
     reopened: u32,
 }
@@ -125,12 +122,12 @@ impl Driven {
                 }
                 Want::End(End::Unquiet { bytes }) => return Ending::Unquiet { bytes },
                 Want::Switch(characters) => {
-                    let switched = self.port.switch(&self.kind, Some(characters)).await;
+                    let switched = self.switch(characters).await;
                     self.scan.handle_switched(self.clock.mono());
                     switched.map_err(|why| why.to_string())
                 }
                 Want::Send(bytes) => {
-                    let written = self.port.write(&bytes).await;
+                    let written = self.send(&bytes).await;
                     self.scan.handle_sent(self.clock.mono());
                     match written {
                         Ok(()) => Ok(()),
@@ -147,6 +144,21 @@ impl Driven {
                 return Ending::Lost(why);
             }
         }
+    }
+
+    /// Sets the line as the scan wants it.
+    async fn switch(&mut self, characters: Characters) -> std::io::Result<()> {
+        self.port.switch(&self.kind, Some(characters)).await?;
+        self.port.keep_damaged(self.listens)
+    }
+
+    /// Sends a question. From the first one on, characters that do not suit the line settings are dropped again: adapters
+    /// make such when the pair turns around, and they are no garble.
+    async fn send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        if std::mem::take(&mut self.listens) {
+            self.port.keep_damaged(false)?;
+        }
+        self.port.write(bytes).await
     }
 
     /// What the kernel has; `None`: nothing.
@@ -186,7 +198,7 @@ impl Driven {
             let now = self.clock.mono();
             let due = until.min(now + TICK);
             let event = std::future::poll_fn(|cx| {
-                if self.interrupt.poll_recv(cx).is_ready() || self.terminate.poll_recv(cx).is_ready() {
+                if self.stop.poll(cx).is_ready() {
                     return Poll::Ready(Event::Stop);
                 }
                 if let Poll::Ready(read) = self.port.poll_read(cx, rx) {
@@ -209,7 +221,8 @@ impl Driven {
     fn tell(&mut self) {
         let findings = self.scan.findings();
         for finding in findings.iter().skip(self.told) {
-            self.bar.suspend(|| eprintln!("{}", report::line(finding)));
+            let stop = &mut self.stop;
+            self.bar.suspend(|| stop.tell(format_args!("{}", report::line(finding))));
         }
         // A socket's devices may turn out to be one.
         self.told = self.told.max(findings.len());
@@ -221,11 +234,11 @@ impl Driven {
         let share = (progress.elapsed.as_secs_f64() / all * 1000.0).clamp(0.0, 1000.0);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 0 to 1000")]
         self.bar.set_position(share as u64);
-        let settings = progress.characters.map(|line| format!(" at {line}")).unwrap_or_default();
+        let settings = progress.characters.map(|line| format!(" {line}")).unwrap_or_default();
         let what = progress.protocol.map_or("listens", Protocol::as_str);
         let found = self.scan.findings().len();
         let left = human_age(progress.remaining.as_secs_f64());
-        self.bar.set_message(format!("{what}{settings}, {found} found, about {left} left; Ctrl-C keeps all"));
+        self.bar.set_message(format!("{what}{settings}, {found} found, {left} left, Ctrl-C keeps all"));
     }
 }
 
@@ -233,7 +246,7 @@ impl Driven {
 pub(super) async fn controllers(target: &Target) -> anyhow::Result<Outcome> {
     let mut port = open(&target.kind()).await?;
     let mut controllers = Controllers::default();
-    let (mut interrupt, mut terminate) = signals()?;
+    let mut stop = Stop::new()?;
     let clock = Clock::open();
     let mut timer = Timer::fine()?;
     let begun = clock.mono();
@@ -248,7 +261,7 @@ pub(super) async fn controllers(target: &Target) -> anyhow::Result<Outcome> {
         let mut rx = [0u8; 1024];
         loop {
             let event = std::future::poll_fn(|cx| {
-                if interrupt.poll_recv(cx).is_ready() || terminate.poll_recv(cx).is_ready() {
+                if stop.poll(cx).is_ready() {
                     return Poll::Ready(Event::Stop);
                 }
                 if let Poll::Ready(read) = port.poll_read(cx, &mut rx) {

@@ -4,12 +4,12 @@ use std::io::Write;
 use std::path::Path;
 
 use gatehouse_drivers::line::Characters;
-use gatehouse_drivers::scan::{Clash, Finding, Found, Model};
+use gatehouse_drivers::scan::{Clash, Finding, Found, Model, Station};
 use serde_json::{Value, json};
 
 use super::drive::{Ending, Outcome};
-use super::shown;
 use super::target::Target;
+use super::{Written, shown};
 use crate::cli::{human_age, print_json};
 
 /// One finding in one line, as it is made.
@@ -19,7 +19,18 @@ pub(super) fn line(finding: &Finding) -> String {
             let at = found.characters.map(|line| format!(" at {line}")).unwrap_or_default();
             format!("found: {} {}{at}", found.station.protocol().as_str(), found.station)
         }
-        Finding::Clash(clash) => format!("{clash}"),
+        Finding::Clash(clash) => clash_text(clash),
+    }
+}
+
+/// What a clash is and what to do. Door controllers have no line and no address that one could give them.
+pub(super) fn clash_text(clash: &Clash) -> String {
+    match clash.station {
+        Station::Uhppote(serial) => format!(
+            "two controllers answer with the serial number {serial}, which is to be one board's alone: each would do what the \
+             other is told. Compare the labels of the boards, take the one with the wrong number off the network, and scan again"
+        ),
+        Station::Modbus(_) | Station::Dlt645(..) | Station::Cjt188 { .. } | Station::Osdp { .. } => clash.to_string(),
     }
 }
 
@@ -30,7 +41,13 @@ pub(super) fn table(outcome: &Outcome, out: &mut dyn Write) -> anyhow::Result<()
         let (station, line, profile, says) = match finding {
             Finding::Found(found) => (found.station, found.characters, model(&found.model), identity(found)),
             Finding::Clash(clash) => {
-                (clash.station, clash.characters, "two devices at this address".to_owned(), String::new())
+                let what = match clash.station {
+                    Station::Uhppote(_) => "two controllers with this number",
+                    Station::Modbus(_) | Station::Dlt645(..) | Station::Cjt188 { .. } | Station::Osdp { .. } => {
+                        "two devices at this address"
+                    }
+                };
+                (clash.station, clash.characters, what.to_owned(), String::new())
             }
         };
         let line = line.map_or("-".to_owned(), |line| line.to_string());
@@ -52,9 +69,12 @@ pub(super) fn model(model: &Model) -> String {
 /// What a device says of itself.
 pub(super) fn identity(found: &Found) -> String {
     let texts = found.identity.iter().map(|(name, text)| format!("{name} {text}"));
-    // A device may say anything, which must not reach the terminal or a file.
-    let plain = |c: char| if c.is_control() { ' ' } else { c };
-    texts.collect::<Vec<_>>().join(", ").chars().map(plain).collect()
+    plain(&texts.collect::<Vec<_>>().join(", "))
+}
+
+/// A text without what would steer a terminal or break a line of a file: a device may say anything, and a path be anything.
+pub(super) fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// The whole outcome as a document.
@@ -104,7 +124,7 @@ fn clash(finding: &Finding) -> Option<Value> {
     let Finding::Clash(clash @ Clash { station, characters, .. }) = finding else { return None };
     Some(json!({
         "protocol": station.protocol().as_str(), "address": station.to_string(), "line": settings(*characters),
-        "message": clash.to_string(),
+        "message": clash_text(clash),
     }))
 }
 
@@ -112,34 +132,48 @@ fn settings(characters: Option<Characters>) -> Option<String> {
     characters.map(|line| line.to_string())
 }
 
-/// How it ended and what to do next.
-pub(super) fn say(target: &Target, outcome: &Outcome, file: Option<&Path>) {
+/// How it ended and what to do next. Who does not hear it has the file.
+pub(super) fn say(target: &Target, outcome: &Outcome, file: Option<&Written>) {
+    let mut lines = vec![end(target, outcome)];
+    match file {
+        Some(Written { path, devices: 0 }) => lines.push(format!(
+            "{} was written. Nothing in it can be polled as it stands: each # says what is missing. Look at it, complete it, then \
+             `gatehouse check --config {0}`",
+            shown(path)
+        )),
+        Some(Written { path, .. }) => {
+            lines.push(format!("{} was written: look at it, then `gatehouse check --config {0}`", shown(path)));
+        }
+        None if outcome.ending == Ending::Finished => lines.push(nothing(target).to_owned()),
+        None => {}
+    }
+    for line in lines {
+        let _ = writeln!(std::io::stderr(), "{line}");
+    }
+}
+
+fn end(target: &Target, outcome: &Outcome) -> String {
     let seconds = human_age(outcome.elapsed.as_secs_f64());
     match &outcome.ending {
-        Ending::Finished => eprintln!("{target}: all was tried, in {seconds}"),
+        Ending::Finished => format!("{target}: all was tried, in {seconds}"),
         Ending::Interrupted => {
             let left = human_age(outcome.remaining.as_secs_f64());
-            eprintln!("{target}: broken off after {seconds}; what was not tried would take about {left}");
+            format!("{target}: broken off after {seconds}; what was not tried would take about {left}")
         }
         Ending::ForeignMaster { protocol, characters } => {
             let at = characters.map(|line| format!(" at {line}")).unwrap_or_default();
-            eprintln!(
+            format!(
                 "{target}: another master asks on this line already, in {}{at}: nothing more was sent. Two masters garble each \
                  other: find it (a building controller, a meter reader's box), take it off the line, and scan again",
                 protocol.as_str()
-            );
+            )
         }
-        Ending::Unquiet { bytes } => eprintln!(
-            "{target}: {bytes} bytes came though nobody asked, and they are no known frames: nothing was sent. Either another \
-             master is on the line, or it floats: look for the terminating resistor and the bias, and for swapped wires"
+        Ending::Unquiet { bytes } => format!(
+            "{target}: {bytes} bytes came though nobody asked, and they are no known frames: nothing more was sent. Either another \
+             master is on the line, at a speed or in a protocol that is not known here: take it off the line. Or the line \
+             floats: look for the terminating resistor and the bias, and for swapped wires"
         ),
-        Ending::Lost(why) => eprintln!("{why}: the scan ended after {seconds}"),
-    }
-    if let Some(file) = file {
-        let file = shown(file);
-        eprintln!("{file} was written: look at it, then `gatehouse check --config {file}`");
-    } else if outcome.ending == Ending::Finished {
-        eprintln!("{}", nothing(target));
+        Ending::Lost(why) => format!("{why}: the scan ended after {seconds}"),
     }
 }
 

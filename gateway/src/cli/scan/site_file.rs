@@ -1,11 +1,10 @@
 //! A site file of what was found: whom one can poll as it stands, and as comments whom one cannot yet.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::path::Path;
 
-use gatehouse_config::Parity;
-use gatehouse_drivers::cjt188::DiOrder;
+use gatehouse_config::{Parity, Severity};
+use gatehouse_drivers::cjt188::{DiOrder, MeterType};
 use gatehouse_drivers::line::Characters;
 use gatehouse_drivers::profile::Library;
 use gatehouse_drivers::scan::{Finding, Found, Model, Station};
@@ -20,29 +19,135 @@ const BUS: &str = "bus-1";
 /// The point that a device of an unknown model was found by.
 const REGISTER: &str = "[[device.point]]\nname = \"holding_0\"\ntable = \"holding\"\naddress = 0\ntype = \"u16\"\n";
 
-/// The whole file.
-pub(super) fn text(target: &Target, outcome: &Outcome, path: &Path) -> String {
+/// What is to be done for a device of an unknown model that has this point, and for one that has not.
+const ONE_REGISTER: &str = "# No profile is known to suit. All that is known of its registers is the one that it answered by: name a\n\
+     # profile instead (`gatehouse profiles`), or add points from its manual; `gatehouse guess` finds type, order\n\
+     # and scale of a register by the display.\n";
+const NO_REGISTER: &str = "# No profile is known to suit, and it refuses holding register 0: name a profile (`gatehouse profiles`), or\n\
+     # add points from its manual, and take the # away. `gatehouse guess` finds type, order and scale of a\n\
+     # register by the display.\n";
+
+/// A reader beside others, which `gatehouse check` refuses until somebody has accepted it.
+const WAITS: &str = "# A reader beside slower devices: a card may wait for them. Give the bus `reader_latency` (`gatehouse check`\n\
+                     # tells how long it is), or better a pair of its own, and take the # away.\n";
+
+/// A site file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct SiteFile {
+    /// What it says.
+    pub(super) text: String,
+    /// Devices that are no comments. Only with one at least does `gatehouse check` take the file.
+    pub(super) devices: usize,
+}
+
+/// The file of what was found. What `gatehouse check` would refuse is a comment in it, with the reason.
+pub(super) fn make(target: &Target, outcome: &Outcome, path: &Path) -> SiteFile {
     let usual = usual(&outcome.findings);
-    let mut text = format!(
-        "# Found by `gatehouse scan {target}`{}.\n\
-         # Compare one value of each device with its display before anything is billed, give the devices the ids and titles\n\
-         # of the site, add [uplink], and run `gatehouse check --config {}`.\n\n\
-         [site]\nid = \"site-1\" # the box's permanent name towards the core: choose it now\n\n",
-        if outcome.ending == Ending::Finished { "" } else { ", which did not try everything" },
-        shown(path),
-    );
-    text += &bus(target, usual);
-    let mixed = has_readers_beside_others(&outcome.findings);
+    let head = head(target, outcome, usual, path);
     let mut ids = BTreeMap::new();
-    for finding in &outcome.findings {
+    let mut entries: Vec<Entry> = outcome.findings.iter().map(|finding| Entry::of(finding, usual, &mut ids)).collect();
+    judge(&head, &mut entries);
+    let (mut text, mut said) = (head, BTreeMap::new());
+    for entry in &entries {
+        text += &entry.text(&mut said);
+    }
+    SiteFile { text, devices: entries.iter().filter(|entry| entry.is_live).count() }
+}
+
+/// One finding, as the file has it.
+#[derive(Debug)]
+struct Entry {
+    id: String,
+    /// What is said of it above its lines.
+    note: String,
+    /// What is still to be done for it, and for others like it.
+    todo: Option<&'static str>,
+    /// The lines of its `[[device]]`; of two devices at one address none.
+    lines: String,
+    /// False for what is a comment.
+    is_live: bool,
+    is_reader: bool,
+}
+
+impl Entry {
+    fn of(finding: &Finding, usual: Option<Characters>, ids: &mut BTreeMap<String, u32>) -> Entry {
         match finding {
-            Finding::Found(found) => text += &device(found, usual, mixed, &mut ids),
-            Finding::Clash(clash) => {
-                let _ = write!(text, "\n# {clash}.\n");
-            }
+            Finding::Found(found) => device(found, usual, ids),
+            Finding::Clash(clash) => Entry {
+                id: String::new(),
+                note: format!("# {}.\n", report::clash_text(clash)),
+                todo: None,
+                lines: String::new(),
+                is_live: false,
+                is_reader: false,
+            },
         }
     }
-    text
+
+    /// Its text; what is to be done is said in full of the first that it is to be done for.
+    fn text<'e>(&'e self, said: &mut BTreeMap<&'static str, &'e str>) -> String {
+        let todo = match self.todo.map(|todo| (todo, said.get(todo).copied())) {
+            None => String::new(),
+            Some((_, Some(first))) => format!("# What is said of {first} above holds for it too.\n"),
+            Some((todo, None)) => {
+                said.insert(todo, &self.id);
+                todo.to_owned()
+            }
+        };
+        let comment = |line: &str| format!("# {line}\n");
+        let lines = if self.is_live { self.lines.clone() } else { self.lines.lines().map(comment).collect() };
+        format!("\n{}{todo}{lines}", self.note)
+    }
+}
+
+/// Makes comments of the devices that the loader of site files refuses. Readers come last, as it is they who have to give
+/// way to slower devices on their pair.
+fn judge(head: &str, entries: &mut [Entry]) {
+    let library = Library::new();
+    if refusal(head, entries, &library).is_none() {
+        return;
+    }
+    let is_live = |entry: &&mut Entry| entry.is_live;
+    let (readers, others): (Vec<usize>, Vec<usize>) =
+        (0..entries.len()).filter(|at| entries[*at].is_live).partition(|at| entries[*at].is_reader);
+    entries.iter_mut().filter(is_live).for_each(|entry| entry.is_live = false);
+    let mut beside_others = false;
+    for at in others.iter().chain(&readers) {
+        entries[*at].is_live = true;
+        let Some(why) = refusal(head, entries, &library) else {
+            beside_others |= !entries[*at].is_reader;
+            continue;
+        };
+        let waits = entries[*at].is_reader && beside_others;
+        entries[*at].is_live = false;
+        entries[*at].note += &if waits {
+            WAITS.to_owned()
+        } else {
+            format!("# `gatehouse check` refuses it: {}.\n", report::plain(&why))
+        };
+    }
+}
+
+/// What the loader of site files has against the file with the devices that are no comments.
+fn refusal(head: &str, entries: &[Entry], library: &Library) -> Option<String> {
+    let live = entries.iter().filter(|entry| entry.is_live).map(|entry| entry.lines.as_str());
+    let text = std::iter::once(head).chain(live).collect::<Vec<_>>().join("\n");
+    let problems = gatehouse_config::check("site.toml", &text, Path::new(""), library).err()?;
+    let error = problems.0.into_iter().find(|problem| problem.severity == Severity::Error);
+    error.map(|problem| problem.message)
+}
+
+fn head(target: &Target, outcome: &Outcome, usual: Option<Characters>, path: &Path) -> String {
+    format!(
+        "# Found by `gatehouse scan {}`{}.\n\
+         # Compare one value of each device with its display before anything is billed, give the devices the ids and titles\n\
+         # of the site, add [uplink], and run `gatehouse check --config {}`.\n\n\
+         [site]\nid = \"site-1\" # the box's permanent name towards the core: choose it now\n\n{}",
+        report::plain(&target.to_string()),
+        if outcome.ending == Ending::Finished { "" } else { ", which did not try everything" },
+        report::plain(&shown(path)),
+        bus(target, usual),
+    )
 }
 
 /// A text as TOML has it.
@@ -80,22 +185,15 @@ fn usual(findings: &[Finding]) -> Option<Characters> {
     counts.into_iter().max_by_key(|(_, count)| *count).map(|(line, _)| line)
 }
 
-/// Readers want an answer soon, which other protocols on the pair delay: somebody has to accept that first.
-fn has_readers_beside_others(findings: &[Finding]) -> bool {
-    let reader = |finding: &&Finding| matches!(finding, Finding::Found(Found { station: Station::Osdp { .. }, .. }));
-    let readers = findings.iter().filter(reader).count();
-    let found = findings.iter().filter(|finding| matches!(finding, Finding::Found(_))).count();
-    readers > 0 && readers < found
-}
-
 /// A device; as comments where something has to be decided or found out before it can be polled.
-fn device(found: &Found, usual: Option<Characters>, mixed: bool, ids: &mut BTreeMap<String, u32>) -> String {
+fn device(found: &Found, usual: Option<Characters>, ids: &mut BTreeMap<String, u32>) -> Entry {
     let mut note = String::new();
     let says = report::identity(found);
     if !says.is_empty() {
         note += &format!("# It says of itself: {says}.\n");
     }
-    let (id, again) = id(found, ids);
+    let (id, first) = id(found, ids);
+    let mut todo = None;
     let mut lines = format!("[[device]]\nid = \"{id}\"\nbus = \"{BUS}\"\n{}", address(&found.station));
     if let Some(line) = found.characters.filter(|line| Some(*line) != usual) {
         lines += &settings(line);
@@ -116,47 +214,65 @@ fn device(found: &Found, usual: Option<Characters>, mixed: bool, ids: &mut BTree
             }
             false
         }
-        Model::Unknown if found.has_register => {
-            note += "# No profile is known to suit. All that is known of its registers is the one that it answered by: name a\n\
-                     # profile instead (`gatehouse profiles`), or add points from its manual; `gatehouse guess` finds type, order\n\
-                     # and scale of a register by the display.\n";
-            lines += REGISTER;
-            true
-        }
         Model::Unknown => {
-            note += "# No profile is known to suit, and it refuses holding register 0: name a profile (`gatehouse profiles`), or\n\
-                     # add points from its manual, and take the # away. `gatehouse guess` finds type, order and scale of a\n\
-                     # register by the display.\n";
-            false
+            todo = Some(if found.has_register { ONE_REGISTER } else { NO_REGISTER });
+            if found.has_register {
+                lines += REGISTER;
+            }
+            found.has_register
         }
     };
-    let waits = mixed && matches!(found.station, Station::Osdp { .. });
-    if again {
-        note +=
-            "# It has the address of a device above, at another speed: give it an address of its own, scan again.\n";
+    if let Some(first) = &first {
+        note += &format!(
+            "# It has the address of {first} above, and answers otherwise: at another speed or parity, or in another\n\
+             # protocol. If it is that same device, leave this one out; else give it an address of its own, and scan again.\n"
+        );
     }
-    if waits {
-        note += "# A reader beside slower devices: a card may wait for them. Give the bus `reader_latency` (`gatehouse check`\n\
-                 # tells how long it is), or better a pair of its own, and take the # away.\n";
+    let odd = odd_number(&found.station);
+    if let Some(why) = odd {
+        note += why;
     }
-    if !known || waits || again {
-        lines = lines.lines().map(|line| format!("# {line}\n")).collect();
-    }
-    format!("\n{note}{lines}")
+    let is_reader = matches!(found.station, Station::Osdp { .. });
+    Entry { id, note, todo, lines, is_live: known && first.is_none() && odd.is_none(), is_reader }
 }
 
-/// An id that no other device of the file has, and whether another has its address.
-fn id(found: &Found, ids: &mut BTreeMap<String, u32>) -> (String, bool) {
+/// Why a meter cannot be asked by the number that it gave.
+fn odd_number(station: &Station) -> Option<&'static str> {
+    let (bytes, meter_type) = match station {
+        Station::Dlt645(_, address) => (address.wire().to_vec(), None),
+        Station::Cjt188 { meter_type, address, .. } => (address.wire().to_vec(), Some(*meter_type)),
+        Station::Modbus(_) | Station::Osdp { .. } | Station::Uhppote(_) => return None,
+    };
+    let is_any = bytes.contains(&0xAA) || meter_type == Some(MeterType::ANY);
+    let is_decimal = bytes.iter().all(|byte| byte >> 4 <= 9 && byte & 0xF <= 9);
+    if is_any {
+        Some(
+            "# It gives AA for its number or its kind, by which every meter is asked: with other meters on the line nobody could\n\
+             # tell whose answer it is. Read its plate, or have a number set on it, and scan again.\n",
+        )
+    } else if is_decimal {
+        None
+    } else {
+        Some(
+            "# Its number has digits A to F, which a site file cannot name: the numbers of these meters are decimal. Read its\n\
+             # plate, or have a number set on it, and scan again.\n",
+        )
+    }
+}
+
+/// An id that no other device of the file has, and the id of the device that has its address already.
+fn id(found: &Found, ids: &mut BTreeMap<String, u32>) -> (String, Option<String>) {
     let kind = match found.station {
         Station::Modbus(_) => "modbus",
         Station::Dlt645(..) | Station::Cjt188 { .. } => "meter",
         Station::Osdp { .. } => "reader",
         Station::Uhppote(_) => "controller",
     };
-    let id = format!("{kind}-{}", found.station);
+    // A number with digits A to F is no name as it stands.
+    let id = format!("{kind}-{}", found.station).to_ascii_lowercase();
     let count = ids.entry(id.clone()).or_default();
     *count += 1;
-    if *count == 1 { (id, false) } else { (format!("{id}-{count}"), true) }
+    if *count == 1 { (id, None) } else { (format!("{id}-{count}"), Some(id)) }
 }
 
 fn address(station: &Station) -> String {
@@ -185,102 +301,4 @@ fn meter_type(station: &Station, profile: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use gatehouse_drivers::cjt188::{self, MeterType};
-    use gatehouse_drivers::dlt645::{self, Edition};
-    use gatehouse_drivers::scan::{Clash, ClashSign};
-
-    use super::*;
-
-    const fn line(baud: u32, parity: Parity) -> Option<Characters> {
-        Some(Characters { baud, data_bits: 8, parity, stop_bits: 1 })
-    }
-
-    fn found(station: Station, characters: Option<Characters>, model: Model) -> Finding {
-        let identity = vec![("vendor".to_owned(), "A \"quoted\"\nmaker".to_owned())];
-        Finding::Found(Found {
-            station,
-            characters,
-            identity,
-            model,
-            has_register: matches!(station, Station::Modbus(10)),
-        })
-    }
-
-    fn outcome(findings: Vec<Finding>) -> Outcome {
-        Outcome { findings, ending: Ending::Finished, elapsed: Duration::ZERO, remaining: Duration::ZERO }
-    }
-
-    fn everything() -> Vec<Finding> {
-        let (usual, slow) = (line(9600, Parity::None), line(2400, Parity::Even));
-        let meter = dlt645::Address::from_wire([0x34, 0x12, 0, 0, 0, 0]);
-        let pipe = cjt188::Address::from_wire([0x34, 0x12, 0, 0, 0, 0x78, 0x33]);
-        let water = Station::Cjt188 { meter_type: MeterType(0x12), address: pipe, order: DiOrder::HighFirst };
-        vec![
-            found(Station::Modbus(5), usual, Model::Known("eastron-sdm630")),
-            found(Station::Modbus(6), usual, Model::Known("schneider-iem3000")),
-            found(Station::Modbus(5), line(19200, Parity::Even), Model::Known("eastron-sdm630")),
-            found(Station::Modbus(7), usual, Model::OneOf(vec!["eastron-sdm120", "eastron-sdm230"])),
-            found(Station::Modbus(8), usual, Model::Unknown),
-            found(Station::Modbus(10), usual, Model::Unknown),
-            found(Station::Dlt645(Edition::V2007, meter), slow, Model::Known("dlt645-2007-1p")),
-            found(water, slow, Model::Known("cjt188-cold-water")),
-            found(Station::Osdp { address: 3, crc: false }, usual, Model::Known("osdp-reader")),
-            Finding::Clash(Clash { station: Station::Modbus(9), characters: usual, sign: ClashSign::Garbled }),
-        ]
-    }
-
-    fn checked(target: &Target, findings: Vec<Finding>) -> (String, gatehouse_config::Site) {
-        let text = text(target, &outcome(findings), Path::new("site-scan.toml"));
-        let site = gatehouse_config::check("site-scan.toml", &text, Path::new(""), &Library::new());
-        match site {
-            Ok(loaded) => (text, loaded.site),
-            Err(problems) => panic!("{problems}\n{text}"),
-        }
-    }
-
-    #[test]
-    fn the_file_of_a_mixed_pair_passes_the_check_and_holds_whom_one_can_poll() {
-        let (text, site) = checked(&Target::Serial("/dev/ttyUSB0".into()), everything());
-        let ids: Vec<&str> = site.devices.iter().map(|device| device.id.as_str()).collect();
-        assert_eq!(ids, ["modbus-5", "modbus-6", "modbus-10", "meter-000000001234", "meter-33780000001234"]);
-        assert_eq!(site.devices[3].characters, line(2400, Parity::Even));
-        assert_eq!(site.devices[0].characters, None, "the bus has what most of them have");
-        for told in [
-            "# unit = 7",
-            "eastron-sdm120 and eastron-sdm230",
-            "# unit = 8",
-            "reader_latency",
-            "# id = \"modbus-5-2\"",
-            "modbus address 9",
-        ] {
-            assert!(text.contains(told), "{told}:\n{text}");
-        }
-    }
-
-    #[test]
-    fn what_is_a_comment_passes_the_check_once_somebody_decided() {
-        let (text, _) = checked(&Target::Serial("/dev/ttyUSB0".into()), everything());
-        let decided = text
-            .replace("# profile = \"eastron-sdm230\"\n", "")
-            .replace("# [[device]]\n# id = \"modbus-7\"\n# bus", "[[device]]\nid = \"modbus-7\"\nbus");
-        let decided = decided.replace("# unit = 7\n# profile", "unit = 7\nprofile");
-        let site = gatehouse_config::check("site-scan.toml", &decided, Path::new(""), &Library::new());
-        assert!(site.is_ok_and(|loaded| loaded.site.device_by_id("modbus-7").is_some()), "{decided}");
-    }
-
-    #[test]
-    fn readers_alone_sockets_and_controllers_pass_the_check() {
-        let usual = line(9600, Parity::None);
-        let readers = vec![found(Station::Osdp { address: 3, crc: true }, usual, Model::Known("osdp-reader"))];
-        assert_eq!(checked(&Target::Serial("/dev/ttyUSB0".into()), readers).1.devices.len(), 1);
-        let tcp = Target::Tcp { host: "fd00::5".to_owned(), port: 1502 };
-        let units = vec![found(Station::Modbus(0), None, Model::Known("eastron-sdm630"))];
-        assert_eq!(checked(&tcp, units).1.devices.len(), 1);
-        let udp = Target::Udp { host: "255.255.255.255".to_owned(), port: 60_000 };
-        let doors = vec![found(Station::Uhppote(423_187_757), None, Model::Known("uhppote-4door"))];
-        assert_eq!(checked(&udp, doors).1.devices.len(), 1);
-    }
-}
+mod tests;

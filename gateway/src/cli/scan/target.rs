@@ -1,6 +1,7 @@
 //! What is scanned, and who has it already.
 
 use std::fmt;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use gatehouse_config::{Parity, PortKind, SerialSource};
@@ -14,6 +15,8 @@ use crate::cli::{Failure, exit};
 const MODBUS_PORT: u16 = 502;
 /// The port of door controllers.
 const CONTROLLERS_PORT: u16 = 60_000;
+/// Most characters of a host's name (RFC 1035, 2.3.4).
+const HOST_MOST: usize = 253;
 
 /// What is scanned.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,16 +30,26 @@ pub(super) enum Target {
 }
 
 impl Target {
-    /// Reads what was typed: with a slash it is a device file.
+    /// Reads what was typed: with a slash it is a device file, and so is the name of one here or in `/dev`. A path that begins from
+    /// the folder that one is in becomes a whole one, as a site file wants it.
     pub(super) fn parse(text: &str) -> Result<Target, String> {
         if text.contains('/') {
-            return Ok(Target::Serial(PathBuf::from(text)));
+            let path = std::path::absolute(text).map_err(|why| format!("{text:?} is no path: {why}"))?;
+            return Ok(Target::Serial(path));
+        }
+        let is_device = |path: &PathBuf| path.metadata().is_ok_and(|found| found.file_type().is_char_device());
+        let named = [std::path::absolute(text).unwrap_or_default(), Path::new("/dev").join(text)];
+        if let Some(device) = named.into_iter().find(is_device) {
+            return Ok(Target::Serial(device));
         }
         if text == "udp" {
             return Ok(Target::Udp { host: "255.255.255.255".to_owned(), port: CONTROLLERS_PORT });
         }
         if let Some(rest) = text.strip_prefix("udp:") {
             let (host, port) = endpoint(rest, CONTROLLERS_PORT)?;
+            if host.contains(':') {
+                return Err(format!("{text:?}: door controllers speak IPv4 only: write udp or udp:192.168.7.255"));
+            }
             return Ok(Target::Udp { host, port });
         }
         let (host, port) = endpoint(text, MODBUS_PORT)?;
@@ -139,8 +152,10 @@ fn endpoint(text: &str, default: u16) -> Result<(String, u16), String> {
         None => default,
         Some(port) => port.parse::<u16>().ok().filter(|port| *port > 0).ok_or_else(wrong)?,
     };
-    let bad = host.is_empty() || host.chars().any(|c| c.is_whitespace() || c.is_control() || c == '"' || c == '\\');
-    if bad { Err(wrong()) } else { Ok((host.to_owned(), port)) }
+    // What a site file takes as a host.
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '%');
+    let sound = (1..=HOST_MOST).contains(&host.len()) && host.chars().all(plain);
+    if sound { Ok((host.to_owned(), port)) } else { Err(wrong()) }
 }
 
 impl fmt::Display for Target {
@@ -169,7 +184,15 @@ mod tests {
         let udp = |host: &str| Ok(Target::Udp { host: host.to_owned(), port: 60_000 });
         assert_eq!(Target::parse("udp"), udp("255.255.255.255"));
         assert_eq!(Target::parse("udp:192.168.7.255"), udp("192.168.7.255"));
-        for wrong in ["", "host:", "host:70000", "a b", ":502"] {
+        let here = std::env::current_dir().unwrap();
+        assert_eq!(Target::parse("./ttyS9"), Ok(Target::Serial(here.join("ttyS9"))), "a site file wants a whole path");
+        assert_eq!(
+            Target::parse("null"),
+            Ok(Target::Serial("/dev/null".into())),
+            "the name of a device file is no host"
+        );
+        assert!(Target::parse("udp:[fd00::5]").unwrap_err().contains("IPv4 only"));
+        for wrong in ["", "host:", "host:70000", "a b", ":502", "h\u{f6}st", "a\"b", "[fd00::5"] {
             assert!(Target::parse(wrong).unwrap_err().contains("/dev/ttyUSB0"), "{wrong}");
         }
     }

@@ -1,5 +1,7 @@
 //! What people ask of a device: writes, pulses, who it is.
 
+use gatehouse_core::RegisterTable;
+
 use super::*;
 
 #[test]
@@ -28,6 +30,46 @@ fn a_refused_action_leaves_no_steps() {
     assert_eq!(device.begin(&write, &mut steps), Err(ActionError::ReadOnly));
     assert_eq!(device.begin(&Action::Read(vec![PointIx(9)]), &mut steps), Err(ActionError::Unsupported));
     assert_eq!(steps, []);
+}
+
+fn row(first: u16, count: u16) -> Action {
+    Action::Registers(RegisterRow::new(RegisterTable::Holding, first, count).unwrap())
+}
+
+#[test]
+fn registers_are_read_as_they_stand_though_no_point_is_there() {
+    let even = Limits { even: true, ..Limits::default() };
+    for (limits, asked) in [(Limits::default(), [0x00, 0x1D, 0x00, 0x03]), (even, [0x00, 0x1C, 0x00, 0x04])] {
+        let mut device = ModbusDevice::new(Framing::Rtu, UNIT, words(1), Vec::new(), limits, COST).unwrap();
+        let steps = acted(&mut device, row(29, 3));
+        assert_eq!(steps.len(), 1);
+        assert_eq!(request(&device, steps[0])[1..6], [&[3u8][..], &asked].concat());
+        assert!(device.shape(steps[0]).repeatable);
+        let reply = answer(Framing::Rtu, &request(&device, steps[0]), &[], 125);
+        let (_, readings) = receive(&device, steps[0], &reply);
+        let word = |place: u16| {
+            let value = Value::Decimal(Decimal::whole(held(29 + place).into()));
+            PointReading::new(PointIx(place), Ok(value))
+        };
+        assert_eq!(readings, [word(0), word(1), word(2)]);
+        let mut points = Vec::new();
+        device.points(steps[0], &mut points);
+        assert_eq!(points, [], "they are no points");
+    }
+}
+
+#[test]
+fn registers_that_must_not_be_read_are_not_asked_for() {
+    let limits = Limits { holes: vec![(Table::Holding, 20, 29)], max_registers: 4, ..Limits::default() };
+    let mut device = ModbusDevice::new(Framing::Rtu, UNIT, words(1), Vec::new(), limits, COST).unwrap();
+    let mut steps = Vec::new();
+    for (first, count) in [(18, 3), (29, 1), (40, 5)] {
+        assert!(matches!(device.begin(&row(first, count), &mut steps), Err(ActionError::BeyondLimits(_))), "{first}");
+    }
+    assert_eq!(steps, []);
+    assert_eq!(acted(&mut device, row(30, 4)).len(), 1);
+    let mut all = ModbusDevice::new(Framing::Rtu, 0, words(1), Vec::new(), Limits::default(), COST).unwrap();
+    assert_eq!(all.begin(&row(0, 1), &mut steps), Err(ActionError::Unsupported), "nobody answers a broadcast");
 }
 
 #[test]
