@@ -257,7 +257,7 @@ impl Driver for OsdpReader {
         self.session.change_key(Key::new(key));
     }
 
-    fn conceal(&self, frame: &mut [u8]) {
+    fn conceal(&self, _: bool, frame: &mut [u8]) {
         conceal_key(self.settings.address, frame);
     }
 

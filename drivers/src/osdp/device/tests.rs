@@ -360,7 +360,7 @@ fn a_key_on_its_way_to_a_reader_is_in_no_trace() {
         let Found::Frame { frame, .. } = find(&request) else { panic!("{request:02X?}") };
         let (is_keyset, code_at) = (frame.code == command::code::KEYSET, request.len() - 2 - 4 - frame.data.len() - 1);
         let mut told = request.clone();
-        story.reader.conceal(&mut told);
+        story.reader.conceal(true, &mut told);
         if is_keyset {
             keysets += 1;
             assert_eq!(told[..=code_at], request[..=code_at]);
