@@ -39,7 +39,7 @@ impl Daemon {
 
     fn apply(&mut self, issuer: &str) -> Result<String, Refusal> {
         let new = super::load(&self.path).map_err(|problems| Refusal::new(422, "configuration", problems))?;
-        let diff = self.site.diff(&new);
+        let mut diff = self.site.diff(&new);
         if !diff.restart.is_empty() {
             let tables: Vec<String> = diff.restart.iter().map(|table| format!("[{table}]")).collect();
             let tables = tables.join(", ");
@@ -59,12 +59,16 @@ impl Daemon {
         if let (Some(_), Err(why)) = (&self.intake, super::credentials::machine(&new)) {
             return Err(Refusal::new(422, "configuration", why));
         }
-        if let (true, Some(uplink)) = (diff.is_empty(), &self.uplink) {
+        self.seal_anew(&new)?;
+        let untouched = diff.is_empty();
+        self.begin_other_keys(&new, &mut diff);
+        if let (true, Some(uplink)) = (untouched, &self.uplink) {
             // Files that the site file only names may have changed.
             uplink.reconnect();
         }
         let before = std::mem::replace(&mut self.site, Rc::new(new));
         self.change_buses(&before, &diff);
+        self.resume_rekeys();
         self.change_own(diff.box_io);
         self.set_routes();
         // Relays that begin anew are off: what works them says again what they are to be.
@@ -119,6 +123,22 @@ impl Daemon {
         }
         buses.sort_by_key(|(at, _)| *at);
         self.buses = buses.into_iter().map(|(_, bus)| bus).collect();
+    }
+
+    /// Buses with a reader whose file has another key than its conversation goes by begin anew.
+    fn begin_other_keys(&self, new: &Site, diff: &mut SiteDiff) {
+        let goes_on = |(from, to): &(usize, usize)| {
+            let Some(runtime) = self.buses.get(*from) else { return true };
+            let mut readers = runtime.devices.iter().zip(new.devices_on(*to));
+            readers.all(|(ix, (_, device))| match (runtime.readers.get(ix), self.keys.held(device)) {
+                (Some(held), Some(now)) => held.begins_as(&now),
+                (None, None) => true,
+                (Some(_), None) | (None, Some(_)) => false,
+            })
+        };
+        let (on, anew) = std::mem::take(&mut diff.unchanged).into_iter().partition(goes_on);
+        diff.unchanged = on;
+        diff.changed.extend::<Vec<_>>(anew);
     }
 
     /// Ends a bus; keeps what is known of its devices.
