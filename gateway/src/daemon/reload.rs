@@ -59,6 +59,11 @@ impl Daemon {
         if let (Some(_), Err(why)) = (&self.intake, super::credentials::machine(&new)) {
             return Err(Refusal::new(422, "configuration", why));
         }
+        if let Some(id) = self.loses_key(&new) {
+            let text =
+                format!("the key of {id} cannot be read, and the one in force is not given up: the log says why");
+            return Err(Refusal::new(422, "configuration", text));
+        }
         self.seal_anew(&new)?;
         let untouched = diff.is_empty();
         self.begin_other_keys(&new, &mut diff);
@@ -123,6 +128,17 @@ impl Daemon {
         }
         buses.sort_by_key(|(at, _)| *at);
         self.buses = buses.into_iter().map(|(_, bus)| bus).collect();
+    }
+
+    /// A reader that goes by a key, and would go by none because its file cannot be read.
+    fn loses_key(&self, new: &Site) -> Option<String> {
+        let has_one = |id: &str| {
+            let of = |ix| self.hub.with(ix, |device| device.config.id == *id) == Some(true);
+            let mut readers = self.buses.iter().flat_map(|bus| &bus.readers);
+            readers.any(|(ix, held)| held.own.is_some() && of(*ix))
+        };
+        let unread = new.devices.iter().filter(|device| self.keys.held(device).is_some_and(|held| held.own.is_none()));
+        unread.map(|device| device.id.to_string()).find(|id| has_one(id))
     }
 
     /// Buses with a reader whose file has another key than its conversation goes by begin anew.

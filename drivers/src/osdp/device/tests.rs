@@ -394,6 +394,42 @@ fn an_answer_to_a_poll_from_before_a_key_was_changed_is_no_proof_of_the_new_one(
 }
 
 #[test]
+fn a_reader_that_is_put_in_anothers_place_while_that_is_given_a_key_is_given_it_if_it_has_the_one_before() {
+    for (spare, secure) in [(OWN, "true"), (OLD, "false"), (Key::DEFAULT, "false")] {
+        let (mut story, mut peer) = (Story::new(own()), Peer::new(OWN));
+        story.polls(&mut peer, 8);
+        story.reader.change_key([0x77; 16]);
+        while peer.key == OWN {
+            story.poll(&mut peer);
+        }
+        let mut other = Peer::new(spare.clone());
+        assert_eq!(story.polls(&mut other, 20)[4], secure);
+        assert_eq!(other.key, if secure == "true" { Key::new([0x77; 16]) } else { spare });
+        // The first one comes back, and has the key by now.
+        story.reader.session.restart();
+        story.now = story.now + Duration::from_secs(600);
+        assert_eq!(story.polls(&mut peer, 20)[4], "true");
+    }
+}
+
+#[test]
+fn a_change_of_keys_that_is_undone_finds_the_reader_under_either_key() {
+    for took in [true, false] {
+        let (mut story, mut peer) = (Story::new(own()), Peer::new(OWN));
+        story.polls(&mut peer, 8);
+        story.reader.change_key([0x77; 16]);
+        // It goes off the wires, with the new key or without.
+        for _ in 0..20 {
+            story.missed();
+        }
+        peer = Peer::new(if took { Key::new([0x77; 16]) } else { OWN });
+        story.reader.change_key(OWN.bytes());
+        assert_eq!(story.polls(&mut peer, 20)[4], "true");
+        assert_eq!(peer.key, OWN);
+    }
+}
+
+#[test]
 fn a_key_on_its_way_to_a_reader_is_in_no_trace() {
     let (mut story, mut peer) = (Story::new(Keys { before: Some(OLD), ..own() }), Peer::new(OLD));
     let mut keysets = 0;
