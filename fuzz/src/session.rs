@@ -25,6 +25,7 @@ pub fn run(input: &[u8]) {
     let own = Key::new([7; 16]);
     let keys = Keys {
         own: keyed.then(|| own.clone()),
+        kept: if chosen & 64 != 0 { vec![Key::new([8; 16])] } else { Vec::new() },
         before: (chosen & 2 != 0).then(|| Key::new([9; 16])),
         commissioning: chosen & 4 != 0,
     };

@@ -3,6 +3,8 @@
 // Helpers of tests may unwrap as tests do: a panic is the report.
 #![allow(clippy::unwrap_used)]
 
+use std::io::Write;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,6 +13,12 @@ use serde_json::{Value, json};
 
 const SOON: Duration = Duration::from_secs(30);
 const KEY: &str = "00112233445566778899AABBCCDDEEFF";
+const OTHER_KEY: &str = "FFEEDDCCBBAA99887766554433221100";
+/// Further keys of the box.
+const SECOND_SEAL: &str = "ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8=\n";
+const THIRD_SEAL: &str = "QEFCQ0RFRkdISUpLTE1OT1BRUlNUVVZXWFlaW1xdXl8=\n";
+/// libosdp's number of the command KEYSET.
+const KEYSET: u8 = 5;
 /// H10301-26 with facility code 123 and number 45678.
 const FACILITY: u8 = 123;
 const NUMBER: u16 = 45_678;
@@ -56,6 +64,26 @@ fn reasons(receiver: &mut Subscriber, count: usize) -> Vec<String> {
             passages.map(|record| record.json["data"]["reason"].as_str().unwrap_or("-").to_owned()).collect();
         (reasons.len() >= count).then_some(reasons)
     })
+}
+
+/// What so many records of a kind tell, in their order.
+fn audited(receiver: &mut Subscriber, kind: &str, count: usize) -> Vec<Value> {
+    receiver.until("the audit records", SOON, |ledger| {
+        let of_kind = ledger.records("audit").filter(|record| record.json["event"] == kind);
+        let told: Vec<Value> = of_kind.map(|record| record.json["data"].clone()).collect();
+        (told.len() >= count).then_some(told)
+    })
+}
+
+fn succeeds(gateway: &Gateway, command: &[&str]) {
+    let told = gateway.ask(command);
+    assert!(told.status.success(), "{command:?}: {}\n{}", String::from_utf8_lossy(&told.stderr), gateway.process.log());
+}
+
+fn refuses(gateway: &Gateway, command: &[&str], why: &str) {
+    let told = gateway.ask(command);
+    let said = String::from_utf8_lossy(&told.stderr);
+    assert!(!told.status.success() && said.contains(why), "{command:?}: {said}");
 }
 
 /// The bits of a card, parities included.
@@ -126,7 +154,7 @@ fn a_reader_with_another_key_opens_nothing() {
     let core = Core::new(&stage);
     let broker = Broker::start(&stage, Security::Open);
     let slave = Slave::tcp(&stage, &[2]);
-    let reader = Reader::start(&stage, "pad", 5, Some("FFEEDDCCBBAA99887766554433221100"));
+    let reader = Reader::start(&stage, "pad", 5, Some(OTHER_KEY));
     let path = site(&stage, &broker, &slave, (&reader, &core));
     let gateway = Gateway::start(&stage, &path);
     shows(&gateway, &stage, ("pad", "connected"), "true");
@@ -154,16 +182,12 @@ fn a_reader_takes_a_new_key_that_only_the_box_knows_and_both_know_it_after_a_kil
     let mut gateway = Gateway::start(&stage, &path);
     shows(&gateway, &stage, ("pad", "secure"), "true");
 
-    let told = gateway.ask(&["rekey", "pad"]);
-    assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
-    // libosdp's number of the command KEYSET.
-    reader.until("the new key", |command| (command["command"] == 5).then_some(()));
-    receiver.until("its record", SOON, |ledger| {
-        ledger
-            .records("audit")
-            .any(|r| r.json["event"] == "rekey" && r.json["data"]["outcome"] == "verified")
-            .then_some(())
-    });
+    succeeds(&gateway, &["rekey", "pad"]);
+    reader.until("the new key", |command| (command["command"] == KEYSET).then_some(()));
+    let records = audited(&mut receiver, "rekey", 2);
+    let told = |key: &str| records.iter().map(|record| record[key].clone()).collect::<Vec<_>>();
+    assert_eq!(told("outcome"), ["begun", "verified"]);
+    assert!(told("issuer")[0] == told("issuer")[1] && told("issuer")[0] != "", "{records:?}");
     assert_eq!(shown(&gateway, &stage, "pad", "secure"), "true");
 
     gateway.process.kill();
@@ -171,6 +195,88 @@ fn a_reader_takes_a_new_key_that_only_the_box_knows_and_both_know_it_after_a_kil
     shows(&gateway, &stage, ("pad", "secure"), "true");
 
     // A reader without a key has none to change.
-    let refused = gateway.ask(&["rekey", "board"]);
-    assert!(String::from_utf8_lossy(&refused.stderr).contains("no OSDP reader with a `key`"), "{refused:?}");
+    refuses(&gateway, &["rekey", "board"], "no OSDP reader with a `key`");
+}
+
+#[test]
+fn a_kill_in_the_middle_of_a_change_of_keys_leaves_its_beginning_on_record_and_it_ends_after_the_next_start() {
+    if !Reader::can_be_had() {
+        return;
+    }
+    let stage = Stage::new();
+    let core = Core::new(&stage);
+    let broker = Broker::start(&stage, Security::Open);
+    let mut receiver = broker.subscribe();
+    let slave = Slave::tcp(&stage, &[2]);
+    let reader = Reader::start(&stage, "pad", 5, Some(KEY));
+    let path = site(&stage, &broker, &slave, (&reader, &core));
+    let mut gateway = Gateway::start(&stage, &path);
+    shows(&gateway, &stage, ("pad", "secure"), "true");
+
+    let mut asked = UnixStream::connect(stage.file("api.sock")).unwrap();
+    let head = "POST /api/v1/devices/pad/rekey HTTP/1.1\r\nHost: box\r\nContent-Length: 2\r\n\r\n{}";
+    asked.write_all(head.as_bytes()).unwrap();
+    let begun = audited(&mut receiver, "rekey", 1);
+    gateway.process.kill();
+    assert_eq!(begun[0]["outcome"], "begun");
+
+    let gateway = Gateway::start(&stage, &path);
+    reader.until("the new key", |command| (command["command"] == KEYSET).then_some(()));
+    shows(&gateway, &stage, ("pad", "secure"), "true");
+    let ended = audited(&mut receiver, "rekey", 2);
+    assert_eq!((&ended[1]["outcome"], &ended[1]["issuer"]), (&json!("verified"), &begun[0]["issuer"]));
+}
+
+#[test]
+fn a_key_that_the_box_gave_outlives_other_keys_of_the_box_and_gives_way_to_another_file() {
+    if !Reader::can_be_had() {
+        return;
+    }
+    let stage = Stage::new();
+    let core = Core::new(&stage);
+    let broker = Broker::start(&stage, Security::Open);
+    let mut receiver = broker.subscribe();
+    let slave = Slave::tcp(&stage, &[2]);
+    let reader = Reader::start(&stage, "pad", 5, Some(KEY));
+    let path = site(&stage, &broker, &slave, (&reader, &core));
+    let mut gateway = Gateway::start(&stage, &path);
+    shows(&gateway, &stage, ("pad", "secure"), "true");
+    succeeds(&gateway, &["rekey", "pad"]);
+
+    // Another key of the box, while it runs.
+    stage.write("seal_key", SECOND_SEAL);
+    refuses(&gateway, &["rekey", "pad"], "`access.seal_key` was changed: `gatehouse reload` first");
+    succeeds(&gateway, &["reload"]);
+    assert_eq!(audited(&mut receiver, "reader_keys", 1), [json!({ "sealed_anew": 1, "unopened": [] })]);
+    gateway.process.kill();
+    let mut gateway = Gateway::start(&stage, &path);
+    shows(&gateway, &stage, ("pad", "secure"), "true");
+
+    // Another key of the reader by its file, while it runs.
+    stage.write("reader.key", OTHER_KEY);
+    refuses(&gateway, &["rekey", "pad"], "was changed and is not in use yet: `gatehouse reload` first");
+    succeeds(&gateway, &["reload"]);
+    let records = audited(&mut receiver, "rekey", 5);
+    assert_eq!(records[4]["outcome"], "replaced", "{records:?}");
+    gateway.process.kill();
+    let mut gateway = Gateway::start(&stage, &path);
+    shows(&gateway, &stage, ("pad", "secure"), "true");
+    succeeds(&gateway, &["rekey", "pad"]);
+
+    // Another key of the box at a start, the former not at hand, and then at hand.
+    gateway.process.kill();
+    stage.write("seal_key", THIRD_SEAL);
+    let mut gateway = Gateway::start(&stage, &path);
+    assert_eq!(audited(&mut receiver, "reader_keys", 2)[1], json!({ "sealed_anew": 0, "unopened": ["pad"] }));
+    shows(&gateway, &stage, ("pad", "connected"), "true");
+    assert_eq!(shown(&gateway, &stage, "pad", "secure"), "false");
+    assert!(gateway.process.log().contains("access.seal_key_before"));
+    gateway.process.kill();
+    let former = stage.write("former_seal_key", SECOND_SEAL);
+    let before = format!("[access]\nseal_key_before = {{ file = \"{}\" }}\n", former.display());
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replace("[access]\n", &before)).unwrap();
+    let gateway = Gateway::start(&stage, &path);
+    shows(&gateway, &stage, ("pad", "secure"), "true");
+    assert_eq!(audited(&mut receiver, "reader_keys", 3)[2], json!({ "sealed_anew": 1, "unopened": [] }));
 }

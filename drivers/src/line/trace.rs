@@ -126,7 +126,7 @@ impl Trace {
         head.extend_from_slice(&bytes[..bytes.len().min(FRAME_BYTES)]);
         // Of a stray frame nobody knows whose it is.
         for device in devices {
-            device.driver.conceal(&mut head);
+            device.driver.conceal(direction == Direction::Sent, &mut head);
         }
         self.noted += 1;
         self.frames.push_back(TraceFrame {

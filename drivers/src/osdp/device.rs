@@ -28,7 +28,7 @@ const POLL_BYTES: usize = 15;
 const ACTION: u32 = 1 << 31;
 /// Stands for what is read on the way and is no point.
 const OWN_POINT: PointIx = PointIx(u16::MAX);
-/// Most exchanges until a reader is ready for an action: start-up with three keys.
+/// Most exchanges until a reader is ready for an action: start-up with all keys that there may be, and some that are lost.
 const READY_MAX: u8 = 24;
 
 /// How a reader is addressed.
@@ -257,7 +257,7 @@ impl Driver for OsdpReader {
         self.session.change_key(Key::new(key));
     }
 
-    fn conceal(&self, frame: &mut [u8]) {
+    fn conceal(&self, _: bool, frame: &mut [u8]) {
         conceal_key(self.settings.address, frame);
     }
 

@@ -26,4 +26,4 @@ pub use frame::Frame;
 pub use point::OsdpPoint;
 pub use reply::Reply;
 pub use secure::{Key, KeyKind};
-pub use session::{Keys, Session, exception_meaning};
+pub use session::{KEPT_MAX, Keys, Session, exception_meaning};

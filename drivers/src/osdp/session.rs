@@ -28,6 +28,9 @@ const REFUSED_PAUSE: Duration = Duration::from_secs(600);
 const COMMISSIONING: Duration = Duration::from_secs(900);
 /// How often states are asked for that a reader should tell by itself.
 const REFRESH: Duration = Duration::from_secs(10);
+/// Most keys of the box that are tried beside a reader's own: the one that it was to lose, and those of changes that did not
+/// come to their end.
+pub const KEPT_MAX: usize = 3;
 /// The capability "communication security" (Annex B).
 const CAN_SECURE: u8 = 9;
 
@@ -36,7 +39,11 @@ const CAN_SECURE: u8 = 9;
 pub struct Keys {
     /// Its own; `None`: it is spoken to in the clear.
     pub own: Option<Key>,
-    /// The one that it had before; a reader that still has it is given its own.
+    /// Keys that the box gave it, or found it under, before: the newest first, at most [`KEPT_MAX`] of them. A reader that
+    /// still has one is given its own, and then they are forgotten.
+    pub kept: Vec<Key>,
+    /// The one that it had before by its site file; a reader that still has it is given its own. It is tried after those
+    /// that the box kept.
     pub before: Option<Key>,
     /// True if a reader that has no key but the one that everybody knows may be given its own, in the first quarter of an
     /// hour of the conversation.
@@ -58,6 +65,8 @@ enum Stage {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Rung {
     Own,
+    /// The place among those that the box kept.
+    Kept(usize),
     Before,
     Default,
 }
@@ -179,7 +188,9 @@ impl Session {
     }
 
     pub(super) fn standing(&self, live: bool) -> Standing {
-        Standing { connected: self.stage == Stage::Run && live, secure: self.is_secure(), believed: self.is_believed() }
+        // An answer to what was sent under the key before says nothing of the one that the reader is to be given.
+        let secure = self.is_secure() && self.next_key.is_none();
+        Standing { connected: self.stage == Stage::Run && live, secure, believed: self.is_believed() }
     }
 
     /// True if this answer to the command that waits shows that the reader keeps nothing back.
@@ -220,7 +231,8 @@ impl Session {
         let began = *self.began_at.get_or_insert(now);
         self.keys.commissioning &= now.since(began) < COMMISSIONING;
         if let Some(key) = self.next_key.take_if(|_| !self.acting) {
-            self.keys.before = self.keys.own.replace(key);
+            self.keys.kept.splice(0..0, self.keys.own.replace(key));
+            self.keys.kept.truncate(KEPT_MAX);
             self.rekeyed = true;
             self.secure_after = None;
             self.restart();
@@ -252,6 +264,7 @@ impl Session {
     fn key(&self, rung: Rung) -> Option<&Key> {
         match rung {
             Rung::Own => self.keys.own.as_ref(),
+            Rung::Kept(at) => self.keys.kept.get(at),
             Rung::Before => self.keys.before.as_ref(),
             Rung::Default => self.keys.commissioning.then_some(&Key::DEFAULT),
         }
@@ -409,15 +422,18 @@ impl Session {
                 return Stage::Cryptogram(rung);
             }
         }
-        let rest: &[Rung] = match rung {
-            Rung::Own => &[Rung::Before, Rung::Default],
-            Rung::Before => &[Rung::Default],
-            Rung::Default => &[],
-        };
-        match rest.iter().find(|rung| self.key(**rung).is_some()) {
-            Some(rung) => Stage::Challenge(*rung),
+        let next = self.rungs().skip_while(|tried| *tried != rung).nth(1);
+        match next {
+            Some(rung) => Stage::Challenge(rung),
             None => self.refused(now),
         }
+    }
+
+    /// The keys that there are, in the order in which they are tried.
+    fn rungs(&self) -> impl Iterator<Item = Rung> {
+        let kept = (0..KEPT_MAX).map(Rung::Kept);
+        let all = [Rung::Own].into_iter().chain(kept).chain([Rung::Before, Rung::Default]);
+        all.filter(|rung| self.key(*rung).is_some())
     }
 
     fn after_cryptogram(&mut self, now: Mono, rung: Rung, reply: Reply<'_>) -> Stage {
@@ -427,11 +443,12 @@ impl Session {
                 match rung {
                     Rung::Own => {
                         // Whoever has only the key that it was to lose is not given the one that it has now.
+                        self.keys.kept.clear();
                         self.keys.before.take_if(|_| self.rekeyed);
                         (self.secure_after, self.astray) = (None, 0);
                         Stage::Run
                     }
-                    Rung::Before | Rung::Default => Stage::SetKey,
+                    Rung::Kept(_) | Rung::Before | Rung::Default => Stage::SetKey,
                 }
             }
             _ => self.refused(now),

@@ -51,20 +51,43 @@ pub mod function {
     pub const EVENT_INDEX: u8 = 0xB4;
 }
 
-/// Blots out of a datagram the number of a card and its PIN, which whoever reads a trace could make a card of.
-pub(super) fn conceal(frame: &mut [u8]) {
+/// Stands for a PIN in a trace: no PIN has more than six digits.
+const BLOTTED_PIN: u8 = 0xFF;
+
+/// Blots out of a datagram the number of a card and its PIN, which whoever reads a trace could make a card of. What is no
+/// number stays: the place of a list, the word on what was done, and that there is no card or no PIN.
+pub(super) fn conceal(is_request: bool, frame: &mut [u8]) {
     let [START | START_OF_OLD_EVENTS, function, ..] = *frame else { return };
-    let (number, pin) = match function {
-        function::STATUS | function::EVENT => (16..20, 0..0),
-        function::PUT_CARD | function::CARD | function::CARD_AT => (8..12, 24..27),
-        function::DELETE_CARD => (8..12, 0..0),
+    let number = match function {
+        function::STATUS | function::EVENT => 16..20,
+        function::CARD_AT if is_request => return,
+        // An echo of the request holds the number as well.
+        function::PUT_CARD | function::DELETE_CARD if !is_request && is_word_on_done(frame) => return,
+        function::PUT_CARD | function::DELETE_CARD | function::CARD | function::CARD_AT => 8..12,
         _ => return,
     };
-    for at in number.chain(pin) {
-        if let Some(byte) = frame.get_mut(at) {
-            *byte = 0;
-        }
+    let end = number.end.min(frame.len());
+    if let Some(number) = frame.get_mut(number.start..end)
+        && !is_no_card(number)
+    {
+        number.fill(0);
     }
+    if matches!(function, function::PUT_CARD | function::CARD | function::CARD_AT)
+        && let Some([_, pin @ ..]) = frame.get_mut(23..27.min(frame.len()))
+        && pin.iter().any(|byte| *byte != 0)
+    {
+        pin.fill(BLOTTED_PIN);
+    }
+}
+
+/// True of an answer that says no more than whether something was done.
+fn is_word_on_done(frame: &[u8]) -> bool {
+    matches!(frame.get(8..), Some([0 | 1, rest @ ..]) if rest.iter().all(|byte| *byte == 0))
+}
+
+/// True of what controllers say where there is no card, or none any more.
+fn is_no_card(number: &[u8]) -> bool {
+    matches!(number, [0, 0, 0, 0] | [0xFF, 0xFF, 0xFF, 0xFF])
 }
 
 /// One datagram, whole and with a right start.

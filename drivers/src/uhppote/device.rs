@@ -174,11 +174,11 @@ impl UhppoteController {
 fn answer(reply: &Reply) -> Option<ControllerAnswer> {
     let listed = |card: &Card| {
         Some(ListedCard {
-            number: CardNumber::new(card.number)?,
+            number: CardNumber::new(card.number.reveal())?,
             from: card.from.map(Date::midnight),
             until: card.until.map(Date::midnight),
             doors: card.doors,
-            pin: card.pin,
+            pin: card.pin.reveal(),
             first_card: card.first_card,
         })
     };
@@ -282,8 +282,8 @@ impl Driver for UhppoteController {
             .is_ok_and(|got| got.function() == function::STATUS && got.serial() == self.settings.serial)
     }
 
-    fn conceal(&self, frame: &mut [u8]) {
-        conceal(frame);
+    fn conceal(&self, is_request: bool, frame: &mut [u8]) {
+        conceal(is_request, frame);
     }
 
     fn end(&mut self) {

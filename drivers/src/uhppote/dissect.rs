@@ -5,6 +5,7 @@ use super::date::{Date, time_text};
 use super::event::{RawEvent, reason_name};
 use super::reply::{Reply, Status};
 use super::request::{Card, Request};
+use super::untold::Untold;
 use crate::dissect::{Field, hex};
 
 /// The fields of a datagram. Where it is none, the last one says so. No PIN is told.
@@ -98,6 +99,10 @@ fn of_reply(datagram: &Datagram) -> Result<Vec<Field>, super::WireError> {
         Reply::Door { door, mode, delay_s } => of_door(door, mode, delay_s),
         Reply::CardCount(count) => vec![Field::new(8..12, "cards", count.to_string())],
         Reply::Card(card) => of_card(&card),
+        // An entry whose number was blotted out has its days and doors all the same.
+        Reply::NoCard if datagram.part::<{ LENGTH - 12 }>(12).iter().any(|byte| *byte != 0) => {
+            of_card(&Card::read(datagram))
+        }
         Reply::NoCard => vec![Field::new(8..12, "card", "none")],
         Reply::DeletedCard => vec![Field::new(8..12, "card", "taken off the list")],
         Reply::Time(at) => vec![Field::new(8..15, "time", time_text(at))],
@@ -126,8 +131,8 @@ fn of_door(door: u8, mode: u8, delay_s: u8) -> Vec<Field> {
 }
 
 /// A card's number. The line blots those out of its trace.
-fn number(card: u32) -> String {
-    if card == 0 { "none, or not told".to_owned() } else { card.to_string() }
+fn number(card: Untold) -> String {
+    if card.is_none() { "none, or not told".to_owned() } else { card.reveal().to_string() }
 }
 
 fn of_card(card: &Card) -> Vec<Field> {
@@ -137,7 +142,7 @@ fn of_card(card: &Card) -> Vec<Field> {
         Field::new(12..16, "from", day(card.from)),
         Field::new(16..20, "until", day(card.until)),
         Field::new(20..24, "doors", hex(&card.doors)),
-        Field::new(24..27, "PIN", if card.pin == 0 { "none" } else { "one, which is not told" }),
+        Field::new(24..27, "PIN", if card.pin.is_none() { "none" } else { "one, which is not told" }),
     ]
 }
 
@@ -236,17 +241,48 @@ mod tests {
     fn a_pin_is_not_told() {
         let day = Date::read([0x20, 0x26, 0x11, 0x26]).unwrap();
         let card = Card {
-            number: 6_154_412,
+            number: Untold::new(6_154_412),
             from: Some(day),
             until: Some(day),
             doors: [1, 0, 0, 1],
-            pin: 123_456,
+            pin: Untold::new(123_456),
             first_card: 0,
         };
         let text = told(true, Request::PutCard(card).encode(SERIAL).bytes());
         assert!(text.ends_with(
             "card 6154412; from 2026-11-26; until 2026-11-26; doors 01 00 00 01; PIN one, which is not told"
         ));
+    }
+
+    #[test]
+    fn a_trace_without_numbers_tells_all_the_rest() {
+        let seen = |is_request: bool, datagram: Datagram| {
+            let mut bytes = *datagram.bytes();
+            super::super::datagram::conceal(is_request, &mut bytes);
+            let text = told(is_request, &bytes);
+            text.split_once("423187757; ").unwrap().1.to_owned()
+        };
+        let number = 6_154_412_u32.to_le_bytes();
+        let answer = |function, body: &[u8]| seen(false, Datagram::new(function, SERIAL).put(8, body));
+        for function in [function::PUT_CARD, function::DELETE_CARD] {
+            assert_eq!(answer(function, &[1]), "done yes");
+            assert_eq!(answer(function, &[0]), "done no");
+            assert_eq!(answer(function, &number), "done no", "an echo of the request");
+        }
+        for function in [function::CARD, function::CARD_AT] {
+            assert_eq!(answer(function, &[0; 4]), "card none");
+            assert_eq!(answer(function, &[0xFF; 4]), "card taken off the list");
+            let mut card = [0; 20];
+            card[..4].copy_from_slice(&number);
+            card[4..16].copy_from_slice(&[0x20, 0x26, 0x11, 0x26, 0x20, 0x27, 0x11, 0x26, 1, 0, 0, 1]);
+            let rights = "card none, or not told; from 2026-11-26; until 2027-11-26; doors 01 00 00 01; PIN ";
+            assert_eq!(answer(function, &card), format!("{rights}none"));
+            card[16..19].copy_from_slice(&[0x40, 0xE2, 0x01]);
+            assert_eq!(answer(function, &card), format!("{rights}one, which is not told"));
+        }
+        assert_eq!(seen(true, Request::CardAt(7).encode(SERIAL)), "place 7");
+        let card = Request::DeleteCard(Untold::new(6_154_412)).encode(SERIAL);
+        assert_eq!(seen(true, card), "card none, or not told");
     }
 
     #[test]

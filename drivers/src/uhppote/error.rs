@@ -31,7 +31,7 @@ pub enum WireError {
         /// Who was asked.
         asked: u32,
     },
-    /// It is about another event, card or door than was asked for.
+    /// It is about another event or door than was asked for.
     #[error("it is about {got} where {asked} was asked for")]
     EchoMismatch {
         /// What it is about.
@@ -39,6 +39,9 @@ pub enum WireError {
         /// What was asked for.
         asked: u32,
     },
+    /// It is about another card than was asked for; neither number is told.
+    #[error("it is about another card than was asked for")]
+    OtherCard,
     /// A digit of a date or time is above nine.
     #[error("a digit of {got:02X} is above nine")]
     NotBcd {
@@ -58,7 +61,7 @@ impl WireError {
             WireError::BadStart { .. } => "bad_start",
             WireError::UnexpectedFunction { .. } => "unexpected_function",
             WireError::AddressMismatch { .. } => "address_mismatch",
-            WireError::EchoMismatch { .. } => "echo_mismatch",
+            WireError::EchoMismatch { .. } | WireError::OtherCard => "echo_mismatch",
             WireError::NotBcd { .. } => "non_bcd",
             WireError::InvalidDate => "invalid_datetime",
         }
@@ -71,7 +74,7 @@ impl WireError {
             WireError::BadStart { .. } => Reject::Noise,
             WireError::UnexpectedFunction { .. } => Reject::UnexpectedFunction,
             WireError::AddressMismatch { .. } => Reject::AddressMismatch,
-            WireError::EchoMismatch { .. } => Reject::EchoMismatch,
+            WireError::EchoMismatch { .. } | WireError::OtherCard => Reject::EchoMismatch,
             WireError::NotBcd { .. } | WireError::InvalidDate => Reject::BadCharacter,
         }
     }

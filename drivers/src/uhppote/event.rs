@@ -5,6 +5,7 @@ use gatehouse_core::{CardNumber, ControllerEvent, EventKind, LocalTime};
 use super::datagram::Datagram;
 use super::date::read_time;
 use super::error::WireError;
+use super::untold::Untold;
 
 /// Types of events.
 pub mod kind {
@@ -34,7 +35,7 @@ pub struct RawEvent {
     /// 1 in, 2 out.
     pub direction: u8,
     /// The card, 0 for none.
-    pub card: u32,
+    pub card: Untold,
     /// When, by the controller's clock.
     pub at: Result<LocalTime, WireError>,
     /// Why; see [`reason_name`].
@@ -50,7 +51,7 @@ impl RawEvent {
             granted: datagram.flag(13),
             door: datagram.byte(14),
             direction: datagram.byte(15),
-            card: datagram.long(16),
+            card: Untold::new(datagram.long(16)),
             at: read_time(datagram.part(20)),
             reason: datagram.byte(27),
         }
@@ -76,7 +77,7 @@ impl RawEvent {
                 2 => Some(true),
                 _ => None,
             },
-            card: CardNumber::new(self.card),
+            card: CardNumber::new(self.card.reveal()),
             at: self.at.ok(),
             reason: reason_name(self.reason),
         }
@@ -142,7 +143,7 @@ mod tests {
             granted: true,
             door: 2,
             direction: 1,
-            card: 0,
+            card: Untold::default(),
             at: Err(WireError::InvalidDate),
             reason: 20,
         };

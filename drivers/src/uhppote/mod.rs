@@ -17,6 +17,7 @@ pub(crate) mod keys;
 pub mod point;
 pub mod reply;
 pub mod request;
+pub mod untold;
 
 pub use datagram::{Datagram, LENGTH, function};
 pub use date::Date;
@@ -26,3 +27,4 @@ pub use event::RawEvent;
 pub use point::Field;
 pub use reply::{Reply, Status};
 pub use request::Request;
+pub use untold::Untold;

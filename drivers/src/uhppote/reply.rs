@@ -192,7 +192,7 @@ impl Reply {
             (Request::Event(asked), Reply::NoEvent { index } | Reply::Overwritten { index }) if *index > 0 => {
                 (*index, *asked)
             }
-            (Request::Card(asked), Reply::Card(card)) => (card.number, *asked),
+            (Request::Card(asked), Reply::Card(card)) if card.number != *asked => return Err(WireError::OtherCard),
             (Request::Door { door: asked } | Request::SetDoor { door: asked, .. }, Reply::Door { door, .. }) => {
                 ((*door).into(), (*asked).into())
             }

@@ -5,6 +5,7 @@ use gatehouse_core::LocalTime;
 use super::datagram::{Datagram, MAGIC, function};
 use super::date::{Date, read_time, write_time};
 use super::error::WireError;
+use super::untold::Untold;
 
 /// One request, without the serial number of its controller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,11 +38,11 @@ pub enum Request {
     /// The entry at this place of the list, from 1 on.
     CardAt(u32),
     /// The entry of this card.
-    Card(u32),
+    Card(Untold),
     /// Lists a card.
     PutCard(Card),
     /// Takes a card off the list.
-    DeleteCard(u32),
+    DeleteCard(Untold),
     /// Takes all cards off the list.
     DeleteCards,
     /// What time is it?
@@ -71,7 +72,7 @@ pub enum Request {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Card {
     /// Its number, as the controller reads it.
-    pub number: u32,
+    pub number: Untold,
     /// The first day on which it opens; `None`: no day that the calendar has, such as the zeros of a card without dates.
     pub from: Option<Date>,
     /// The last one.
@@ -79,7 +80,7 @@ pub struct Card {
     /// For each door 0 (no), 1 (yes) or a time profile from 2 on.
     pub doors: [u8; 4],
     /// 24 bits of PIN, 0 for none.
-    pub pin: u32,
+    pub pin: Untold,
     /// Doors that it unlocks for the day as its first card, door 1 in the lowest bit.
     pub first_card: u8,
 }
@@ -88,19 +89,19 @@ impl Card {
     pub(super) fn read(datagram: &Datagram) -> Card {
         let [p0, p1, p2] = datagram.part(24);
         Card {
-            number: datagram.long(8),
+            number: Untold::new(datagram.long(8)),
             from: Date::read(datagram.part(12)).ok(),
             until: Date::read(datagram.part(16)).ok(),
             doors: datagram.part(20),
-            pin: u32::from_le_bytes([p0, p1, p2, 0]),
+            pin: Untold::new(u32::from_le_bytes([p0, p1, p2, 0])),
             first_card: datagram.byte(27),
         }
     }
 
     fn write(&self, datagram: Datagram) -> Datagram {
-        let [p0, p1, p2, _] = self.pin.to_le_bytes();
+        let [p0, p1, p2, _] = self.pin.reveal().to_le_bytes();
         datagram
-            .put(8, &self.number.to_le_bytes())
+            .put(8, &self.number.reveal().to_le_bytes())
             .put(12, &self.from.map_or([0; 4], Date::wire))
             .put(16, &self.until.map_or([0; 4], Date::wire))
             .put(20, &self.doors)
@@ -145,9 +146,8 @@ impl Request {
             | Request::Listener => empty,
             Request::OpenDoor { door } | Request::Door { door } => empty.put(8, &[*door]),
             Request::SetDoor { door, mode, delay_s } => empty.put(8, &[*door, *mode, *delay_s]),
-            Request::CardAt(number) | Request::Card(number) | Request::DeleteCard(number) | Request::Event(number) => {
-                empty.put(8, &number.to_le_bytes())
-            }
+            Request::CardAt(number) | Request::Event(number) => empty.put(8, &number.to_le_bytes()),
+            Request::Card(card) | Request::DeleteCard(card) => empty.put(8, &card.reveal().to_le_bytes()),
             Request::PutCard(card) => card.write(empty),
             Request::DeleteCards => empty.put(8, &MAGIC.to_le_bytes()),
             Request::SetTime(time) => empty.put(8, &write_time(*time)),
@@ -172,9 +172,9 @@ impl Request {
             function::SET_DOOR => Request::SetDoor { door: byte(8), mode: byte(9), delay_s: byte(10) },
             function::CARD_COUNT => Request::CardCount,
             function::CARD_AT => Request::CardAt(number),
-            function::CARD => Request::Card(number),
+            function::CARD => Request::Card(Untold::new(number)),
             function::PUT_CARD => Request::PutCard(Card::read(datagram)),
-            function::DELETE_CARD => Request::DeleteCard(number),
+            function::DELETE_CARD => Request::DeleteCard(Untold::new(number)),
             function::DELETE_CARDS => Request::DeleteCards,
             function::TIME => Request::Time,
             function::SET_TIME => Request::SetTime(read_time(datagram.part(8))?),

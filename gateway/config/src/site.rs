@@ -64,6 +64,8 @@ pub struct AccessSecrets {
     pub lookup: PathBuf,
     /// The box's own key for what lies on its disk.
     pub seal: PathBuf,
+    /// The key for what lies on its disk that it had before.
+    pub seal_before: Option<PathBuf>,
     /// The seed of the ed25519 key by which the box signs visitor codes; `None`: it makes none.
     pub code_key: Option<PathBuf>,
     /// The secret of visitors' PINs, which the core shares; `None`: there are none.

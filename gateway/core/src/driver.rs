@@ -317,10 +317,11 @@ pub trait Driver: Send {
         false
     }
 
-    /// Blots out what nobody is to see of a frame in a trace of the line, whichever way it went: numbers of cards. The
-    /// frame may be cut short, or be another device's.
-    fn conceal(&self, frame: &mut [u8]) {
-        let _ = frame;
+    /// Blots out what nobody is to see of a frame in a trace of the line: numbers of cards, keys. `is_request`: the box
+    /// sent it; else it was received, be it an answer, an echo or anything else. It may be cut short, or be another
+    /// device's.
+    fn conceal(&self, is_request: bool, frame: &mut [u8]) {
+        let _ = (is_request, frame);
     }
 
     /// Frees the steps of the last action.

@@ -385,13 +385,13 @@ mod tests {
     use gatehouse_core::driver::Action;
     use gatehouse_core::{DeviceIx, PointIx, Value};
     use gatehouse_drivers::line::CommandResult;
+    use gatehouse_drivers::osdp::Secrets;
     use gatehouse_drivers::profile::Library;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
     use super::*;
     use crate::daemon::lines;
-    use crate::daemon::reader_keys::ReaderKeys;
 
     #[derive(Default)]
     struct Kept(RefCell<Vec<Output>>);
@@ -466,7 +466,7 @@ mod tests {
             (0, bus),
             [(DeviceIx(0), &*site.devices[0])].into_iter(),
             1,
-            &ReaderKeys::default(),
+            |_, _| Secrets::default(),
             (now, now),
         );
         let handle = spawn(("b", bus.port.clone()), line, now, Rc::new(Kept::default()), clock.clone());

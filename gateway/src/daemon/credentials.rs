@@ -71,6 +71,28 @@ pub(super) fn machine(site: &Site) -> Result<Option<(Access, SealKey)>, String> 
     Ok(Some((access, seal)))
 }
 
+/// The keys of the box for what lies on its disk.
+#[derive(Clone)]
+pub(super) struct Seals {
+    /// The one that seals.
+    pub(super) now: SealKey,
+    /// The one that sealed before.
+    pub(super) before: Option<SealKey>,
+}
+
+/// The box's keys for what lies on its disk; `None` where the site file names none. A former key that cannot be used is
+/// told in the log.
+///
+/// # Errors
+/// A sentence on why the one that seals cannot be used.
+pub(super) fn seals(site: &Site) -> Result<Option<Seals>, String> {
+    let (Some(now), Some(secrets)) = (seal_key(site)?, &site.access) else { return Ok(None) };
+    let before = secrets.seal_before.as_deref().and_then(|path| {
+        secret("seal_key_before", path).inspect_err(|why| tracing::error!(why, "the former key cannot be used")).ok()
+    });
+    Ok(Some(Seals { now, before: before.map(|before| SealKey::new(&before)) }))
+}
+
 /// The box's key for what lies on its disk; `None` where the site file names none.
 ///
 /// # Errors

@@ -5,20 +5,21 @@ use std::time::Duration;
 use gatehouse_config::{Bus, Device};
 use gatehouse_core::{DeviceIx, Mono};
 use gatehouse_drivers::line::{DeviceSettings, Line, LineDevice};
+use gatehouse_drivers::osdp::Secrets;
 
-use super::reader_keys::ReaderKeys;
+use super::reader_keys::{ReaderKeys, secrets};
 
 /// Due times of different lines fall on this grid, so that one wake of the processor serves several of them: waking costs
 /// more than asking.
 const GRID: Duration = Duration::from_millis(200);
 
-/// The line of a bus with its devices. `position` of the bus in the site spreads the due times of all lines over their
+/// The line of a bus with its devices; `secrets` are what its readers go by. `position` of the bus in the site spreads the due times of all lines over their
 /// intervals, in steps of the grid that counts from `started`.
 pub fn line<'a>(
     (position, bus): (usize, &Bus),
     devices: impl Iterator<Item = (DeviceIx, &'a Device)> + Clone,
     seed: u64,
-    keys: &ReaderKeys,
+    mut secrets: impl FnMut(DeviceIx, &Device) -> Secrets,
     (started, now): (Mono, Mono),
 ) -> Line {
     let shortest = devices.clone().flat_map(|(_, device)| device.groups.iter().map(|g| g.interval)).min();
@@ -27,7 +28,7 @@ pub fn line<'a>(
     let devices = devices.map(|(ix, device)| LineDevice {
         ix,
         settings: device.line_settings(),
-        driver: gatehouse_config::driver(bus, device, keys.secrets(device)),
+        driver: gatehouse_config::driver(bus, device, secrets(ix, device)),
     });
     Line::new(settings, devices.collect(), seed, started + on_grid(now.since(started)))
 }
@@ -50,7 +51,7 @@ pub fn quiet_line(bus: &Bus, device: &Device, seed: u64, now: Mono) -> Line {
     let mut quiet = device.clone();
     quiet.groups.clear();
     let settings = DeviceSettings { intervals: Vec::new(), ..device.line_settings() };
-    let driver = gatehouse_config::driver(bus, &quiet, ReaderKeys::default().secrets(device));
+    let driver = gatehouse_config::driver(bus, &quiet, secrets(ReaderKeys::default().held(device).as_ref(), device));
     Line::new(bus.line.clone(), vec![LineDevice { ix: DeviceIx(0), settings, driver }], seed, now)
 }
 

@@ -6,103 +6,198 @@ use std::path::Path;
 use gatehouse_config::{Device, Station};
 use gatehouse_drivers::osdp::{Key, Keys, Secrets};
 use gatehouse_rules::access::{Salt, SealKey};
-use gatehouse_store::Store;
+use gatehouse_store::{StateChange, Store};
 use serde::{Deserialize, Serialize};
 
-use super::credentials::random;
+use super::credentials::{Seals, random};
 
 /// A key's file is refused beyond this.
 const KEY_FILE_BYTES: u64 = 4096;
 /// Where keys are kept: this, and the device's id.
 const PREFIX: &str = "reader-key/";
+/// What is to be done about a key that does not open.
+const RESTORE: &str = "the key that the box gave this reader stays sealed in the journal: name the file with the key that \
+                       sealed it in access.seal_key_before and restart the daemon, or give the reader a key by file";
+
+/// Names a key without telling it.
+pub(super) type KeyName = [u8; 8];
 
 /// The keys that the box gave to a reader.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Given {
     /// Names the key of the file that they took the place of: with another file they count no more.
-    pub(super) replaces: [u8; 8],
+    pub(super) replaces: KeyName,
     /// The reader's own.
     pub(super) own: [u8; 16],
     /// The one that it had before, until it is known to have its own.
     pub(super) before: Option<[u8; 16]>,
+    /// True on the way back: its own is the one that it had, and the one before the one that it did not take.
+    #[serde(default)]
+    pub(super) undone: bool,
+    /// Who had it given another key, until it is known to have its own.
+    #[serde(default)]
+    pub(super) issuer: String,
 }
 
 impl Given {
-    /// What is to be written into the journal of a reader's keys: where, and the sealed value.
-    pub(super) fn sealed(&self, id: &str, seal: &SealKey) -> (String, Vec<u8>) {
-        let name = format!("{PREFIX}{id}");
-        let plain = serde_json::to_vec(self).unwrap_or_default();
+    /// What is to be written into the journal of a reader's keys.
+    fn sealed(&self, id: &str, seal: &SealKey) -> StateChange {
+        let name = place(id);
+        let plain = serde_json::to_vec(self).expect("bytes and a text are always JSON");
         let sealed = seal.seal(&name, Salt(random()), &plain);
-        (name, sealed)
+        (name.into_bytes().into(), Some(sealed.into()))
+    }
+
+    fn open(id: &str, seal: &SealKey, sealed: &[u8]) -> Result<Self, String> {
+        let plain = seal.open(&place(id), sealed).map_err(|why| why.to_string())?;
+        serde_json::from_slice(&plain).map_err(|why| why.to_string())
     }
 }
 
+/// Where the keys of a reader are kept.
+fn place(id: &str) -> String {
+    format!("{PREFIX}{id}")
+}
+
+/// What the conversation with a reader that has a key goes by.
+#[derive(Clone)]
+pub(super) struct Held {
+    /// Names the key in its file; `None`: that could not be read.
+    pub(super) file: Option<KeyName>,
+    /// The key in force; `None`: there is none that could be used, and the reader is not believed.
+    pub(super) own: Option<Key>,
+    kept: Vec<Key>,
+    before: Option<Key>,
+}
+
+impl Held {
+    /// True where a conversation that goes by `self` would begin alike with `other`.
+    pub(super) fn begins_as(&self, other: &Held) -> bool {
+        (&self.own, &self.before) == (&other.own, &other.before)
+    }
+}
+
+/// The secrets for a device's driver; none but randomness where it is no reader with a key.
+pub(super) fn secrets(held: Option<&Held>, device: &Device) -> Secrets {
+    let commissioning = matches!(&device.station, Station::Osdp(station) if station.commissioning);
+    let keys = held.map_or_else(Keys::default, |held| Keys {
+        own: held.own.clone(),
+        kept: held.kept.clone(),
+        before: held.before.clone(),
+        commissioning,
+    });
+    Secrets { keys, seed: random() }
+}
+
 /// The keys of all readers that were ever given one, by device.
-#[derive(Default)]
-pub struct ReaderKeys(BTreeMap<String, Given>);
+#[derive(Default, Clone)]
+pub struct ReaderKeys {
+    given: BTreeMap<String, Given>,
+    /// What the journal has and nothing opens. It stays there.
+    unopened: BTreeMap<String, Vec<u8>>,
+    /// What they are sealed with from now on.
+    seal: Option<SealKey>,
+}
 
 impl ReaderKeys {
-    /// What the journal has, opened with the box's key. What does not open is told in the log and left where it is.
-    pub(super) fn load(store: &Store, seal: Option<&SealKey>) -> Self {
-        let mut keys = BTreeMap::new();
-        for (name, sealed) in store.scan(PREFIX.as_bytes()) {
-            let Ok(name) = String::from_utf8(name) else { continue };
-            let opened = match seal {
-                Some(seal) => seal.open(&name, &sealed).map_err(|why| why.to_string()),
-                None => Err("there is no access.seal_key to open it with".to_owned()),
-            };
-            match opened.and_then(|plain| serde_json::from_slice(&plain).map_err(|why| why.to_string())) {
-                Ok(given) => drop(keys.insert(name.trim_start_matches(PREFIX).to_owned(), given)),
-                Err(why) => tracing::error!(key = name, why, "a reader's kept key cannot be used"),
-            }
+    /// What the journal has, none of it opened.
+    pub(super) fn load(store: &Store) -> Self {
+        let kept = store.scan(PREFIX.as_bytes()).into_iter();
+        let unopened = kept.filter_map(|(name, sealed)| {
+            let id = String::from_utf8(name).ok()?.strip_prefix(PREFIX)?.to_owned();
+            Some((id, sealed))
+        });
+        ReaderKeys { unopened: unopened.collect(), ..ReaderKeys::default() }
+    }
+
+    /// The same under the keys that the box has now, and what is to be written so that all of it is sealed under them.
+    pub(super) fn under(&self, seals: &Seals) -> (Self, Vec<StateChange>) {
+        let Seals { now, before } = seals;
+        let mut keys = self.clone();
+        let mut changes = Vec::new();
+        if self.seal.as_ref() != Some(now) {
+            changes.extend(self.given.iter().map(|(id, given)| given.sealed(id, now)));
         }
-        ReaderKeys(keys)
+        for (id, sealed) in &self.unopened {
+            let with_before = || before.as_ref().and_then(|before| Given::open(id, before, sealed).ok());
+            let opened = Given::open(id, now, sealed).ok();
+            let Some(given) = opened.or_else(|| with_before().inspect(|given| changes.push(given.sealed(id, now))))
+            else {
+                continue;
+            };
+            keys.unopened.remove(id);
+            keys.given.insert(id.clone(), given);
+        }
+        keys.seal = Some(now.clone());
+        (keys, changes)
+    }
+
+    /// Tells in the log which keys do not open, and what to do; gives their readers. `why_none`: why the box has no key for
+    /// what lies on its disk.
+    pub(super) fn tell_unopened(&self, why_none: Option<&str>) -> Vec<&str> {
+        for (id, sealed) in &self.unopened {
+            let why = match &self.seal {
+                Some(seal) => Given::open(id, seal, sealed).err().unwrap_or_default(),
+                None => why_none.unwrap_or("there is no access.seal_key to open it with").to_owned(),
+            };
+            tracing::error!(device = id, why, "{RESTORE}");
+        }
+        self.unopened.keys().map(String::as_str).collect()
+    }
+
+    /// What they are sealed with.
+    pub(super) fn seal(&self) -> Option<&SealKey> {
+        self.seal.as_ref()
     }
 
     /// The keys that a reader was given, where its file is still the one of then.
-    pub(super) fn given(&self, device: &Device) -> Option<&Given> {
-        let given = self.0.get(device.id.as_str())?;
-        let Station::Osdp(station) = &device.station else { return None };
-        let file = station.key.as_deref().and_then(|path| key(path).ok());
-        file.is_none_or(|file| name_of(&file) == given.replaces).then_some(given)
+    pub(super) fn given(&self, id: &str, file: Option<KeyName>) -> Option<&Given> {
+        self.given.get(id).filter(|given| file.is_none_or(|file| file == given.replaces))
     }
 
-    /// True where a reader was given a key and its file was changed since: which key it has now, nobody can say.
-    pub(super) fn is_doubtful(&self, device: &Device) -> bool {
-        self.0.contains_key(device.id.as_str()) && self.given(device).is_none()
+    /// Who had a reader given the key that it may not have yet.
+    pub(super) fn issuer(&self, id: &str) -> &str {
+        self.given.get(id).map_or("", |given| &given.issuer)
+    }
+
+    /// True where a reader was given a key, and what it goes by is the key of another file.
+    pub(super) fn is_replaced(&self, id: &str, held: &Held) -> bool {
+        let known = self.given.contains_key(id) && self.given(id, held.file).is_none();
+        held.file.is_some() && (known || self.unopened.contains_key(id))
     }
 
     /// The readers that are not known to have their own key.
     pub(super) fn unsettled(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().filter(|(_, given)| given.before.is_some()).map(|(id, _)| id.as_str())
+        self.given.iter().filter(|(_, given)| given.before.is_some()).map(|(id, _)| id.as_str())
+    }
+
+    /// What is to be written of a reader's keys; `None` without a key to seal them with.
+    pub(super) fn sealed(&self, id: &str, given: &Given) -> Option<StateChange> {
+        self.seal.as_ref().map(|seal| given.sealed(id, seal))
     }
 
     /// Notes a reader's keys, once they are on their way into the journal.
     pub(super) fn note(&mut self, id: &str, given: Given) {
-        self.0.insert(id.to_owned(), given);
+        self.unopened.remove(id);
+        self.given.insert(id.to_owned(), given);
     }
 
-    /// The keys of a reader with `next` for its own; `None` where it has none in place of which that could stand.
-    pub(super) fn replaced(&self, device: &Device, next: [u8; 16]) -> Option<Given> {
+    /// What is to be written so that a reader's keys are forgotten.
+    pub(super) fn forgotten(id: &str) -> StateChange {
+        (place(id).into_bytes().into(), None)
+    }
+
+    /// Forgets a reader's keys, once that is on its way into the journal.
+    pub(super) fn forget(&mut self, id: &str) {
+        self.unopened.remove(id);
+        self.given.remove(id);
+    }
+
+    /// What a conversation with a device goes by that begins now; `None` where it is no reader with a key. A file that
+    /// cannot be used is told in the log.
+    pub(super) fn held(&self, device: &Device) -> Option<Held> {
         let Station::Osdp(station) = &device.station else { return None };
-        let file = station.key.as_deref().and_then(|path| key(path).ok());
-        match (self.given(device), file) {
-            (Some(given), _) => Some(Given { own: next, before: Some(given.own), ..given.clone() }),
-            (None, Some(file)) => Some(Given { replaces: name_of(&file), own: next, before: Some(file.bytes()) }),
-            (None, None) => None,
-        }
-    }
-
-    /// The secrets of a device; none but randomness where it is no reader with a key. A key that cannot be read is told in
-    /// the log, and its reader is then not believed.
-    pub(super) fn secrets(&self, device: &Device) -> Secrets {
-        let Station::Osdp(station) = &device.station else { return Secrets::default() };
-        let commissioning = station.commissioning;
-        if let Some(given) = self.given(device) {
-            let (own, before) = (Some(Key::new(given.own)), given.before.map(Key::new));
-            return Secrets { keys: Keys { own, before, commissioning }, seed: random() };
-        }
         let read = |path: &Path| match key(path) {
             Ok(key) => Some(key),
             Err(why) => {
@@ -110,16 +205,24 @@ impl ReaderKeys {
                 None
             }
         };
-        let own = station.key.as_deref().and_then(read);
-        // A reader whose file was changed has the key that the box gave it last.
-        let kept = self.0.get(device.id.as_str()).map(|given| Key::new(given.own));
-        let before = station.key_before.as_deref().and_then(read).or(kept);
-        Secrets { keys: Keys { own, before, commissioning }, seed: random() }
+        let in_file = read(station.key.as_deref()?);
+        let file = in_file.as_ref().map(name_of);
+        let id = device.id.as_str();
+        let (own, before) = match self.given(id, file) {
+            Some(given) => (Some(Key::new(given.own)), None),
+            None => (in_file, station.key_before.as_deref().and_then(read)),
+        };
+        // A reader whose file was changed has what the box gave it last, or what it had before that. None is tried twice.
+        let former = self.given.get(id).map(|given| [Some(given.own), given.before]).unwrap_or_default();
+        let mut kept: Vec<Key> = former.into_iter().flatten().map(Key::new).collect();
+        kept.retain(|key| own.as_ref() != Some(key));
+        let before = before.filter(|key| own.as_ref() != Some(key) && !kept.contains(key));
+        Some(Held { file, own, kept, before })
     }
 }
 
 /// Names a key without telling it.
-fn name_of(key: &Key) -> [u8; 8] {
+fn name_of(key: &Key) -> KeyName {
     let digest = ring::digest::digest(&ring::digest::SHA256, &key.bytes());
     digest.as_ref().first_chunk().copied().unwrap_or_default()
 }
@@ -140,64 +243,4 @@ fn key(path: &Path) -> Result<Key, String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn reader(file: &Path) -> gatehouse_config::Device {
-        let text = format!(
-            "[site]\nid = \"box\"\n[[bus]]\nid = \"door\"\nserial = \"/dev/ttyS1\"\n\
-             [[device]]\nid = \"pad\"\nbus = \"door\"\nprofile = \"osdp-reader\"\naddress = 5\n\
-             key = {{ file = \"{}\" }}\n",
-            file.display()
-        );
-        let library = gatehouse_drivers::profile::Library::new();
-        let site = gatehouse_config::check("site.toml", &text, Path::new("/"), &library).unwrap().site;
-        site.devices[0].as_ref().clone()
-    }
-
-    #[test]
-    fn a_key_that_the_box_gave_counts_until_the_file_has_another() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("reader.key");
-        std::fs::write(&file, [1; 16]).unwrap();
-        let pad = reader(&file);
-        let mut keys = ReaderKeys::default();
-        let tried = |keys: &ReaderKeys| {
-            let Keys { own, before, .. } = keys.secrets(&pad).keys;
-            (own.map(|key| key.bytes()[0]), before.map(|key| key.bytes()[0]))
-        };
-        assert_eq!(tried(&keys), (Some(1), None));
-        keys.note("pad", keys.replaced(&pad, [2; 16]).unwrap());
-        assert_eq!(tried(&keys), (Some(2), Some(1)), "until the reader shows that it has it, either may be right");
-        keys.note("pad", Given { before: None, ..keys.given(&pad).unwrap().clone() });
-        keys.note("pad", keys.replaced(&pad, [3; 16]).unwrap());
-        assert_eq!(tried(&keys), (Some(3), Some(2)));
-        std::fs::write(&file, [4; 16]).unwrap();
-        assert_eq!(tried(&keys), (Some(4), Some(3)), "somebody wrote another key for a reader that has the box's last");
-    }
-
-    #[test]
-    fn a_kept_key_opens_for_its_reader_only() {
-        let given = Given { replaces: [0; 8], own: [2; 16], before: None };
-        let seal = SealKey::new(&[5; 32]);
-        let (name, sealed) = given.sealed("pad", &seal);
-        assert!(!sealed.windows(4).any(|window| window == [2; 4] || window == b"2,2,"));
-        let plain = seal.open(&name, &sealed).unwrap();
-        assert!(serde_json::from_slice::<Given>(&plain).unwrap() == given);
-        assert!(seal.open("reader-key/other", &sealed).is_err());
-    }
-
-    #[test]
-    fn a_key_is_16_bytes_or_their_digits_and_never_the_one_that_everybody_knows() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("reader.key");
-        let read = |bytes: &[u8]| {
-            std::fs::write(&path, bytes).unwrap();
-            key(&path).map(|key| key.bytes())
-        };
-        assert_eq!(read(&[7; 16]), Ok([7; 16]));
-        assert_eq!(read(b"000102030405060708090A0B0C0D0E0f\n").unwrap()[15], 15);
-        assert_eq!(read(b"swordfish").unwrap_err(), "it holds neither 16 bytes nor 32 hexadecimal digits");
-        assert!(read(b"303132333435363738393A3B3C3D3E3F").is_err());
-    }
-}
+mod tests;

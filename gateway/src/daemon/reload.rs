@@ -39,7 +39,7 @@ impl Daemon {
 
     fn apply(&mut self, issuer: &str) -> Result<String, Refusal> {
         let new = super::load(&self.path).map_err(|problems| Refusal::new(422, "configuration", problems))?;
-        let diff = self.site.diff(&new);
+        let mut diff = self.site.diff(&new);
         if !diff.restart.is_empty() {
             let tables: Vec<String> = diff.restart.iter().map(|table| format!("[{table}]")).collect();
             let tables = tables.join(", ");
@@ -59,12 +59,21 @@ impl Daemon {
         if let (Some(_), Err(why)) = (&self.intake, super::credentials::machine(&new)) {
             return Err(Refusal::new(422, "configuration", why));
         }
-        if let (true, Some(uplink)) = (diff.is_empty(), &self.uplink) {
+        if let Some(id) = self.loses_key(&new) {
+            let text =
+                format!("the key of {id} cannot be read, and the one in force is not given up: the log says why");
+            return Err(Refusal::new(422, "configuration", text));
+        }
+        self.seal_anew(&new)?;
+        let untouched = diff.is_empty();
+        self.begin_other_keys(&new, &mut diff);
+        if let (true, Some(uplink)) = (untouched, &self.uplink) {
             // Files that the site file only names may have changed.
             uplink.reconnect();
         }
         let before = std::mem::replace(&mut self.site, Rc::new(new));
         self.change_buses(&before, &diff);
+        self.resume_rekeys();
         self.change_own(diff.box_io);
         self.set_routes();
         // Relays that begin anew are off: what works them says again what they are to be.
@@ -119,6 +128,33 @@ impl Daemon {
         }
         buses.sort_by_key(|(at, _)| *at);
         self.buses = buses.into_iter().map(|(_, bus)| bus).collect();
+    }
+
+    /// A reader that goes by a key, and would go by none because its file cannot be read.
+    fn loses_key(&self, new: &Site) -> Option<String> {
+        let has_one = |id: &str| {
+            let of = |ix| self.hub.with(ix, |device| device.config.id == *id) == Some(true);
+            let mut readers = self.buses.iter().flat_map(|bus| &bus.readers);
+            readers.any(|(ix, held)| held.own.is_some() && of(*ix))
+        };
+        let unread = new.devices.iter().filter(|device| self.keys.held(device).is_some_and(|held| held.own.is_none()));
+        unread.map(|device| device.id.to_string()).find(|id| has_one(id))
+    }
+
+    /// Buses with a reader whose file has another key than its conversation goes by begin anew.
+    fn begin_other_keys(&self, new: &Site, diff: &mut SiteDiff) {
+        let goes_on = |(from, to): &(usize, usize)| {
+            let Some(runtime) = self.buses.get(*from) else { return true };
+            let mut readers = runtime.devices.iter().zip(new.devices_on(*to));
+            readers.all(|(ix, (_, device))| match (runtime.readers.get(ix), self.keys.held(device)) {
+                (Some(held), Some(now)) => held.begins_as(&now),
+                (None, None) => true,
+                (Some(_), None) | (None, Some(_)) => false,
+            })
+        };
+        let (on, anew) = std::mem::take(&mut diff.unchanged).into_iter().partition(goes_on);
+        diff.unchanged = on;
+        diff.changed.extend::<Vec<_>>(anew);
     }
 
     /// Ends a bus; keeps what is known of its devices.

@@ -1,13 +1,13 @@
 //! Start, main loop and stop.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use gatehouse_config::Site;
+use gatehouse_config::{Device, Site};
 use gatehouse_core::{DeviceIx, Lane, Mono, Trust, Wall};
 use gatehouse_rules::words::Mode;
 use gatehouse_store::{Batch, CommitTicket, LastStop, OpenReport, Store, StoreEvent};
@@ -26,7 +26,7 @@ use super::effector::{Route, Way};
 use super::hub::Hub;
 use super::outbox::StoreOutbox;
 use super::own_device::OwnDevice;
-use super::reader_keys::ReaderKeys;
+use super::reader_keys::{Held, ReaderKeys, secrets};
 use super::rekey::Rekey;
 use super::report::SiteInventory;
 use super::setup::Prepared;
@@ -58,6 +58,10 @@ pub struct BusRuntime {
     /// Its devices, in the order of the site file.
     pub devices: Vec<DeviceIx>,
     busy: VecDeque<(Mono, Duration)>,
+    /// When it began.
+    pub(super) began: Mono,
+    /// What its readers that have a key go by.
+    pub(super) readers: BTreeMap<DeviceIx, Held>,
     /// Whether another master asks on it, as the engine was told last.
     pub(super) foreign_master: Option<bool>,
 }
@@ -173,7 +177,7 @@ async fn start(path: &Path, site: Site) -> anyhow::Result<(Daemon, Inputs)> {
     let (store, opened) = Store::open(site.store.clone(), clock.now(), Arc::new(move || waker.notify_one()))
         .map_err(|e| Failure::error(exit::STORE, e.to_string()))?;
     let Prepared { engine, key, trouble } = super::setup::engine(&site, &store, 0);
-    let keys = ReaderKeys::load(&store, super::credentials::seal_key(&site).ok().flatten().as_ref());
+    let keys = ReaderKeys::load(&store);
     let cut_off = engine.mode() != Mode::Online;
     let store = Rc::new(RefCell::new(store));
     let hub = Rc::new(Hub::new(clock, store, engine, store_wake.clone()));
@@ -200,6 +204,7 @@ async fn start(path: &Path, site: Site) -> anyhow::Result<(Daemon, Inputs)> {
         keys,
         rekeys: Vec::new(),
     };
+    daemon.open_reader_keys();
     daemon.resume_rekeys();
     daemon.look_at_clock();
     daemon.start_uplink();
@@ -261,11 +266,15 @@ impl Daemon {
         });
         let devices: Vec<DeviceIx> = added.collect();
         let on_line = devices.iter().copied().zip(here.iter().map(|(_, device)| &***device));
-        let line = lines::line((position, bus), on_line, fastrand::u64(..), &self.keys, (self.started, now));
+        let readers: BTreeMap<DeviceIx, Held> =
+            on_line.clone().filter_map(|(ix, device)| Some((ix, self.keys.held(device)?))).collect();
+        let secrets = |ix: DeviceIx, device: &Device| secrets(readers.get(&ix), device);
+        let line = lines::line((position, bus), on_line, fastrand::u64(..), secrets, (self.started, now));
         let quiet_until = late_until.max(now + bus.line.timeout_ceiling);
         let port = (bus.id.as_str(), bus.port.clone());
         let handle = bus::spawn(port, line, quiet_until, self.hub.clone(), self.hub.clock.clone());
-        let mut runtime = BusRuntime { handle, devices, busy: VecDeque::new(), foreign_master: None };
+        let (busy, foreign_master) = (VecDeque::new(), None);
+        let mut runtime = BusRuntime { handle, devices, busy, began: now, readers, foreign_master };
         runtime.tick(now);
         self.set_intervals(&runtime);
         Some(runtime)

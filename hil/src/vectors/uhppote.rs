@@ -42,7 +42,7 @@ fn request(datagram: &Datagram) -> Result<Value, WireError> {
         Request::OpenDoor { door } | Request::Door { door } => json!({ "door": door }),
         Request::SetDoor { door, mode, delay_s } => json!({ "door": door, "mode": mode, "delay_s": delay_s }),
         Request::CardAt(index) | Request::Event(index) | Request::SetEventIndex(index) => json!({ "index": index }),
-        Request::Card(card) | Request::DeleteCard(card) => json!({ "card": card }),
+        Request::Card(card) | Request::DeleteCard(card) => json!({ "card": card.reveal() }),
         Request::PutCard(card) => card_fields(&card),
         Request::SetTime(time) => json!({ "timestamp": time_text(time) }),
         Request::SetListener { address, port, interval_s } => listener(address, port, interval_s),
@@ -101,7 +101,7 @@ fn document(reply: &Reply) -> Result<Value, WireError> {
         Reply::Event(event) => {
             json!({
                 "index": event.index, "type": event.kind, "granted": event.granted, "door": event.door,
-                "direction": event.direction, "card": event.card, "timestamp": event_time(event)?,
+                "direction": event.direction, "card": event.card.reveal(), "timestamp": event_time(event)?,
                 "reason": event.reason,
             })
         }
@@ -123,7 +123,7 @@ fn status_fields(status: &Status) -> Result<Value, WireError> {
         fields["granted"] = event.granted.into();
         fields["door"] = event.door.into();
         fields["direction"] = event.direction.into();
-        fields["card"] = event.card.into();
+        fields["card"] = event.card.reveal().into();
         fields["timestamp"] = event_time(event)?.into();
         fields["reason"] = event.reason.into();
     }
@@ -137,8 +137,8 @@ fn event_time(event: &RawEvent) -> Result<String, WireError> {
 fn card_fields(card: &Card) -> Value {
     let day = |day: Option<Date>| day.map(|day| day.to_string());
     json!({
-        "card": card.number, "from": day(card.from), "to": day(card.until), "doors": card.doors,
-        "pin": card.pin, "first_card": card.first_card,
+        "card": card.number.reveal(), "from": day(card.from), "to": day(card.until), "doors": card.doors,
+        "pin": card.pin.reveal(), "first_card": card.first_card,
     })
 }
 

@@ -22,6 +22,9 @@ use super::roll::Roll;
 use super::table::Entry;
 use crate::schedule::local;
 
+/// Most numbers of cards that a listing tells beside its own.
+const ENDED_MAX: usize = 1000;
+
 /// The gates that the doors 1 to 4 of a controller are.
 pub type Doors<'a> = [Option<&'a str>; DOORS];
 
@@ -31,6 +34,9 @@ pub struct Listing {
     pub version: u64,
     /// The cards, by number.
     pub cards: Vec<ListedCard>,
+    /// Numbers of cards that are revoked or over, revoked ones first; at most 1000. A list may still have them from before
+    /// the box began; what is beyond is found when all of the list is looked at.
+    pub ended: Vec<CardNumber>,
     /// How many cards cannot be listed, or not at all of their doors, by the first thing that stands against it.
     pub not_expressible: BTreeMap<Inexpressible, u32>,
     /// When it is to be made anew: a card begins or ends, or the credentials are too old.
@@ -40,6 +46,7 @@ pub struct Listing {
 impl Drop for Listing {
     fn drop(&mut self) {
         self.cards.iter_mut().for_each(|card| card.number.zeroize());
+        self.ended.iter_mut().for_each(Zeroize::zeroize);
     }
 }
 
@@ -131,6 +138,14 @@ struct Draft {
     card: Option<ListedCard>,
     /// What keeps it from the list, or from some of its doors.
     missing: Option<Inexpressible>,
+    ended: Option<Ended>,
+}
+
+/// Why a credential opens nothing any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Ended {
+    Revoked,
+    Over,
 }
 
 impl Drop for Draft {
@@ -166,6 +181,7 @@ impl Access {
         let mut listing = Listing {
             version: roll.terms.version,
             cards: Vec::new(),
+            ended: Vec::new(),
             not_expressible: BTreeMap::new(),
             until: Wall(oldest),
         };
@@ -177,18 +193,28 @@ impl Access {
         }
         listing.until = Wall(listing.until.0.saturating_mul(1_000_000));
         drafts.sort_by_key(|draft| draft.number);
+        let unnumbered = roll.has_unnumbered();
+        let mut ended = Vec::new();
         for same in drafts.chunk_by_mut(|a, b| a.number == b.number) {
-            // Where two credentials have one number the records name one of them, and that one counts.
+            // Where two credentials are one card the records name one of them, and that one counts.
             let counts = match same {
-                [_] | [] => None,
+                [only] if only.card.is_none() || !unnumbered => None,
                 [first, ..] => self.card_of_controller(first.number).0,
+                [] => None,
             };
-            for draft in same {
+            let before = listing.cards.len();
+            for draft in &mut *same {
                 let spoken_for = counts.is_some_and(|counts| counts != draft.id) && draft.card.is_some();
                 listing.note(if spoken_for { Some(Inexpressible::NumberTwice) } else { draft.missing });
                 listing.cards.extend(draft.card.take().filter(|_| !spoken_for));
             }
+            if listing.cards.len() == before {
+                ended.extend(same.iter().filter_map(|draft| draft.ended.map(|why| (why, draft.number))).min());
+            }
         }
+        ended.sort_unstable();
+        listing.ended.extend(ended.iter().take(ENDED_MAX).map(|(_, number)| *number));
+        ended.iter_mut().for_each(|(_, number)| number.zeroize());
         Ok(listing)
     }
 
@@ -234,7 +260,9 @@ impl Clerk<'_> {
             match entry.number {
                 Some(number) => {
                     let (card, missing) = if concerned { self.draft(&entry, number, opens) } else { (None, None) };
-                    drafts.push(Draft { number, id: entry.id, card, missing });
+                    let over = self.is_over(&entry).then_some(Ended::Over);
+                    let ended = if entry.revoked { Some(Ended::Revoked) } else { over };
+                    drafts.push(Draft { number, id: entry.id, card, missing, ended });
                 }
                 None => listing.note(concerned.then_some(Inexpressible::NoNumber)),
             }

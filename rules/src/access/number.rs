@@ -26,8 +26,8 @@ impl LookupKey {
     /// `uhppote` without a facility code.
     pub fn cards_of_controller(&self, number: CardNumber) -> impl Iterator<Item = CredentialId> {
         let number = number.reveal();
-        let whole = self.card(WHOLE, Card { facility: None, number: number.into() });
-        split(number).map(|card| self.card(SPLIT, card)).into_iter().chain([whole])
+        let whole = move || self.card(WHOLE, Card { facility: None, number: number.into() });
+        split(number).map(|card| self.card(SPLIT, card)).into_iter().chain(std::iter::once_with(whole))
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::credential::{Change, CredentialId};
+use super::credential::{Change, CredentialId, CredentialKind};
 use super::seal::{Salt, SealError, SealKey};
 use super::snapshot::{Header, Quota};
 use super::table::{Entry, RecordError, Table};
@@ -94,6 +94,15 @@ impl Roll {
     /// All credentials on it, revoked ones included.
     pub(super) fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
         self.table.entries()
+    }
+
+    /// True when a card on it, or a revoked credential of which no kind is known, has no number: it may be the same card as
+    /// another that has one.
+    pub(super) fn has_unnumbered(&self) -> bool {
+        self.entries().any(|entry| {
+            let unknown = entry.kind == CredentialKind::Token && entry.revoked;
+            entry.number.is_none() && (entry.kind == CredentialKind::Card || unknown)
+        })
     }
 
     /// How many credentials are on it, revoked ones included.

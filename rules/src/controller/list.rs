@@ -164,13 +164,13 @@ impl List {
         }
     }
 
-    /// What cannot wait: a card that is to leave, and the proof of what was done.
+    /// What cannot wait: a card that is to leave or may have to, and the proof of what was done.
     pub(super) fn wants_first(&self) -> Option<ControllerAsk> {
         if !self.works() {
             return None;
         }
         let look = self.look.map(|look| ControllerAsk::Card(look.number));
-        look.or_else(|| self.roster.next_leaving().map(ControllerAsk::DropCard))
+        look.or_else(|| self.roster.next_leaving())
     }
 
     /// What is to be asked next.

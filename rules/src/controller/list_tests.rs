@@ -29,9 +29,14 @@ fn card(of: u32, rights: u8) -> ListedCard {
     ListedCard { number: number(of), from, until, doors: [1, rights % 2, 0, 0], pin: 0, first_card: 0 }
 }
 
-fn listing(version: u64, mut cards: Vec<ListedCard>) -> Listing {
+fn listing(version: u64, cards: Vec<ListedCard>) -> Listing {
+    listing_after(version, cards, Vec::new())
+}
+
+/// A listing that tells of cards that ended.
+fn listing_after(version: u64, mut cards: Vec<ListedCard>, ended: Vec<CardNumber>) -> Listing {
     cards.sort_by_key(|card| card.number);
-    Listing { version, cards, not_expressible: BTreeMap::new(), until: Wall(i64::MAX) }
+    Listing { version, cards, ended, not_expressible: BTreeMap::new(), until: Wall(i64::MAX) }
 }
 
 /// What is at a place of the list: nothing any more, or a card.
@@ -143,7 +148,12 @@ impl Stage {
     }
 
     fn status(&mut self) {
-        let value = Ok(Value::Decimal(Decimal::whole(0)));
+        self.status_with(0);
+    }
+
+    /// A status with this number of the last event.
+    fn status_with(&mut self, last: i128) {
+        let value = Ok(Value::Decimal(Decimal::whole(last)));
         self.machine.handle_readings(self.stamp(), DEVICE, &[PointReading::new(INDEX, value)]);
         self.drain();
     }
@@ -302,6 +312,29 @@ fn a_revoked_card_goes_before_anything_else_is_asked() {
 }
 
 #[test]
+fn a_card_that_ended_before_the_box_began_goes_before_events_and_one_that_is_gone_is_only_looked_for() {
+    let places = [1, 2, 90, 199].map(|of| Some(card(of, 0))).to_vec();
+    let mut stage = Stage::new(Board { places, ..Board::default() });
+    let cards = vec![card(1, 0), card(2, 0)];
+    stage.list(Ok(listing_after(8, cards.clone(), vec![number(199), number(77)])));
+    stage.status_with(5);
+    stage.status_with(8);
+    let asked: Vec<ControllerAsk> = (0..5).map(|_| stage.step().unwrap()).collect();
+    let of_199 = [ControllerAsk::Card(number(199)), ControllerAsk::DropCard(number(199))];
+    assert_eq!(asked[..2], of_199);
+    assert_eq!(
+        asked[2..],
+        [ControllerAsk::Card(number(199)), ControllerAsk::Card(number(77)), ControllerAsk::Event(5)]
+    );
+    stage.settle();
+    assert_eq!((stage.board.live(), stage.board.dropped.clone()), (wanted(&cards), vec![number(199), number(90)]));
+    assert_eq!(stage.changes, [(number(199), Change::Dropped), (number(90), Change::Dropped)]);
+    // From now on the box knows itself what it has to take off.
+    stage.list(Ok(listing_after(9, cards, vec![number(199)])));
+    assert_eq!((stage.step(), stage.step()), (Some(ControllerAsk::CardCount), None));
+}
+
+#[test]
 fn a_new_version_costs_its_changes_and_one_count() {
     let all: Vec<ListedCard> = (1..200).map(|of| card(of, 0)).collect();
     let mut stage = Stage::new(Board { places: all.iter().cloned().map(Some).collect(), ..Board::default() });
@@ -394,7 +427,9 @@ fn random_weather_changes_kills_and_strangers_end_in_an_equal_list_and_no_valid_
                 }
                 1 => {
                     stage.machine = machine(ListOwner::Box);
-                    stage.list(if rng.bool() { Err(Unsaid::TooOld) } else { Ok(listing(version, now_wanted(&cards))) });
+                    let ended = (0..30).filter(|of| !cards.contains_key(of)).map(number).collect();
+                    let listing = listing_after(version, now_wanted(&cards), ended);
+                    stage.list(if rng.bool() { Err(Unsaid::TooOld) } else { Ok(listing) });
                     stage.status();
                 }
                 2 => stage.machine.handle_lost(DEVICE),

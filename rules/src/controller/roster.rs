@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use gatehouse_core::{CardNumber, ListedCard};
+use gatehouse_core::{CardNumber, ControllerAsk, ListedCard};
 use zeroize::Zeroize;
 
 use super::told::Change;
@@ -40,6 +40,8 @@ struct Leaving {
     number: CardNumber,
     /// It was seen there.
     there: bool,
+    /// Nobody knows whether it is there: it is looked for before it is taken off.
+    supposed: bool,
     tries: u8,
 }
 
@@ -51,6 +53,8 @@ pub(super) struct Roster {
     /// The places of those that are due.
     due: BTreeSet<usize>,
     leaving: VecDeque<Leaving>,
+    /// It was told once what it is to have.
+    begun: bool,
     /// How many that were to leave stay, because the controller does not let them go.
     stay: usize,
     refused_run: usize,
@@ -83,9 +87,12 @@ impl Roster {
         (refused, self.stay)
     }
 
-    /// The card to take off next.
-    pub(super) fn next_leaving(&self) -> Option<CardNumber> {
-        self.leaving.front().map(|leaving| leaving.number)
+    /// What is to be asked next about the cards to take off.
+    pub(super) fn next_leaving(&self) -> Option<ControllerAsk> {
+        self.leaving.front().map(|Leaving { number, supposed, .. }| match supposed {
+            true => ControllerAsk::Card(*number),
+            false => ControllerAsk::DropCard(*number),
+        })
     }
 
     /// The card to list next.
@@ -120,8 +127,13 @@ impl Roster {
         leaving.extend(old.iter_mut().map(|old| {
             let number = old.card.number;
             old.card.number.zeroize();
-            Leaving { number, there: old.there, tries: 0 }
+            Leaving { number, there: old.there, supposed: false, tries: 0 }
         }));
+        // What the box was to take off before it began anew, it may not have taken off.
+        if !std::mem::replace(&mut self.begun, true) {
+            let supposed = |number: &CardNumber| Leaving { number: *number, there: false, supposed: true, tries: 0 };
+            leaving.extend(listing.ended.iter().map(supposed));
+        }
         leaving.retain(|leaving| self.place(leaving.number).is_none());
         self.leaving = leaving;
         self.not_expressible.clone_from(&listing.not_expressible);
@@ -192,10 +204,10 @@ impl Roster {
 
     fn saw_foreign(&mut self, number: CardNumber, tried: bool) {
         let Some(leaving) = self.leaving.iter_mut().find(|leaving| leaving.number == number) else {
-            self.leaving.push_back(Leaving { number, there: true, tries: 0 });
+            self.leaving.push_back(Leaving { number, there: true, supposed: false, tries: 0 });
             return;
         };
-        leaving.there = true;
+        (leaving.there, leaving.supposed) = (true, false);
         leaving.tries += u8::from(tried);
         if leaving.tries >= TRIES {
             self.leaving.retain(|leaving| leaving.number != number);

@@ -352,6 +352,84 @@ fn a_reader_is_given_another_key_while_it_works_and_is_secure_again_under_it() {
 }
 
 #[test]
+fn former_keys_are_tried_in_order_and_those_that_the_box_kept_are_forgotten_once_it_is_secure() {
+    let kept = [Key::new([4; 16]), Key::new([5; 16])];
+    let keys = || Keys { kept: kept.to_vec(), before: Some(OLD), ..own() };
+    let exchanges = |key: &Key| {
+        let (mut story, mut peer) = (Story::new(keys()), Peer::new(key.clone()));
+        let needed = (1..40).find(|_| story.poll(&mut peer)[4] == "true");
+        assert_eq!(peer.key, OWN);
+        needed.unwrap()
+    };
+    let needed = [&OWN, &kept[0], &kept[1], &OLD].map(exchanges);
+    assert_eq!([needed[2] - needed[1], needed[3] - needed[2]], [1, 1], "each is one challenge further: {needed:?}");
+
+    let (mut story, mut peer) = (Story::new(keys()), Peer::new(kept[0].clone()));
+    assert_eq!(story.polls(&mut peer, 20)[4], "true");
+    story.reader.session.restart();
+    let mut thief = Peer::new(kept[1].clone());
+    assert_eq!(story.polls(&mut thief, 20)[4], "false");
+    story.reader.session.restart();
+    story.now = story.now + Duration::from_secs(600);
+    let mut spare = Peer::new(OLD);
+    assert_eq!(story.polls(&mut spare, 20)[4], "true", "the one of the site file goes on to count");
+}
+
+#[test]
+fn an_answer_to_a_poll_from_before_a_key_was_changed_is_no_proof_of_the_new_one() {
+    let (mut story, mut peer) = (Story::new(own()), Peer::new(OWN));
+    story.polls(&mut peer, 8);
+    let request = story.ask(StepId(0));
+    story.reader.change_key([0x77; 16]);
+    // However late the answer comes.
+    story.now = story.now + Duration::from_secs(4);
+    peer.kept.push(CARD.to_vec());
+    let (_, readings) = story.hear(StepId(0), &peer.answer(&request));
+    let shown = texts(&readings);
+    assert_eq!((&*shown[1], &*shown[4]), ("1", "false"), "the card counts, the key is not proved");
+    let readings: Vec<String> =
+        (0..20).map(|_| format!("{} {}", story.poll(&mut peer)[4], peer.key.bytes()[0])).collect();
+    assert!(!readings.contains(&"true 7".to_owned()), "{readings:?}");
+    assert_eq!(readings.last().unwrap(), "true 119");
+}
+
+#[test]
+fn a_reader_that_is_put_in_anothers_place_while_that_is_given_a_key_is_given_it_if_it_has_the_one_before() {
+    for (spare, secure) in [(OWN, "true"), (OLD, "false"), (Key::DEFAULT, "false")] {
+        let (mut story, mut peer) = (Story::new(own()), Peer::new(OWN));
+        story.polls(&mut peer, 8);
+        story.reader.change_key([0x77; 16]);
+        while peer.key == OWN {
+            story.poll(&mut peer);
+        }
+        let mut other = Peer::new(spare.clone());
+        assert_eq!(story.polls(&mut other, 20)[4], secure);
+        assert_eq!(other.key, if secure == "true" { Key::new([0x77; 16]) } else { spare });
+        // The first one comes back, and has the key by now.
+        story.reader.session.restart();
+        story.now = story.now + Duration::from_secs(600);
+        assert_eq!(story.polls(&mut peer, 20)[4], "true");
+    }
+}
+
+#[test]
+fn a_change_of_keys_that_is_undone_finds_the_reader_under_either_key() {
+    for took in [true, false] {
+        let (mut story, mut peer) = (Story::new(own()), Peer::new(OWN));
+        story.polls(&mut peer, 8);
+        story.reader.change_key([0x77; 16]);
+        // It goes off the wires, with the new key or without.
+        for _ in 0..20 {
+            story.missed();
+        }
+        peer = Peer::new(if took { Key::new([0x77; 16]) } else { OWN });
+        story.reader.change_key(OWN.bytes());
+        assert_eq!(story.polls(&mut peer, 20)[4], "true");
+        assert_eq!(peer.key, OWN);
+    }
+}
+
+#[test]
 fn a_key_on_its_way_to_a_reader_is_in_no_trace() {
     let (mut story, mut peer) = (Story::new(Keys { before: Some(OLD), ..own() }), Peer::new(OLD));
     let mut keysets = 0;
@@ -360,7 +438,7 @@ fn a_key_on_its_way_to_a_reader_is_in_no_trace() {
         let Found::Frame { frame, .. } = find(&request) else { panic!("{request:02X?}") };
         let (is_keyset, code_at) = (frame.code == command::code::KEYSET, request.len() - 2 - 4 - frame.data.len() - 1);
         let mut told = request.clone();
-        story.reader.conceal(&mut told);
+        story.reader.conceal(true, &mut told);
         if is_keyset {
             keysets += 1;
             assert_eq!(told[..=code_at], request[..=code_at]);

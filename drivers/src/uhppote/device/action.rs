@@ -8,6 +8,7 @@ use crate::profile::{Channels, Command, Payload};
 use crate::uhppote::date::Date;
 use crate::uhppote::reply::Reply;
 use crate::uhppote::request::{Card, Request};
+use crate::uhppote::untold::Untold;
 
 /// The command that opens a door.
 const OPEN: &str = "open";
@@ -62,7 +63,8 @@ fn wire(card: &ListedCard) -> Result<Card, ActionError> {
     }
     let (from, until) = (Some(day(card.from)?), Some(day(card.until)?));
     let ListedCard { number, doors, pin, first_card, .. } = *card;
-    Ok(Card { number: number.reveal(), from, until, doors, pin, first_card })
+    let (number, pin) = (Untold::new(number.reveal()), Untold::new(pin));
+    Ok(Card { number, from, until, doors, pin, first_card })
 }
 
 impl UhppoteController {
@@ -97,9 +99,9 @@ impl UhppoteController {
             ControllerAsk::Event(index) => Request::Event(*index),
             ControllerAsk::CardCount => Request::CardCount,
             ControllerAsk::CardAt(at) => Request::CardAt(*at),
-            ControllerAsk::Card(number) => Request::Card(number.reveal()),
+            ControllerAsk::Card(number) => Request::Card(Untold::new(number.reveal())),
             ControllerAsk::PutCard(card) => Request::PutCard(wire(card)?),
-            ControllerAsk::DropCard(number) => Request::DeleteCard(number.reveal()),
+            ControllerAsk::DropCard(number) => Request::DeleteCard(Untold::new(number.reveal())),
             ControllerAsk::Listen => {
                 let listener = self.settings.listener.ok_or(ActionError::Unsupported)?;
                 Request::SetListener { address: listener.address, port: listener.port, interval_s: 0 }

@@ -63,6 +63,7 @@ pub(super) fn read(context: &mut Context<'_>, (table, span): (&DeTable<'_>, Rang
     }
     let lookup = secret::read(context, &mut keys, "lookup_key");
     let seal = secret::read(context, &mut keys, "seal_key");
+    let seal_before = secret::read(context, &mut keys, "seal_key_before").map(|found| found.value);
     let code_key = secret::read(context, &mut keys, "code_key").map(|found| found.value);
     let pin_secret = secret::read(context, &mut keys, "pin_secret").map(|found| found.value);
     let mut zones: Vec<ZoneSpec> = Vec::new();
@@ -75,7 +76,7 @@ pub(super) fn read(context: &mut Context<'_>, (table, span): (&DeTable<'_>, Rang
     }
     let guesses = keys.table("guesses").map(|at| guesses(context, at)).unwrap_or_default();
     context.end(keys);
-    let secrets = AccessSecrets { lookup: lookup?.value, seal: seal?.value, code_key, pin_secret };
+    let secrets = AccessSecrets { lookup: lookup?.value, seal: seal?.value, seal_before, code_key, pin_secret };
     Some(AccessEntry { core_keys, secrets, zones, formats, guesses })
 }
 

@@ -156,7 +156,7 @@ fn cjt188() -> anyhow::Result<Case> {
 fn osdp() -> anyhow::Result<Case> {
     let (_, points, _) = meter("osdp-reader", &["cards", "dropped", "tamper", "connected", "secure"])?;
     let settings = ReaderSettings { address: NUMBER, crc: true, mark: true, keyed: true };
-    let keys = Keys { own: Some(Key::new(KEY)), before: None, commissioning: false };
+    let keys = Keys { own: Some(Key::new(KEY)), ..Keys::default() };
     let places: Vec<_> = points.iter().filter_map(|point| point.osdp()).collect();
     let groups = [all(points.len())];
     let driver = OsdpReader::with_secrets(settings, places, &groups, Secrets { keys, seed: KEY });

@@ -10,7 +10,7 @@ const POINTS: [OsdpPoint; 4] = [OsdpPoint::Card, OsdpPoint::Cards, OsdpPoint::Se
 
 fn driver(key: [u8; 16]) -> OsdpReader {
     let settings = ReaderSettings { address: 5, crc: true, mark: true, keyed: true };
-    let keys = Keys { own: Some(Key::new(key)), before: None, commissioning: false };
+    let keys = Keys { own: Some(Key::new(key)), ..Keys::default() };
     let groups = [(0..4).map(PointIx).collect()];
     OsdpReader::with_secrets(settings, POINTS.to_vec(), &groups, Secrets { keys, seed: [3; 16] })
 }

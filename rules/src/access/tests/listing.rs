@@ -193,6 +193,47 @@ fn of_two_credentials_with_one_number_the_one_that_records_name_counts() {
 }
 
 #[test]
+fn a_card_that_is_listed_by_one_of_two_credentials_only_is_seen_as_one_card_all_the_same() {
+    let ids: Vec<CredentialId> = lookup().cards_of_controller(number(1)).collect();
+    let with_number = Credential { id: ids[1], ..listed(1) };
+    let without = Credential { id: ids[0], number: None, ..listed(1) };
+    let mut bench = plain(vec![without, with_number.clone(), listed(2)]);
+    let numbers = |bench: &Bench| cards(bench, &GARAGE).iter().map(|card| card.number).collect::<Vec<_>>();
+    assert_eq!(numbers(&bench), [number(2)], "records would name the one of which the core sent no number");
+    let twice = [(Inexpressible::NoNumber, 1), (Inexpressible::NumberTwice, 1)];
+    assert_eq!(missing(&bench, &GARAGE), twice);
+    bench.snapshot(&header(2, Some(1)), vec![Change::Revoke(ids[0])]).unwrap();
+    assert_eq!(numbers(&bench), [number(2)], "the card was revoked under its other hash");
+    bench.snapshot(&header(3, Some(2)), vec![Change::Remove(ids[0])]).unwrap();
+    assert_eq!(numbers(&bench), [number(1), number(2)]);
+    // A revocation of what the box never had.
+    bench.snapshot(&header(4, Some(3)), vec![Change::Revoke(ids[0])]).unwrap();
+    assert_eq!(numbers(&bench), [number(2)]);
+}
+
+#[test]
+fn a_listing_tells_the_numbers_of_cards_that_ended_and_are_not_listed_under_another_credential() {
+    let ids: Vec<CredentialId> = lookup().cards_of_controller(number(1)).collect();
+    let over = Credential { until: Some(seconds(NOON)), ..listed(3) };
+    let second = Credential { id: ids[1], ..listed(1) };
+    let mut bench = plain(vec![listed(1), second, over, listed(4), listed(5), listed(6)]);
+    let ended = |bench: &Bench| bench.access.listing(&bench.now, &GARAGE).unwrap().ended.clone();
+    assert_eq!(ended(&bench), [number(3)]);
+    let revoked = [ids[1], card_id(4), card_id(5)].map(Change::Revoke).to_vec();
+    bench.snapshot(&header(2, Some(1)), revoked).unwrap();
+    bench.snapshot(&header(3, Some(2)), vec![Change::Remove(card_id(6))]).unwrap();
+    bench.reboot();
+    assert_eq!(
+        ended(&bench),
+        [number(4), number(5), number(3)],
+        "the second hash of card 1 does not take the first away"
+    );
+    let many = (10..1100).map(|card| Credential { until: Some(seconds(NOON)), ..listed(card) });
+    let bench = plain(many.chain([listed(1)]).collect());
+    assert_eq!(ended(&bench).len(), 1000);
+}
+
+#[test]
 fn a_snapshot_with_the_number_of_another_card_or_of_none_is_refused() {
     let bench = Bench::new(GatePolicy::default());
     let refused = |base: Option<u64>, change: Change| {
