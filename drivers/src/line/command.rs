@@ -87,7 +87,8 @@ impl Active {
             if let (Some(reason), true) = (failure, nothing) {
                 return CommandResult::Failed(reason);
             }
-            self.readings.sort_unstable_by_key(|reading| reading.point);
+            // What has several values of one point has them in order.
+            self.readings.sort_by_key(|reading| reading.point);
             return CommandResult::Read(self.readings);
         }
         let action = &self.command.action;
@@ -95,12 +96,20 @@ impl Active {
             Action::Write(point, _) => read_back(&mut self.readings, *point),
             // What a command reads itself is only there to prove it.
             Action::Call { .. } => self.readings.pop().map(|reading| reading.value),
-            Action::Read(_) | Action::Recall { .. } | Action::Identify | Action::Controller(_) => None,
+            Action::Read(_)
+            | Action::Recall { .. }
+            | Action::LoadRecords { .. }
+            | Action::Identify
+            | Action::Controller(_) => None,
         };
         let proves = |value: &Value| match action {
             Action::Write(_, wanted) => same_value(value, wanted),
             Action::Call { .. } => driver.proves(action, value),
-            Action::Read(_) | Action::Recall { .. } | Action::Identify | Action::Controller(_) => false,
+            Action::Read(_)
+            | Action::Recall { .. }
+            | Action::LoadRecords { .. }
+            | Action::Identify
+            | Action::Controller(_) => false,
         };
         match (self.write, read_back) {
             (None, read_back) => {

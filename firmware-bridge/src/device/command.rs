@@ -32,7 +32,7 @@ impl<C: EdgeInput, R: PulseOutput> BoxDevice<C, R> {
                 self.call(now, command, *channel, *argument).unwrap_or_else(CommandResult::Refused)
             }
             Action::Recall { points, back: 0 } => CommandResult::Read(self.readings(points)),
-            Action::Recall { .. } | Action::Identify | Action::Controller(_) => {
+            Action::Recall { .. } | Action::LoadRecords { .. } | Action::Identify | Action::Controller(_) => {
                 CommandResult::Refused(ActionError::Unsupported)
             }
         }

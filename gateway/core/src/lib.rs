@@ -20,6 +20,7 @@ pub mod controller;
 pub mod driver;
 pub mod ids;
 pub mod lane;
+pub mod load;
 pub mod reading;
 pub mod record;
 pub mod time;
@@ -29,6 +30,7 @@ pub use controller::{CardNumber, ControllerAnswer, ControllerAsk, ControllerEven
 pub use driver::{Decoded, Driver, Reject, StepId, StepShape};
 pub use ids::{DeviceIx, InvalidName, Name, PointIx};
 pub use lane::Lane;
+pub use load::LoadRecord;
 pub use reading::{NoData, PointReading, Raw, Reading, Sample};
 pub use record::{Body, Event, Record, Schema, SchemaPoint};
 pub use time::{BootId, LocalTime, Mono, Stamp, Trust, Wall};

@@ -92,7 +92,9 @@ impl Cjt188Meter {
     pub(super) fn begin_action(&mut self, action: &Action, steps: &mut Vec<StepId>) -> Result<(), ActionError> {
         let first = self.actions.len();
         match action {
-            Action::Recall { back: 1.., .. } | Action::Controller(_) => return Err(ActionError::Unsupported),
+            Action::Recall { back: 1.., .. } | Action::LoadRecords { .. } | Action::Controller(_) => {
+                return Err(ActionError::Unsupported);
+            }
             Action::Read(points) | Action::Recall { points, back: 0 } => {
                 let all: Vec<PointIx> =
                     (0..self.points.len()).filter_map(|at| u16::try_from(at).ok().map(PointIx)).collect();

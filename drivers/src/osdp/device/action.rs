@@ -63,7 +63,9 @@ impl OsdpReader {
                 self.actions.push(Step::Show(points));
             }
             // A reader keeps no registers, and is no controller of doors.
-            Action::Recall { .. } | Action::Controller(_) => return Err(ActionError::Unsupported),
+            Action::Recall { .. } | Action::LoadRecords { .. } | Action::Controller(_) => {
+                return Err(ActionError::Unsupported);
+            }
             Action::Identify => self.actions.extend([Step::Ready, Step::Who]),
             Action::Write(point, value) => {
                 let spec = self.points.get(usize::from(point.0)).copied();

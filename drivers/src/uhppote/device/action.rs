@@ -77,7 +77,7 @@ impl UhppoteController {
             }
             Action::Write(..) => return Err(ActionError::ReadOnly),
             // Controllers count nothing that is billed.
-            Action::Recall { .. } => return Err(ActionError::Unsupported),
+            Action::Recall { .. } | Action::LoadRecords { .. } => return Err(ActionError::Unsupported),
             Action::Identify => self.actions.push(Step::Identify),
             Action::Controller(ask) => {
                 let request = self.ask(ask)?;

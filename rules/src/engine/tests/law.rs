@@ -136,7 +136,12 @@ impl Law {
                 assert!(engine.gates().view("lobby", Mono(0)).unwrap().fire.is_none(), "a door is locked in a fire");
             }
             Action::Write(LIMIT, value) if METERS.contains(&act.device) => self.belongs(act, format!("w-{value}")),
-            Action::Write(..) | Action::Read(_) | Action::Recall { .. } | Action::Identify | Action::Controller(_) => {}
+            Action::Write(..)
+            | Action::Read(_)
+            | Action::Recall { .. }
+            | Action::LoadRecords { .. }
+            | Action::Identify
+            | Action::Controller(_) => {}
         }
     }
 

@@ -58,7 +58,12 @@ impl Plant {
             },
             Action::Write(LOCK, Value::Bool(on)) if device == BOARD => self.locked = *on,
             Action::Write(LAMP, Value::Bool(on)) if device == BOARD => self.lamp = *on,
-            Action::Write(..) | Action::Read(_) | Action::Recall { .. } | Action::Identify | Action::Controller(_) => {}
+            Action::Write(..)
+            | Action::Read(_)
+            | Action::Recall { .. }
+            | Action::LoadRecords { .. }
+            | Action::Identify
+            | Action::Controller(_) => {}
         }
     }
 
