@@ -16,7 +16,7 @@ use super::frame::{self, AROUND, Address, function};
 use super::load;
 use super::point::{Dlt645Point, Edition};
 use super::reply::{Answer, Expect, Found, find};
-use super::words::ERROR_NO_DATA;
+use super::words::says_no_data;
 use action::Object;
 pub use action::object_name;
 
@@ -365,8 +365,8 @@ impl Dlt645Meter {
 
     /// Reads of single items in place of a block that the meter does not have.
     fn split(&mut self, step: StepId, code: u8, instead: &mut Vec<StepId>) {
-        // A refused further frame says nothing of the block, and from 80H on codes are of control commands.
-        let refuses = |code: u8| frame_of(step) == 0 && code < 0x80 && code & ERROR_NO_DATA != 0;
+        // A refused further frame says nothing of the block.
+        let refuses = |code: u8| frame_of(step) == 0 && says_no_data(code);
         let Some(read) = self.read_step(step).filter(|read| read.block.is_some() && refuses(code)).cloned() else {
             return;
         };

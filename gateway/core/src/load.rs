@@ -43,12 +43,10 @@ impl LoadRecord {
 
 /// The time in a reading of [`LOAD_TIME`].
 fn moment(reading: &PointReading) -> Option<LocalTime> {
-    let Value::Text(text) = reading.value.as_ref().ok()? else { return None };
-    let (date, clock) = text.split_once('T')?;
-    let mut date = date.split('-');
-    let (year, month, day) = (date.next()?.parse().ok()?, date.next()?.parse().ok()?, date.next()?.parse().ok()?);
-    let (hour, minute) = clock.split_once(':')?;
-    LocalTime::new(year, month, day, hour.parse().ok()?, minute.parse().ok()?, 0)
+    match reading.value.as_ref().ok()? {
+        Value::Text(text) => LocalTime::parse_minute(text),
+        Value::Bool(_) | Value::Decimal(_) | Value::F32(_) | Value::F64(_) => None,
+    }
 }
 
 #[cfg(test)]

@@ -95,6 +95,7 @@ pub async fn serve_api(listener: UnixListener, desk: Desk, operators: Vec<u32>) 
         .route("/api/v1/devices/{device}", get(device))
         .route("/api/v1/devices/{device}/read", post(read))
         .route("/api/v1/devices/{device}/identify", post(identify))
+        .route("/api/v1/devices/{device}/load", post(load_records))
         .route("/api/v1/devices/{device}/write", post(write))
         .route("/api/v1/devices/{device}/rekey", post(rekey))
         .route("/api/v1/buses/{bus}/frames", get(frames))
@@ -185,6 +186,19 @@ pub struct ReadBody {
     pub points: Vec<String>,
 }
 
+/// Body of a request for load records.
+#[derive(Debug, serde::Deserialize, serde::Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct LoadBody {
+    /// Point names; all that the meter records when empty.
+    #[serde(default)]
+    pub points: Vec<String>,
+    /// The time of the first record, as the meter's clock has it: `2026-11-26T00:15`.
+    pub from: String,
+    /// How many records at most, 1 to 99.
+    pub count: u8,
+}
+
 /// Body of a write request.
 #[derive(serde::Deserialize, serde::Serialize)]
 #[serde(deny_unknown_fields)]
@@ -198,6 +212,13 @@ pub struct WriteBody {
 async fn read(State(api): State<Api>, UrlPath(device): UrlPath<String>, body: Bytes) -> Response {
     match parse::<ReadBody>(&body) {
         Ok(body) => answer(&api.desk, Request::Read { device, points: body.points }).await,
+        Err(refusal) => refuse(&refusal),
+    }
+}
+
+async fn load_records(State(api): State<Api>, UrlPath(device): UrlPath<String>, body: Bytes) -> Response {
+    match parse::<LoadBody>(&body) {
+        Ok(body) => answer(&api.desk, Request::LoadRecords { device, body }).await,
         Err(refusal) => refuse(&refusal),
     }
 }

@@ -19,9 +19,11 @@ use super::clock::Clock;
 use super::command::{identify_answer, read_answer, write_action, write_answer};
 use super::device::nearest;
 use super::lines;
+use super::load::{load_action, load_answer};
 use super::port::Port;
 use super::wire;
 use crate::api::doc;
+use crate::api::server::LoadBody;
 use crate::cli::{Failure, exit};
 
 /// How long the port may take to open.
@@ -67,6 +69,17 @@ pub async fn read_on(bus: &Bus, device: &Device, action: Action) -> anyhow::Resu
     let asked = if let Action::Read(points) = &action { points.clone() } else { Vec::new() };
     let (at, result) = Session::open(bus, device).await?.ask(action).await?;
     read_answer(device, at, &asked, result).map_err(|r| Failure::error(exit::DEVICE, r.message))
+}
+
+/// Reads load records of a meter.
+///
+/// # Errors
+/// When the port cannot be opened, or the meter gives none.
+pub async fn load_records(site: &Site, device: &str, body: &LoadBody) -> anyhow::Result<doc::LoadAnswer> {
+    let (bus, device) = find(site, device)?;
+    let action = load_action(device, body).map_err(|r| Failure::error(exit::USAGE, r.message))?;
+    let (_, result) = Session::open(bus, device).await?.ask(action).await?;
+    load_answer(device, result).map_err(|r| Failure::error(exit::DEVICE, r.message))
 }
 
 /// Asks a device who it is.

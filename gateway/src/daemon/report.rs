@@ -16,9 +16,11 @@ use serde_json::json;
 
 use super::command::{COMMAND_TTL, identify_answer, read_answer, write_action, write_answer};
 use super::device::{nearest, points_by_name};
+use super::load::{load_action, load_answer};
 use super::own_device::OwnDevice;
 use super::run::Daemon;
 use super::{metrics, standing};
+use crate::api::server::LoadBody;
 use crate::api::{Answer, Ask, Refusal, Request, doc};
 
 /// A lost link is worth a word only after this; the box keeps everything meanwhile.
@@ -51,6 +53,7 @@ impl Daemon {
             }
             Request::Read { device, points } => return self.read(&device, &points, reply),
             Request::Identify(device) => return self.identify(&device, reply),
+            Request::LoadRecords { device, body } => return self.load_records(&device, &body, reply),
             Request::Rekey { device, issuer } => return self.rekey(&device, issuer, reply),
             Request::Write { device, point, value, issuer } => {
                 return self.write(&device, &point, &value, issuer, reply);
@@ -86,6 +89,24 @@ impl Daemon {
         tokio::task::spawn_local(async move {
             let answer = match done.await {
                 Ok((at, result)) => read_answer(&config, at, &points, result).and_then(|a| document(&a)),
+                Err(_) => Err(stopped()),
+            };
+            let _ = reply.send(answer);
+        });
+    }
+
+    fn load_records(&self, id: &str, body: &LoadBody, reply: Reply) {
+        let begun = self.locate(id).and_then(|(ix, config)| {
+            let done = self.send(ix, load_action(&config, body)?)?;
+            Ok((config, done))
+        });
+        let (config, done) = match begun {
+            Ok(begun) => begun,
+            Err(refusal) => return drop(reply.send(Err(refusal))),
+        };
+        tokio::task::spawn_local(async move {
+            let answer = match done.await {
+                Ok((_, result)) => load_answer(&config, result).and_then(|a| document(&a)),
                 Err(_) => Err(stopped()),
             };
             let _ = reply.send(answer);

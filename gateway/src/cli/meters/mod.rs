@@ -2,6 +2,7 @@
 
 mod enter;
 mod export;
+mod load;
 mod sheets;
 mod swap;
 
@@ -32,6 +33,8 @@ enum What {
     Swap(swap::Args),
     /// Enters a reading that somebody took from a meter's display.
     Enter(enter::Args),
+    /// Lists what a meter recorded itself at regular times: its load records.
+    Load(load::Args),
     /// Writes a month's account: readings, segments, what is missing and why, masters against their submeters.
     Export(export::Args),
 }
@@ -41,6 +44,7 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<ExitCode> 
     match &args.what {
         Some(What::Swap(swap)) => swap::run(swap, out),
         Some(What::Enter(enter)) => enter::run(enter, out),
+        Some(What::Load(load)) => load::run(load, out),
         Some(What::Export(export)) => export::run(export, out),
         None => {
             let answer = block_on(async { Ok(client::call(&args.at.socket(), "/api/v1/meters", None).await?) })?;
