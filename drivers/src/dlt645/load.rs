@@ -96,7 +96,7 @@ pub fn item(item: u8) -> Option<(&'static str, &'static str, Format)> {
 }
 
 /// The item of a record that has what a point shows now; `None` where records have no such thing.
-pub(super) fn item_of(point: &Dlt645Point) -> Option<u8> {
+pub fn item_of(point: &Dlt645Point) -> Option<u8> {
     if point.edition != Edition::V2007 || point.offset != 0 || !matches!(point.format, Format::Number { .. }) {
         return None;
     }
