@@ -88,13 +88,16 @@ impl Billing {
         if now.trust == Trust::Unset || readings.iter().all(|reading| reading.value.is_err()) {
             return;
         }
+        let every = micros(load.every);
         let was_silent = std::mem::take(&mut meter.load.silent);
         let before = meter.load.seen_us.replace(now.wall.0);
         let Some(before) = before.filter(|before| was_silent && *before < now.wall.0) else {
-            self.keep_at.get_or_insert(now.mono + super::KEEP);
+            // Kept once for each moment of a record, so that a start owes none that was read.
+            if before.is_none_or(|before| moment(before, every, &self.zone) != moment(now.wall.0, every, &self.zone)) {
+                self.keep_load(ix);
+            }
             return;
         };
-        let every = micros(load.every);
         let furthest = before.max(now.wall.0.saturating_sub(FURTHEST_US));
         let owed = |at: i64| moment(at, every, &self.zone);
         let (from_us, to_us) = (owed(furthest).saturating_add(every), owed(now.wall.0));
@@ -157,7 +160,7 @@ impl Billing {
         let id = self.next_act;
         self.next_act = ActId(id.0 + 1);
         let act = Act { id, device: meter.spec.device, action, expires: now.mono + EXPIRES, urgent: false, gate: None };
-        self.loads.insert(id, ix);
+        self.loads.insert(id, (ix, span));
         if let Some(turn) = self.turns.get_mut(&bus) {
             turn.take(id, now.mono + PACE);
         }
@@ -166,9 +169,10 @@ impl Billing {
 
     /// What an act read, if it was for load records; else false.
     pub(super) fn handle_load_readings(&mut self, now: Stamp, id: ActId, readings: &[PointReading]) -> bool {
-        let Some(ix) = self.loads.remove(&id) else { return false };
+        let Some((ix, span)) = self.loads.remove(&id) else { return false };
         self.free(id);
         match LoadRecord::from_readings(readings) {
+            _ if !self.is_owed(ix, span) => {}
             Some(records) => self.take_load(now, ix, records),
             None => self.load_failed(now, ix, "bad_reply"),
         }
@@ -178,9 +182,10 @@ impl Billing {
 
     /// An act came to its end, if it was for load records; else false.
     pub(super) fn handle_load_result(&mut self, now: Stamp, id: ActId, result: &ActResult) -> bool {
-        let Some(ix) = self.loads.remove(&id) else { return false };
+        let Some((ix, span)) = self.loads.remove(&id) else { return false };
         self.free(id);
         match result {
+            _ if !self.is_owed(ix, span) => {}
             // A meter that has no record of that time or later says so, and one that keeps none as well.
             ActResult::Failed(NoData::Exception(_)) => self.give_up(now, ix, "not_recorded"),
             ActResult::Refused(why) if &*why.reason == "unsupported" => self.give_up(now, ix, "not_recorded"),
@@ -191,6 +196,11 @@ impl Billing {
         }
         self.look(now);
         true
+    }
+
+    /// Whether what was asked for is still what is owed first: a meter may have been swapped meanwhile.
+    fn is_owed(&self, ix: usize, span: Span) -> bool {
+        self.meters.get(ix).is_some_and(|meter| meter.load.spans.first() == Some(&span))
     }
 
     /// Takes records: tells those that are owed, and what is not there between them.

@@ -49,7 +49,7 @@ use crate::catalog::Catalog;
 use crate::effect::{ActId, Effect, Effects};
 use crate::words::{AlarmId, Condition};
 use fetch::{Fetch, Turn};
-use load::LoadOwed;
+use load::{LoadOwed, Span};
 use meter::{Accepted, Meter};
 use owed::{Due, MOST_OWED, Owed};
 
@@ -87,8 +87,8 @@ pub struct Billing {
     days: BTreeSet<String>,
     turns: BTreeMap<Option<usize>, Turn>,
     fetches: BTreeMap<ActId, Fetch>,
-    /// Acts that fetch load records, each with its meter.
-    loads: BTreeMap<ActId, usize>,
+    /// Acts that fetch load records, each with its meter and what it was asked for.
+    loads: BTreeMap<ActId, (usize, Span)>,
     next_act: ActId,
     keep_at: Option<Mono>,
     wake: Option<Mono>,
@@ -207,7 +207,6 @@ impl Billing {
             self.keep_at = None;
             for ix in 0..self.meters.len() {
                 self.keep_state(ix);
-                self.keep_load(ix);
             }
         }
         self.look(now);

@@ -222,11 +222,15 @@ struct Bench {
 
 impl Bench {
     fn new(action: Action) -> Self {
+        Bench::with(vec![], action)
+    }
+
+    fn with(points: Vec<Dlt645Point>, action: Action) -> Self {
         let now = gatehouse_core::Mono::from_millis(1000);
         let device = LineDevice {
             ix: gatehouse_core::DeviceIx(0),
             settings: DeviceSettings { intervals: vec![], timeout_ceiling: None, characters: None, pauses_with: None },
-            driver: Box::new(Dlt645Meter::new(settings(), vec![], &[])),
+            driver: Box::new(Dlt645Meter::new(settings(), points, &[])),
         };
         let mut line = Line::new(LineSettings::new(Medium::RtuOverTcp), vec![device], 1, now);
         line.handle_opened(now);
@@ -527,6 +531,26 @@ fn load_records_from_a_time_on_come_in_several_frames_and_each_has_its_own_time(
     };
     let told = [("11-26 00:15", record("12.34")), ("11-26 00:30", record("not_available"))];
     assert_eq!(recorded(&readings), told.map(|(at, values)| (at.to_owned(), values)));
+}
+
+#[test]
+fn load_records_that_came_over_a_line_are_still_told_apart() {
+    let from = LocalTime::new(2026, 11, 26, 0, 15, 0).unwrap();
+    let points = vec![PointIx(1), PointIx(0)];
+    let mut bench =
+        Bench::with(vec![point(0x0001_0000, 0), point(0x0201_0100, 0)], Action::LoadRecords { points, from, count: 4 });
+    assert_eq!(bench.sends().unwrap()[12..19], [0x11, 10, 0x34, 0x33, 0x33, 0x39, 0x37]);
+    let data: Vec<u8> =
+        [("15", "01000000"), ("30", "02000000"), ("45", "03000000")].map(|(at, kwh)| load_record(at, kwh)).concat();
+    let (head, tail) = data.split_at(150);
+    bench.hears(&frame(0xB1, &[&[1, 0, 0, 6][..], head].concat()));
+    assert_eq!(bench.sends().unwrap()[12..19], [0x12, 5, 0x34, 0x33, 0x33, 0x39, 0x34]);
+    bench.hears(&frame(0x92, &[&[1, 0, 0, 6][..], tail, &[1]].concat()));
+    let CommandResult::Read(readings) = bench.result() else { panic!("it is a read") };
+    let told = recorded(&readings);
+    let energies: Vec<_> = told.iter().map(|(at, values)| (at.as_str(), values[0].1.as_str())).collect();
+    assert_eq!(energies, [("11-26 00:15", "0.01"), ("11-26 00:30", "0.02"), ("11-26 00:45", "0.03")]);
+    assert!(told.iter().all(|(_, values)| values[1] == (1, "230.1".to_owned())), "{told:?}");
 }
 
 #[test]

@@ -130,6 +130,19 @@ fn a_short_silence_in_which_nothing_was_recorded_asks_for_nothing() {
 }
 
 #[test]
+fn a_start_owes_no_record_of_a_moment_at_which_the_meter_was_read() {
+    let mut rig = Rig::new(vec![recording(0)], Vec::new());
+    record(&mut rig, 0, "2026-11-20T12:00:00", "2026-11-20T14:00:00");
+    polled(&mut rig, 0, "2026-11-20T12:31:00");
+    rig.restart(at("2026-11-20T12:44:30"), Trust::Synchronised);
+    polled(&mut rig, 0, "2026-11-20T12:50:00");
+    assert!(rig.asked.is_empty(), "{:?}", rig.asked);
+    rig.restart(at("2026-11-20T13:00:10"), Trust::Synchronised);
+    polled(&mut rig, 0, "2026-11-20T13:10:00");
+    assert_eq!(told(&rig, 0), [("2026-11-20T13:00".to_owned(), "104.00".to_owned())]);
+}
+
+#[test]
 fn moments_that_the_meter_did_not_record_are_told_as_missing() {
     let mut rig = Rig::new(vec![recording(0)], Vec::new());
     polled(&mut rig, 0, "2026-11-20T12:02:00");
