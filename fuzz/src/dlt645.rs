@@ -91,6 +91,7 @@ fn meter(edition: Edition, address: Address, profile: &'static Profile) -> Meter
         for back in [0, 1] {
             let _ = meter.begin(&Action::Recall { points: all.clone(), back }, steps);
         }
+        let _ = meter.begin(&Action::LoadRecords { points: all.clone(), from: now, count: 4 }, steps);
     };
     Meter {
         edition,

@@ -62,6 +62,7 @@ impl Act {
             Action::Write(point, _) => Some(point),
             Action::Read(_)
             | Action::Recall { .. }
+            | Action::LoadRecords { .. }
             | Action::Call { .. }
             | Action::Identify
             | Action::Registers(_)

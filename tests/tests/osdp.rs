@@ -35,7 +35,7 @@ fn site(stage: &Stage, broker: &Broker<'_>, slave: &Slave, (reader, core): (&Rea
          [[device]]\nid = \"pad\"\nbus = \"door\"\nprofile = \"osdp-reader\"\naddress = 5\nkey = {{ file = \"{key}\" }}\n\
          [[gate]]\nid = \"lobby\"\nkind = \"door\"\nopen = {{ point = \"board/lobby\", pulse = \"500ms\" }}\n\
          policy = {{ grant = \"1s\" }}\n\
-         [[reader]]\nname = \"lobby-card\"\ngate = \"lobby\"\ndevice = \"pad\"\n{access}",
+         [[reader]]\nname = \"lobby-card\"\ngate = \"lobby\"\ndevice = \"pad\"\nkeypad = \"osdp\"\n{access}",
         tcp = slave.port(),
         port = reader.port.display(),
         key = key.display(),
@@ -279,4 +279,57 @@ fn a_key_that_the_box_gave_outlives_other_keys_of_the_box_and_gives_way_to_anoth
     let gateway = Gateway::start(&stage, &path);
     shows(&gateway, &stage, ("pad", "secure"), "true");
     assert_eq!(audited(&mut receiver, "reader_keys", 3)[2], json!({ "sealed_anew": 1, "unopened": [] }));
+}
+
+#[test]
+fn who_types_a_pin_at_the_reader_comes_in_and_its_digits_are_nowhere_to_be_read() {
+    if !Reader::can_be_had() {
+        return;
+    }
+    const PIN: &str = "80158016";
+    let stage = Stage::new();
+    let core = Core::new(&stage);
+    let broker = Broker::start(&stage, Security::Open);
+    let mut receiver = broker.subscribe();
+    let slave = Slave::tcp(&stage, &[2]);
+    let reader = Reader::start(&stage, "pad", 5, Some(KEY));
+    let path = site(&stage, &broker, &slave, (&reader, &core));
+    let gateway = Gateway::start(&stage, &path);
+    shows(&gateway, &stage, ("pad", "secure"), "true");
+    let of = |text: String, kind: &str, flags: &[&str]| {
+        let entry =
+            json!({ "of": text, "kind": kind, "who": "p-1", "class": "resident", "gates": ["lobby"], "flags": flags });
+        json!({ "put": entry })
+    };
+    let entries = [
+        of(format!("pin/{PIN}"), "pin", &[]),
+        of(format!("card/H10301-26/{FACILITY}/{NUMBER}"), "card", &["needs_pin"]),
+    ];
+    core.publish(&broker, 1, &json!({ "entries": entries }));
+    receiver.until("the word on credentials", SOON, |ledger| {
+        ledger.records("audit").any(|record| record.json["event"] == "credentials").then_some(())
+    });
+
+    reader.happens(&format!("keys {}", &PIN[..5]));
+    reader.happens(&format!("keys {}#", &PIN[5..]));
+    assert_eq!(reasons(&mut receiver, 1), ["granted"]);
+    shows(&gateway, &stage, ("board", "pulses"), "1");
+    reader.happens("keys 99*1#");
+    assert_eq!(reasons(&mut receiver, 2)[1], "bad_code");
+    // A card that wants its PIN takes what is typed next for it.
+    reader.happens(&card(NUMBER));
+    assert_eq!(reasons(&mut receiver, 3)[2], "pin_needed");
+    reader.happens(&format!("keys {PIN}#"));
+    assert_eq!(reasons(&mut receiver, 4)[3], "bad_code", "that PIN is not this card's");
+    shows(&gateway, &stage, ("board", "pulses"), "1");
+
+    let frames = gateway.ask(&["frames", "door", "--json"]);
+    let told = String::from_utf8_lossy(&frames.stdout).replace(' ', "");
+    let bytes: String = PIN.bytes().map(|digit| format!("{digit:02x}")).collect();
+    assert!(!told.contains(PIN) && !told.contains(&bytes[..10]), "{told}");
+    let files = std::fs::read_dir(stage.path()).unwrap().filter_map(|entry| Some(entry.ok()?.path()));
+    for file in files.filter(|file| file.is_file() && !file.ends_with("pad.orders")) {
+        let bytes = std::fs::read(&file).unwrap();
+        assert!(!String::from_utf8_lossy(&bytes).contains(&PIN[..5]), "{}", file.display());
+    }
 }

@@ -108,6 +108,12 @@ pub fn read_time(bytes: [u8; 6]) -> Option<LocalTime> {
     LocalTime::new(2000 + u16::from(year), month, day, hour, minute, second)
 }
 
+/// mm hh DD MM YY.
+pub(super) fn minute_bytes(at: LocalTime) -> [u8; 5] {
+    let [_, minute, hour, day, month, year] = time_bytes(at);
+    [minute, hour, day, month, year]
+}
+
 /// The data of a control command that the meter obeys until `until` of its own clock.
 pub fn control_data(control: Control, access: Access, until: LocalTime) -> [u8; 16] {
     let mut data = [0; 16];

@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gatehouse_core::driver::{Action, ActionError, Denial, FREEZE_TIME, METER_CLOCK};
+use gatehouse_core::driver::{Action, ActionError, Denial, FREEZE_TIME, LOAD_TIME, METER_CLOCK};
 use gatehouse_core::{Decoded, Driver, LocalTime, NoData, PointIx, PointReading, Reject, StepId, StepShape, Value};
 
 use super::catalog::{self, Axis};
@@ -16,7 +16,7 @@ use super::frame::{self, AROUND, Address, function};
 use super::load;
 use super::point::{Dlt645Point, Edition};
 use super::reply::{Answer, Expect};
-use super::words::ERROR_NO_DATA;
+use super::words::says_no_data;
 use action::Object;
 pub use action::object_name;
 
@@ -120,6 +120,14 @@ enum Step {
     /// Reads date or time of the meter.
     OwnClock {
         di: u32,
+    },
+    /// Reads load records: points with the items of a record that have them.
+    Records {
+        /// The count and the time of the first.
+        data: [u8; 6],
+        /// How many.
+        count: u8,
+        points: Box<[(PointIx, u8)]>,
     },
 }
 
@@ -265,16 +273,16 @@ impl Dlt645Meter {
         };
         let plain =
             Request { address, function: read, di: None, sequence: None, data: &[], answered: true, expected: 0 };
+        let frame = frame_of(step);
+        let numbered = frame > 0 && edition == Edition::V2007;
+        let part = Request {
+            function: if frame > 0 { more } else { read },
+            sequence: numbered.then(|| u8::try_from(frame).unwrap_or(u8::MAX)),
+            ..plain
+        };
         if let Some(step_read) = self.read_step(step) {
-            let frame = frame_of(step);
-            let numbered = frame > 0 && edition == Edition::V2007;
-            return Some(Request {
-                function: if frame > 0 { more } else { read },
-                di: Some(step_read.di),
-                sequence: numbered.then(|| u8::try_from(frame).unwrap_or(u8::MAX)),
-                expected: step_read.expected,
-                ..plain
-            });
+            let data = if step_read.di == load::LATEST && frame == 0 { &load::ONE[..] } else { &[] };
+            return Some(Request { di: Some(step_read.di), data, expected: step_read.expected, ..part });
         }
         Some(match self.action(step)? {
             Step::Read(_) => return None,
@@ -293,6 +301,11 @@ impl Dlt645Meter {
             Step::Relay => Request { di: Some(action::STATUS_WORD_3), expected: 2, ..plain },
             Step::Clock { di, .. } | Step::OwnClock { di } => Request { di: Some(*di), expected: 4, ..plain },
             Step::FreezeTime { di } => Request { di: Some(*di), expected: 5, ..plain },
+            Step::Records { data, count, .. } => {
+                let data = if frame == 0 { &data[..] } else { &[] };
+                let expected = (load::RECORD_BYTES * usize::from(*count)).min(usize::from(frame::MAX_DATA) - 5);
+                Request { di: Some(load::FROM_TIME), data, expected, ..part }
+            }
             Step::Frozen { di, points } => {
                 let size = points.first().map_or(0, |(_, spec)| usize::from(spec.item_bytes));
                 Request { di: Some(*di), expected: size * BLOCK_ITEMS, ..plain }
@@ -313,32 +326,48 @@ impl Dlt645Meter {
         let mut answer = self.answer.borrow_mut();
         // What an earlier frame left open counts no more if that frame was not taken.
         answer.more = false;
-        let Some(read) = self.read_step(step) else {
+        if !self.may_be_long(step) {
             return self.take_action(step, payload, &mut answer, readings);
-        };
+        }
         if frame_of(step) == 0 && !more {
-            return self.read_values(read, payload, readings);
+            return self.take_whole(step, payload, readings);
         }
         let LongAnswer { step: of, data, staged, .. } = &mut *answer;
         staged.clear();
         if frame_of(step) > 0 {
             if *of != Some(base_of(step)) {
-                let lost = |&point: &PointIx| PointReading::new(point, Err(NoData::BadReply));
-                return readings.extend(read.points.iter().map(lost));
+                let mut points = Vec::new();
+                self.points(step, &mut points);
+                let lost = |point: PointIx| PointReading::new(point, Err(NoData::BadReply));
+                return readings.extend(points.into_iter().map(lost));
             }
             staged.extend_from_slice(data);
         }
         staged.extend_from_slice(payload);
         answer.more = more && frame_of(step) < MAX_FRAMES;
         if !answer.more {
-            self.read_values(read, &answer.staged, readings);
+            self.take_whole(step, &answer.staged, readings);
+        }
+    }
+
+    /// Whether an answer may come in several frames.
+    fn may_be_long(&self, step: StepId) -> bool {
+        self.read_step(step).is_some() || matches!(self.action(step), Some(Step::Records { .. }))
+    }
+
+    /// Appends the readings of a whole answer that may have come in several frames.
+    fn take_whole(&self, step: StepId, data: &[u8], readings: &mut Vec<PointReading>) {
+        if let Some(read) = self.read_step(step) {
+            self.read_values(read, data, readings);
+        } else if let Some(Step::Records { points, .. }) = self.action(step) {
+            recall::take_records(points, data, readings);
         }
     }
 
     /// Reads of single items in place of a block that the meter does not have.
     fn split(&mut self, step: StepId, code: u8, instead: &mut Vec<StepId>) {
-        // A refused further frame says nothing of the block, and from 80H on codes are of control commands.
-        let refuses = |code: u8| frame_of(step) == 0 && code < 0x80 && code & ERROR_NO_DATA != 0;
+        // A refused further frame says nothing of the block.
+        let refuses = |code: u8| frame_of(step) == 0 && says_no_data(code);
         let Some(read) = self.read_step(step).filter(|read| read.block.is_some() && refuses(code)).cloned() else {
             return;
         };
@@ -410,6 +439,10 @@ impl Driver for Dlt645Meter {
             Some(Step::Object(object)) => points.push(PointIx(object.number)),
             Some(Step::FreezeTime { .. }) => points.push(FREEZE_TIME),
             Some(Step::OwnClock { .. }) => points.push(METER_CLOCK),
+            Some(Step::Records { points: recorded, .. }) => {
+                points.extend(recorded.iter().map(|(point, _)| *point));
+                points.push(LOAD_TIME);
+            }
             Some(Step::Frozen { points: frozen, .. }) => points.extend(frozen.iter().map(|(point, _)| *point)),
             Some(Step::Read(_) | Step::Act { .. } | Step::Broadcast { .. } | Step::SetTime { .. }) | None => {}
         }

@@ -2,6 +2,7 @@
 
 use super::catalog;
 use super::frame::{Frame, function};
+use super::load;
 use super::point::{Dlt645Point, Edition};
 use crate::dissect::hex;
 use crate::explain::Explanation;
@@ -16,7 +17,8 @@ pub(crate) fn steps(point: &Dlt645Point, unit: &str, (request, reply): (&[u8], &
     };
     let wire = point.edition.di_wire(point.di);
     let di = wire.get(..point.edition.di_bytes())?;
-    if asked.function() != read || asked.data() != di {
+    let behind: &[u8] = if point.di == load::LATEST { &load::ONE } else { &[] };
+    if asked.function() != read || asked.data().strip_prefix(di) != Some(behind) {
         return None;
     }
     let mut steps = vec![format!("the request asks the meter for {point}")];

@@ -110,6 +110,11 @@ pub const ERROR_2007: [(&str, u8); 7] = [
 /// The bit of the error byte that says "no such data" (2007) or "bad identifier" (1997).
 pub const ERROR_NO_DATA: u8 = 1 << 1;
 
+/// True where a refusal of a read says that the meter has no such data. From 80H on codes are of control commands.
+pub const fn says_no_data(code: u8) -> bool {
+    code < 0x80 && code & ERROR_NO_DATA != 0
+}
+
 /// Names of the bits of the error byte, edition of 1997.
 pub const ERROR_1997: [(&str, u8); 6] = [
     ("illegal_data", 0),

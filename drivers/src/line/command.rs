@@ -103,7 +103,8 @@ impl Active {
             if let (Some(reason), true) = (failure, nothing) {
                 return CommandResult::Failed(reason);
             }
-            self.readings.sort_unstable_by_key(|reading| reading.point);
+            // What has several values of one point has them in order.
+            self.readings.sort_by_key(|reading| reading.point);
             return CommandResult::Read(self.readings);
         }
         let action = &self.command.action;
@@ -114,6 +115,7 @@ impl Active {
             Action::Read(_)
             | Action::Recall { .. }
             | Action::Identify
+            | Action::LoadRecords { .. }
             | Action::Registers(_)
             | Action::Controller(_) => None,
         };
@@ -123,6 +125,7 @@ impl Active {
             Action::Read(_)
             | Action::Recall { .. }
             | Action::Identify
+            | Action::LoadRecords { .. }
             | Action::Registers(_)
             | Action::Controller(_) => false,
         };

@@ -19,7 +19,7 @@ pub(super) const MAC: usize = 4;
 /// Marks before a frame that are taken with it.
 const MARKS_MAX: usize = 4;
 
-const FROM_READER: u8 = 0x80;
+pub(super) const FROM_READER: u8 = 0x80;
 const SEQUENCE: u8 = 0x03;
 const WITH_CRC: u8 = 0x04;
 const WITH_BLOCK: u8 = 0x08;

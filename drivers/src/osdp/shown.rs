@@ -1,6 +1,6 @@
 //! What is known of a reader, as the values of its points.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use gatehouse_core::{Decimal, NoData, Value};
 
@@ -13,7 +13,7 @@ const CHANNELS: usize = 32;
 const CARD_BITS: u16 = 512;
 
 /// What a reader showed last.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub(super) struct Shown {
     card: Box<str>,
     cards: u64,
@@ -55,6 +55,15 @@ pub(super) struct Standing {
     pub(super) secure: bool,
     /// What the reader tells may be believed.
     pub(super) believed: bool,
+}
+
+impl fmt::Debug for Shown {
+    /// Leaves out what was shown and typed.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Shown { cards, key_count, dropped, .. } = self;
+        let mut shown = f.debug_struct("Shown");
+        shown.field("cards", cards).field("key_count", key_count).field("dropped", dropped).finish_non_exhaustive()
+    }
 }
 
 impl Shown {
@@ -191,5 +200,6 @@ mod tests {
         let mut shown = Shown::default();
         shown.note_presented(Reply::Keypad { reader: 0, keys: &[0x31, 0x7F, 0x0D, 0x00] }, false);
         assert_eq!(*shown.keys, *"1*#?");
+        assert!(!format!("{shown:?}").contains("1*#"), "{shown:?}");
     }
 }

@@ -32,9 +32,11 @@ impl<C: EdgeInput, R: PulseOutput> BoxDevice<C, R> {
                 self.call(now, command, *channel, *argument).unwrap_or_else(CommandResult::Refused)
             }
             Action::Recall { points, back: 0 } => CommandResult::Read(self.readings(points)),
-            Action::Recall { .. } | Action::Identify | Action::Registers(_) | Action::Controller(_) => {
-                CommandResult::Refused(ActionError::Unsupported)
-            }
+            Action::Recall { .. }
+            | Action::Identify
+            | Action::LoadRecords { .. }
+            | Action::Registers(_)
+            | Action::Controller(_) => CommandResult::Refused(ActionError::Unsupported),
         }
     }
 

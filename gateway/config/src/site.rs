@@ -364,6 +364,8 @@ pub struct MeterConfig {
     pub serial_point: Option<PointIx>,
     /// False where it is never asked for its daily freezes.
     pub no_freezes: bool,
+    /// How often it records its load by itself; `None`: nothing is asked for.
+    pub load_every: Option<Duration>,
 }
 
 impl PointConfig {

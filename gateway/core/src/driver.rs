@@ -118,6 +118,8 @@ pub enum Argument {
 pub const FREEZE_TIME: PointIx = PointIx(u16::MAX - 1);
 /// Stands for what a device's own clock shows, a text `2026-11-26T00:00:07`.
 pub const METER_CLOCK: PointIx = PointIx(u16::MAX - 2);
+/// Stands for the time of a load record of [`Action::LoadRecords`], a text `2026-11-26T00:15`.
+pub const LOAD_TIME: PointIx = PointIx(u16::MAX - 3);
 
 /// What someone asks of a device beside its polls.
 #[derive(Debug, Clone, PartialEq)]
@@ -143,6 +145,17 @@ pub enum Action {
         points: Vec<PointIx>,
         /// How many daily freezes ago: 1 is the latest; 0 is now.
         back: u8,
+    },
+    /// Reads what the device recorded itself at regular times: the first record of `from` or later and those after it, as
+    /// its own clock has them. Its readings are [`LoadRecord`](crate::LoadRecord)s. Refused as
+    /// [`ActionError::Unsupported`] where the device records none of the points.
+    LoadRecords {
+        /// The points. Those that are not recorded are left out.
+        points: Vec<PointIx>,
+        /// The time of the first record, in whole minutes.
+        from: LocalTime,
+        /// How many records, 1 to 99. The device may give fewer.
+        count: u8,
     },
     /// Asks the device who it is, where the protocol can. Its readings are texts, under the protocol's object number
     /// in place of a point (Modbus: 0 vendor, 1 product, 2 revision).

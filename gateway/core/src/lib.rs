@@ -20,6 +20,7 @@ pub mod controller;
 pub mod driver;
 pub mod ids;
 pub mod lane;
+pub mod load;
 pub mod reading;
 pub mod record;
 pub mod registers;
@@ -30,6 +31,7 @@ pub use controller::{CardNumber, ControllerAnswer, ControllerAsk, ControllerEven
 pub use driver::{Decoded, Driver, Reject, StepId, StepShape};
 pub use ids::{DeviceIx, InvalidName, Name, PointIx};
 pub use lane::Lane;
+pub use load::LoadRecord;
 pub use reading::{NoData, PointReading, Raw, Reading, Sample};
 pub use record::{Body, Event, Record, Schema, SchemaPoint};
 pub use registers::{RegisterRow, RegisterTable};

@@ -120,6 +120,15 @@ impl LocalTime {
         sound.then_some(LocalTime { year, month, day, hour, minute, second })
     }
 
+    /// Reads a time in whole minutes: `2026-11-26T00:15`. `None` where it is none of the calendar.
+    pub fn parse_minute(text: &str) -> Option<LocalTime> {
+        let (date, clock) = text.split_once('T')?;
+        let [year, month, day] = parts(date, '-')?;
+        let [hour, minute] = parts(clock, ':')?;
+        let small = |part: u16| u8::try_from(part).ok();
+        LocalTime::new(year, small(month)?, small(day)?, small(hour)?, small(minute)?, 0)
+    }
+
     /// Days since 2000-01-01.
     pub fn day_number(self) -> i64 {
         const BEFORE: [i64; 13] = [0, 0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334];
@@ -154,6 +163,21 @@ impl LocalTime {
     }
 }
 
+impl fmt::Display for LocalTime {
+    /// Writes `2026-11-26T00:15`, and seconds where there are any.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let LocalTime { year, month, day, hour, minute, second } = self;
+        write!(f, "{year}-{month:02}-{day:02}T{hour:02}:{minute:02}")?;
+        if *second > 0 { write!(f, ":{second:02}") } else { Ok(()) }
+    }
+}
+
+/// The numbers between separators, as many as are wanted and of digits alone.
+fn parts<const N: usize>(text: &str, separator: char) -> Option<[u16; N]> {
+    let number = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit()).then(|| part.parse().ok()).flatten();
+    text.split(separator).map(number).collect::<Option<Vec<u16>>>()?.try_into().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -173,5 +197,19 @@ mod tests {
         assert_eq!(before.after(Duration::from_secs(60 * 86_400)), LocalTime::new(2027, 3, 1, 23, 59, 59));
         assert_eq!(before.after(Duration::from_secs(u64::MAX)), None);
         assert_eq!(LocalTime::new(2027, 1, 1, 0, 0, 1).unwrap().seconds_since(before), 2);
+    }
+
+    #[test]
+    fn a_local_time_reads_as_it_is_written() {
+        let at = LocalTime::new(2026, 11, 6, 0, 5, 0).unwrap();
+        assert_eq!(
+            (at.to_string().as_str(), LocalTime::parse_minute("2026-11-06T00:05")),
+            ("2026-11-06T00:05", Some(at))
+        );
+        assert_eq!(LocalTime { second: 7, ..at }.to_string(), "2026-11-06T00:05:07");
+        for wrong in ["2026-11-06", "2026-11-31T00:05", "2026-11-06T24:00", "2026-11-06T00:05:07", "+2026-11-06T00:05"]
+        {
+            assert_eq!(LocalTime::parse_minute(wrong), None, "{wrong}");
+        }
     }
 }

@@ -305,6 +305,24 @@ pub struct ReadAnswer {
     pub points: Vec<Point>,
 }
 
+/// `POST .../load`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct LoadAnswer {
+    /// The device.
+    pub device: String,
+    /// Its records, as it gave them; none where it has no record of that time or later.
+    pub records: Vec<LoadRecord>,
+}
+
+/// What a meter recorded at one moment.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct LoadRecord {
+    /// The moment by the meter's own clock, in the site's zone: `2026-11-26T00:15`.
+    pub at: String,
+    /// Its values; none has an age.
+    pub points: Vec<Point>,
+}
+
 /// `POST .../write`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct WriteAnswer {

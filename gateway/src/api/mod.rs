@@ -36,6 +36,13 @@ pub enum Request {
         /// Which.
         row: RegisterRow,
     },
+    /// Reads the load records of a meter from a time of its clock on.
+    LoadRecords {
+        /// Device id.
+        device: String,
+        /// Which, from when, and how many.
+        body: server::LoadBody,
+    },
     /// Asks a device who it is.
     Identify(String),
     /// Gives a reader another key.

@@ -97,6 +97,7 @@ pub async fn serve_api(listener: UnixListener, desk: Desk, operators: Vec<u32>) 
         .route("/api/v1/devices/{device}/read", post(read))
         .route("/api/v1/devices/{device}/registers", post(registers))
         .route("/api/v1/devices/{device}/identify", post(identify))
+        .route("/api/v1/devices/{device}/load", post(load_records))
         .route("/api/v1/devices/{device}/write", post(write))
         .route("/api/v1/devices/{device}/rekey", post(rekey))
         .route("/api/v1/buses/{bus}/frames", get(frames))
@@ -210,6 +211,19 @@ impl RegistersBody {
     }
 }
 
+/// Body of a request for load records.
+#[derive(Debug, serde::Deserialize, serde::Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct LoadBody {
+    /// Point names; all that the meter records when empty.
+    #[serde(default)]
+    pub points: Vec<String>,
+    /// The time of the first record, as the meter's clock has it: `2026-11-26T00:15`.
+    pub from: String,
+    /// How many records at most, 1 to 99.
+    pub count: u8,
+}
+
 /// Body of a write request.
 #[derive(serde::Deserialize, serde::Serialize)]
 #[serde(deny_unknown_fields)]
@@ -230,6 +244,13 @@ async fn read(State(api): State<Api>, UrlPath(device): UrlPath<String>, body: By
 async fn registers(State(api): State<Api>, UrlPath(device): UrlPath<String>, body: Bytes) -> Response {
     match parse::<RegistersBody>(&body).and_then(|body| body.row()) {
         Ok(row) => answer(&api.desk, Request::Registers { device, row }).await,
+        Err(refusal) => refuse(&refusal),
+    }
+}
+
+async fn load_records(State(api): State<Api>, UrlPath(device): UrlPath<String>, body: Bytes) -> Response {
+    match parse::<LoadBody>(&body) {
+        Ok(body) => answer(&api.desk, Request::LoadRecords { device, body }).await,
         Err(refusal) => refuse(&refusal),
     }
 }

@@ -133,7 +133,8 @@ pub fn write_answer(device: &Device, point: &str, result: CommandResult) -> doc:
     }
 }
 
-fn not_done(result: &CommandResult) -> Refusal {
+/// Why a result is no answer to a question.
+pub(super) fn not_done(result: &CommandResult) -> Refusal {
     match result {
         CommandResult::Expired => {
             Refusal::new(504, "expired", format!("the bus had no turn for it within {} s", COMMAND_TTL.as_secs()))

@@ -19,9 +19,11 @@ use super::clock::Clock;
 use super::command::{identify_answer, read_answer, registers_answer, write_action, write_answer};
 use super::device::nearest;
 use super::lines;
+use super::load::{load_action, load_answer};
 use super::port::Port;
 use super::wire;
 use crate::api::doc;
+use crate::api::server::LoadBody;
 use crate::cli::{Failure, exit};
 
 /// How long the port may take to open.
@@ -68,6 +70,17 @@ pub async fn read(site: &Site, device: &Device, action: Action) -> anyhow::Resul
 pub async fn registers(bus: &Bus, device: &Device, row: RegisterRow) -> anyhow::Result<doc::RegistersAnswer> {
     let (_, result) = Session::open(bus, device).await?.ask(Action::Registers(row)).await?;
     registers_answer(device, row, result).map_err(|r| Failure::error(exit::DEVICE, r.message))
+}
+
+/// Reads load records of a meter.
+///
+/// # Errors
+/// When the port cannot be opened, or the meter gives none.
+pub async fn load_records(site: &Site, device: &str, body: &LoadBody) -> anyhow::Result<doc::LoadAnswer> {
+    let (bus, device) = find(site, device)?;
+    let action = load_action(device, body).map_err(|r| Failure::error(exit::USAGE, r.message))?;
+    let (_, result) = Session::open(bus, device).await?.ask(action).await?;
+    load_answer(device, result).map_err(|r| Failure::error(exit::DEVICE, r.message))
 }
 
 /// Asks a device who it is.

@@ -22,7 +22,7 @@ impl Daemon {
         self.hub.look(|engine| {
             let billing = engine.billing();
             let meters: Vec<Value> = billing.meters().map(|(spec, _)| self.meter(engine, spec)).collect();
-            json!({ "meters": meters, "owed": billing.owed() })
+            json!({ "meters": meters, "owed": billing.owed(), "load_owed": billing.load_owed() })
         })
     }
 

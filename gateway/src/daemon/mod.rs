@@ -18,6 +18,7 @@ pub mod health;
 pub mod hub;
 mod inbox;
 pub mod lines;
+mod load;
 pub mod log;
 pub mod memory;
 pub mod meters;

@@ -16,9 +16,11 @@ use serde_json::json;
 
 use super::command::{COMMAND_TTL, identify_answer, read_answer, registers_answer, write_action, write_answer};
 use super::device::{nearest, points_by_name};
+use super::load::{load_action, load_answer};
 use super::own_device::OwnDevice;
 use super::run::Daemon;
 use super::{metrics, standing};
+use crate::api::server::LoadBody;
 use crate::api::{Answer, Ask, Refusal, Request, doc};
 
 /// A lost link is worth a word only after this; the box keeps everything meanwhile.
@@ -52,6 +54,7 @@ impl Daemon {
             Request::Read { device, points } => return self.read(&device, &points, reply),
             Request::Registers { device, row } => return self.registers(&device, row, reply),
             Request::Identify(device) => return self.identify(&device, reply),
+            Request::LoadRecords { device, body } => return self.load_records(&device, &body, reply),
             Request::Rekey { device, issuer } => return self.rekey(&device, issuer, reply),
             Request::Write { device, point, value, issuer } => {
                 return self.write(&device, &point, &value, issuer, reply);
@@ -74,53 +77,50 @@ impl Daemon {
         });
     }
 
-    fn read(&self, id: &str, names: &[String], reply: Reply) {
+    /// Asks a device for something that changes nothing. `begin` says what to ask, and what `tell` needs besides the device
+    /// and its answer.
+    fn ask<K: 'static, T: serde::Serialize>(
+        &self,
+        id: &str,
+        reply: Reply,
+        begin: impl FnOnce(&Device) -> Result<(Action, K), Refusal>,
+        tell: impl FnOnce(&Device, K, (Mono, CommandResult)) -> Result<T, Refusal> + 'static,
+    ) {
         let begun = self.locate(id).and_then(|(ix, config)| {
-            let points = points_by_name(&config, names)?;
-            let done = self.send(ix, Action::Read(points.clone()))?;
-            Ok((config, points, done))
+            let (action, kept) = begin(&config)?;
+            Ok((self.send(ix, action)?, config, kept))
         });
-        let (config, points, done) = match begun {
+        let (done, config, kept) = match begun {
             Ok(begun) => begun,
             Err(refusal) => return drop(reply.send(Err(refusal))),
         };
         tokio::task::spawn_local(async move {
-            let answer = match done.await {
-                Ok((at, result)) => read_answer(&config, at, &points, result).and_then(|a| document(&a)),
-                Err(_) => Err(stopped()),
-            };
-            let _ = reply.send(answer);
+            let result = done.await.map_err(|_| stopped());
+            let _ = reply.send(result.and_then(|result| tell(&config, kept, result)).and_then(|told| document(&told)));
         });
+    }
+
+    fn read(&self, id: &str, names: &[String], reply: Reply) {
+        let begin = |device: &Device| {
+            let points = points_by_name(device, names)?;
+            Ok((Action::Read(points.clone()), points))
+        };
+        self.ask(id, reply, begin, |device, points, (at, result)| read_answer(device, at, &points, result));
     }
 
     fn registers(&self, id: &str, row: RegisterRow, reply: Reply) {
-        let begun = self.locate(id).and_then(|(ix, config)| Ok((config, self.send(ix, Action::Registers(row))?)));
-        let (config, done) = match begun {
-            Ok(begun) => begun,
-            Err(refusal) => return drop(reply.send(Err(refusal))),
-        };
-        tokio::task::spawn_local(async move {
-            let answer = match done.await {
-                Ok((_, result)) => registers_answer(&config, row, result).and_then(|a| document(&a)),
-                Err(_) => Err(stopped()),
-            };
-            let _ = reply.send(answer);
-        });
+        let begin = |_: &Device| Ok((Action::Registers(row), row));
+        self.ask(id, reply, begin, |device, row, (_, result)| registers_answer(device, row, result));
+    }
+
+    fn load_records(&self, id: &str, body: &LoadBody, reply: Reply) {
+        let begin = |device: &Device| Ok((load_action(device, body)?, ()));
+        self.ask(id, reply, begin, |device, (), (_, result)| load_answer(device, result));
     }
 
     fn identify(&self, id: &str, reply: Reply) {
-        let begun = self.locate(id).and_then(|(ix, config)| Ok((config, self.send(ix, Action::Identify)?)));
-        let (config, done) = match begun {
-            Ok(begun) => begun,
-            Err(refusal) => return drop(reply.send(Err(refusal))),
-        };
-        tokio::task::spawn_local(async move {
-            let answer = match done.await {
-                Ok((_, result)) => identify_answer(&config, result).and_then(|a| document(&a)),
-                Err(_) => Err(stopped()),
-            };
-            let _ = reply.send(answer);
-        });
+        let begin = |_: &Device| Ok((Action::Identify, ()));
+        self.ask(id, reply, begin, |device, (), (_, result)| identify_answer(device, result));
     }
 
     fn write(&self, id: &str, point: &str, value: &str, issuer: String, reply: Reply) {

@@ -40,6 +40,11 @@ impl Claim {
         }
     }
 
+    /// The PIN that came with the card. A card and the same card with its PIN are not one claim.
+    pub(super) fn pin(&self) -> Option<CredentialId> {
+        self.ids.first().and_then(|id| id.pin)
+    }
+
     /// The kind as the core is told it.
     pub(super) fn asked_as(&self) -> &'static str {
         match self.kind {

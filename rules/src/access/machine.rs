@@ -95,6 +95,10 @@ pub(super) struct Recent {
     pub(super) gate: String,
     pub(super) direction: Direction,
     pub(super) main: CredentialId,
+    /// The PIN that came with it.
+    pub(super) pin: Option<CredentialId>,
+    /// It was refused because it opens with its PIN only.
+    pub(super) wants_pin: bool,
     pub(super) until: Mono,
 }
 

@@ -168,9 +168,15 @@ impl Access {
     fn earlier(&mut self, now: Mono, presented: &Presented, claim: &Claim) -> Option<RequestId> {
         self.recent.retain(|recent| now < recent.until);
         let same = |recent: &&Recent| {
-            recent.main == claim.main && recent.gate == presented.gate && recent.direction == presented.direction
+            let is_same = recent.main == claim.main && recent.pin == claim.pin();
+            is_same && recent.gate == presented.gate && recent.direction == presented.direction
         };
         self.recent.iter().find(same).map(|recent| recent.request)
+    }
+
+    /// True where a request of a moment ago was refused because its card opens with its PIN only.
+    pub fn wants_pin(&self, request: RequestId) -> bool {
+        self.recent.iter().any(|recent| recent.request == request && recent.wants_pin)
     }
 
     fn remember(&mut self, now: Mono, gate: &GateAccess, matter: &Matter, reason: &str) {
@@ -195,6 +201,8 @@ impl Access {
             gate: matter.gate.clone(),
             direction: matter.direction,
             main: matter.claim.main,
+            pin: matter.claim.pin(),
+            wants_pin: false,
             until: now + window,
         });
     }

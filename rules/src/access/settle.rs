@@ -171,6 +171,10 @@ impl Access {
 
     /// The one place where verdicts are made.
     fn rule(&mut self, now: &Stamp, matter: Matter, ruling: Ruling, once: Option<(CredentialId, i64)>) {
+        if ruling.reason == reason::PIN_NEEDED {
+            let request = matter.request;
+            self.recent.iter_mut().filter(|one| one.request == request).for_each(|one| one.wants_pin = true);
+        }
         let mut facts = ruling.facts;
         facts.extend(matter.claim.facts.clone());
         if let Some(gate) = self.gates.get(&matter.gate) {

@@ -20,7 +20,7 @@ use crate::effect::{Act, ActId, ActResult, Effect};
 use crate::schedule::zone;
 
 /// An act that has not begun by then is given up.
-const EXPIRES: Duration = Duration::from_secs(30);
+pub(super) const EXPIRES: Duration = Duration::from_secs(30);
 /// Meters whose clock is a little behind have frozen by then.
 const FREEZE_AFTER_US: i64 = 120_000_000;
 /// From one freeze that is fetched to the next on a bus: 32 meters and a week take 30 minutes, of which a line of 2400 baud
@@ -37,8 +37,15 @@ pub(super) struct Turn {
     /// The meters on it.
     pub(super) meters: Vec<usize>,
     busy: Option<ActId>,
-    /// No freeze is fetched before.
-    pace: Mono,
+    /// No freeze and no load record is fetched before.
+    pub(super) pace: Mono,
+}
+
+impl Turn {
+    /// Is taken by an act; nothing is fetched before `pace`.
+    pub(super) fn take(&mut self, id: ActId, pace: Mono) {
+        (self.busy, self.pace) = (Some(id), pace);
+    }
 }
 
 /// An act under way.
@@ -71,6 +78,9 @@ enum Step {
 impl Billing {
     /// What an act read. To be told before the act's result.
     pub fn handle_act_readings(&mut self, now: Stamp, id: ActId, at: Mono, readings: &[PointReading]) {
+        if self.handle_load_readings(now, id, readings) {
+            return;
+        }
         let Some(fetch) = self.fetches.remove(&id) else { return };
         self.free(id);
         let taken_at = Stamp { mono: at, wall: back(now, at), ..now };
@@ -87,6 +97,9 @@ impl Billing {
 
     /// An act came to its end. False when it was none of the machine's.
     pub fn handle_act_result(&mut self, now: Stamp, id: ActId, result: &ActResult) -> bool {
+        if self.handle_load_result(now, id, result) {
+            return true;
+        }
         let Some(fetch) = self.fetches.remove(&id) else { return false };
         self.free(id);
         let (why, none) = match result {
@@ -101,7 +114,7 @@ impl Billing {
         true
     }
 
-    fn free(&mut self, id: ActId) {
+    pub(super) fn free(&mut self, id: ActId) {
         if let Some(turn) = self.turns.values_mut().find(|turn| turn.busy == Some(id)) {
             turn.busy = None;
         }
@@ -115,8 +128,10 @@ impl Billing {
             if self.turns.get(&bus).is_none_or(|turn| turn.busy.is_some()) {
                 continue;
             }
-            let Some((ix, at, step)) = self.next(now, bus) else { continue };
-            self.ask(now, bus, (ix, at), step);
+            match self.next(now, bus) {
+                Some((ix, at, step)) => self.ask(now, bus, (ix, at), step),
+                None => self.fetch_load(now, bus),
+            }
         }
     }
 

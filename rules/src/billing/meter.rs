@@ -6,6 +6,7 @@ use gatehouse_core::{Decimal, PointIx, PointReading, Raw, Stamp, Value};
 use serde::{Deserialize, Serialize};
 
 use super::judge::{self, Course, Flag};
+use super::load::LoadOwed;
 use super::owed::Owed;
 use super::record::{Installation, Source, Taken, believed, decimal_text, raw_text, zero};
 use super::spec::MeterSpec;
@@ -53,6 +54,7 @@ pub(super) struct Meter {
     /// What its serial point read last, since the installation began.
     pub(super) serial_seen: Option<String>,
     pub(super) owed: Owed,
+    pub(super) load: LoadOwed,
     pub(super) clock_offset_s: Option<i64>,
     /// Registers changed since they were kept.
     pub(super) is_dirty: bool,
@@ -71,6 +73,7 @@ impl Meter {
             history: Vec::new(),
             serial_seen: None,
             owed: Owed::default(),
+            load: LoadOwed::default(),
             clock_offset_s: None,
             is_dirty: false,
             has_news: false,

@@ -9,16 +9,18 @@
 //! | `billing/state/DEVICE` | where its registers stand; at most five minutes old, at once when a flag comes |
 //! | `billing/meter/DEVICE/VERSION` | one [`Installation`] |
 //! | `billing/owed/DEVICE` | which fixed-clock readings it owes |
+//! | `billing/load/DEVICE` | when it was read last, and which load records it owes |
 //! | `billing/due/READING` | the last day on which a reading was due |
 //! | `billing/days` | the days that readings are kept of, at most [`MOST_DAYS`] |
 //! | `reading/DAY/READING/DEVICE` | one [`FixedReading`]; not taken back at a start |
 //!
 //! The files: `spec` what the site file says, `judge` one value after another, `meter` one device, `calendar` when
-//! readings are due, `fetch` who is asked when, `people` swaps and readings by hand, `statement` a month's account.
+//! readings are due, `fetch` who is asked when, `load` what was recorded while nobody read, `people` swaps and readings by hand, `statement` a month's account.
 
 mod calendar;
 mod fetch;
 mod judge;
+mod load;
 mod meter;
 mod owed;
 mod people;
@@ -39,12 +41,15 @@ pub use judge::{Flag, flags_text};
 pub use meter::MOST_INSTALLATIONS;
 pub use people::{Entry, Given, MeterError, Swap};
 pub use record::{FixedReading, Installation, READINGS, REMARKS, Source, Taken};
-pub use spec::{BalanceSpec, BillingSetup, Every, MOST_READINGS, MOST_REGISTERS, MeterSpec, ReadingSpec, RegisterSpec};
+pub use spec::{
+    BalanceSpec, BillingSetup, Every, LoadSpec, MOST_READINGS, MOST_REGISTERS, MeterSpec, ReadingSpec, RegisterSpec,
+};
 
 use crate::catalog::Catalog;
 use crate::effect::{ActId, Effect, Effects};
 use crate::words::{AlarmId, Condition};
 use fetch::{Fetch, Turn};
+use load::{LoadOwed, Span};
 use meter::{Accepted, Meter};
 use owed::{Due, MOST_OWED, Owed};
 
@@ -82,6 +87,8 @@ pub struct Billing {
     days: BTreeSet<String>,
     turns: BTreeMap<Option<usize>, Turn>,
     fetches: BTreeMap<ActId, Fetch>,
+    /// Acts that fetch load records, each with its meter and what it was asked for.
+    loads: BTreeMap<ActId, (usize, Span)>,
     next_act: ActId,
     keep_at: Option<Mono>,
     wake: Option<Mono>,
@@ -108,6 +115,7 @@ impl Billing {
             days: BTreeSet::new(),
             turns,
             fetches: BTreeMap::new(),
+            loads: BTreeMap::new(),
             next_act: first,
             keep_at: None,
             wake: None,
@@ -143,6 +151,10 @@ impl Billing {
                 })
                 .is_ok(),
             ("owed", Some(meter)) => serde_json::from_slice(value).map(|owed| meter.owed = owed).is_ok(),
+            ("load", Some(meter)) => serde_json::from_slice(value)
+                // Nobody read it while the box was off.
+                .map(|owed| meter.load = LoadOwed { silent: true, ..owed })
+                .is_ok(),
             ("due", _) => match std::str::from_utf8(value).ok().and_then(|day| day.trim_matches('"').parse().ok()) {
                 Some(day) => {
                     let at = self.readings.iter().position(|reading| reading.name == *name);
@@ -153,7 +165,7 @@ impl Billing {
                 }
                 None => false,
             },
-            ("state" | "meter" | "owed", None) => true,
+            ("state" | "meter" | "owed" | "load", None) => true,
             _ => false,
         }
     }
@@ -176,16 +188,17 @@ impl Billing {
         let Some(&ix) = self.by_device.get(&device) else { return Vec::new() };
         let flagged = self.take(now, ix, readings);
         self.keep_later(now, ix);
+        self.note_seen(now, ix, readings);
         flagged
     }
 
     /// A device answers, or no longer.
     pub fn handle_device_state(&mut self, device: DeviceIx, online: bool) {
-        if let Some(meter) = self.by_device.get(&device).and_then(|ix| self.meters.get_mut(*ix))
-            && !online
-        {
+        let Some(&ix) = self.by_device.get(&device).filter(|_| !online) else { return };
+        if let Some(meter) = self.meters.get_mut(ix) {
             meter.silence();
         }
+        self.note_silence(ix);
     }
 
     /// Time went on, or the clock was set.
@@ -337,7 +350,7 @@ impl Billing {
     /// Looks which readings are due, asks for what is owed, and says when to look again.
     fn look(&mut self, now: Stamp) {
         self.wake = None;
-        if self.readings.is_empty() {
+        if self.readings.is_empty() && self.meters.iter().all(|meter| meter.load.spans.is_empty()) {
             return;
         }
         self.wake_at(now, now.mono + LONGEST_SLEEP);

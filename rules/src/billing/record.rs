@@ -135,6 +135,43 @@ pub struct FixedReading {
     pub why: Option<String>,
 }
 
+/// What a meter recorded itself at one moment, told after nobody had read it then.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct LoadReading {
+    /// The device.
+    pub(super) device: String,
+    /// The moment as the meter's own clock had it: `2026-11-26T00:15`.
+    pub(super) at: String,
+    /// The same in microseconds since 1970, taken for the site's zone.
+    pub(super) at_us: i64,
+    /// Where it is from: [`Source::Recalled`].
+    pub(super) source: Source,
+    /// How far the meter's clock was ahead of the box's when it was last looked at, in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) clock_offset_s: Option<i64>,
+    /// The installation that the values belong to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) installation: Option<u32>,
+    /// The values, by point.
+    pub(super) values: BTreeMap<String, Taken>,
+    /// Why points have no value.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) missing: BTreeMap<String, String>,
+}
+
+/// Load records that will not come.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct LoadGap {
+    /// The device.
+    pub(super) device: String,
+    /// The moment of the first, in microseconds since 1970.
+    pub(super) from_us: i64,
+    /// That of the last.
+    pub(super) to_us: i64,
+    /// Why.
+    pub(super) why: String,
+}
+
 impl FixedReading {
     /// The key that it is kept under.
     pub fn key(&self) -> String {

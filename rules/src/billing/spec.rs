@@ -37,8 +37,19 @@ pub struct MeterSpec {
     pub serial_point: Option<PointIx>,
     /// True where the meter may keep daily freezes that can be read afterwards.
     pub freezes: bool,
+    /// What the meter records itself and is fetched after outages; `None`: nothing.
+    pub load: Option<LoadSpec>,
     /// True where the `scale` of a billing point is no power of ten, so that a ratio may be in it already.
     pub ratio_in_scale: bool,
+}
+
+/// The load records of a meter.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LoadSpec {
+    /// From one record to the next: whole minutes, into which an hour divides.
+    pub every: Duration,
+    /// The points that a record has, ascending, billing points or not.
+    pub points: Vec<(PointIx, Name)>,
 }
 
 /// A billing point.

@@ -90,7 +90,13 @@ impl Engine {
         };
         match access.handle_presented(now, request, &presented, self.mode) {
             Taken::Asked => Admission::Asked(request),
-            Taken::Duplicate(earlier) => Admission::Duplicate(earlier),
+            Taken::Duplicate(earlier) => {
+                // Shown again, it still wants what it wanted.
+                if access.wants_pin(earlier) {
+                    self.readers.want_pin(&presented.via);
+                }
+                Admission::Duplicate(earlier)
+            }
             Taken::Decided => {
                 let decided = self.verdicts(now).into_iter().find(|verdict| verdict.request == request);
                 decided.map_or(Admission::Duplicate(request), Admission::Decided)
@@ -111,6 +117,9 @@ impl Engine {
     fn verdicts(&mut self, now: Stamp) -> Vec<Verdict> {
         let mut all = Vec::new();
         while let Some(verdict) = self.access.as_mut().and_then(Access::poll_verdict) {
+            if verdict.reason == reason::PIN_NEEDED {
+                self.readers.want_pin(&verdict.via);
+            }
             let is_card = verdict.facts.get("kind").is_some_and(|kind| kind.starts_with("card"));
             let valid = ![reason::REVOKED, reason::EXPIRED, reason::NOT_YET_VALID].contains(&verdict.reason.as_str());
             if let (true, true, Some(who)) = (is_card, valid, &verdict.who) {

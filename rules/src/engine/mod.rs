@@ -6,7 +6,7 @@
 //!
 //! The files: `latest` what is known of points, `rules` which conditions to look at, `health` what needs no rule,
 //! `routing` commands to their targets, `reserved` what they may not touch, `acts` whose act it was, `readers` what a
-//! device shows of cards, `entrance` who may pass, `recorded` what controllers decided, `bills` readings that can be
+//! device shows of cards, `keypad` what is typed there, `entrance` who may pass, `recorded` what controllers decided, `bills` readings that can be
 //! billed; `setup` what it is made of, `watched` what alarms watch, `views` what may be looked at.
 
 mod acts;
@@ -17,6 +17,7 @@ mod bills;
 mod entrance;
 mod evidence;
 mod health;
+mod keypad;
 mod latest;
 mod readers;
 mod recorded;
@@ -37,6 +38,7 @@ use jiff::tz::TimeZone;
 pub use entrance::Admission;
 pub use evidence::FrameSource;
 pub use health::{BOX, BoxHealth, BoxLimits, MAINS, Mains};
+pub use keypad::{KeySource, KeypadSpec, MOST_DIGITS};
 pub use latest::Latest;
 pub use readers::{CardPoint, CardSource, READER_GAP, ReaderSpec};
 pub use rules::{RuleInstance, RuleSpec};

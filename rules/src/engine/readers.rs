@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use gatehouse_core::{DeviceIx, Mono, Name, PointReading, Value};
 
+use super::keypad::{Keypad, KeypadSpec};
 use crate::access::Proof;
 use crate::access::wiegand::{Bits, Card, Format};
 use crate::catalog::PointRef;
@@ -27,6 +28,8 @@ pub struct ReaderSpec {
     pub direction: Direction,
     /// Where its cards are read; `None`: what it reads comes through the API.
     pub card: Option<CardSource>,
+    /// Its keypad, whose digits are codes and PINs; `None`: it has none, or its keys open nothing.
+    pub keypad: Option<KeypadSpec>,
 }
 
 /// The points of one device that show cards. They are read together.
@@ -119,11 +122,28 @@ struct Shown {
     count: Option<u128>,
 }
 
+/// What came at a reader.
+enum Showing {
+    Card(Proof),
+    /// A key that came as a card of a few bits.
+    Key(char),
+}
+
+impl Showing {
+    fn card(self) -> Option<Proof> {
+        match self {
+            Showing::Card(card) => Some(card),
+            Showing::Key(_) => None,
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Reader {
     spec: ReaderSpec,
     /// What its device showed last, and when; `None` after a start and after a gap.
     shown: Option<(Mono, Shown)>,
+    keypad: Option<Keypad>,
 }
 
 /// Somebody presents something at a reader.
@@ -152,7 +172,10 @@ impl Readers {
                 by_device.entry(source.card.at().device).or_default().push(ix);
             }
         }
-        let readers = specs.iter().map(|spec| Reader { spec: spec.clone(), shown: None }).collect();
+        let readers = specs
+            .iter()
+            .map(|spec| Reader { spec: spec.clone(), shown: None, keypad: spec.keypad.clone().map(Keypad::new) })
+            .collect();
         Readers { readers, by_device, missed: 0 }
     }
 
@@ -173,9 +196,9 @@ impl Readers {
         let mut presented = Vec::new();
         for ix in own {
             let Some(reader) = self.readers.get_mut(*ix) else { continue };
-            let (proof, missed) = reader.handle_readings(at, readings);
+            let (proofs, missed) = reader.handle_readings(at, readings);
             self.missed = self.missed.saturating_add(missed);
-            presented.extend(proof.map(|proof| reader.presentation(proof)));
+            presented.extend(proofs.into_iter().map(|proof| reader.presentation(proof)));
         }
         presented
     }
@@ -185,8 +208,15 @@ impl Readers {
         for ix in self.by_device.get(&device).into_iter().flatten() {
             if let Some(reader) = self.readers.get_mut(*ix) {
                 reader.shown = None;
+                reader.keypad.iter_mut().for_each(Keypad::handle_lost);
             }
         }
+    }
+
+    /// The card that was shown last at a reader opens with its PIN only.
+    pub(super) fn want_pin(&mut self, reader: &str) {
+        let own = self.readers.iter_mut().find(|own| own.spec.name == *reader);
+        own.and_then(|own| own.keypad.as_mut()).into_iter().for_each(Keypad::want_pin);
     }
 
     /// Cards that came and went between two polls.
@@ -201,8 +231,32 @@ impl Reader {
         Presentation { reader: name.clone(), gate: gate.clone(), direction: *direction, proof }
     }
 
-    /// A card that was not there before, and how many were there in between.
-    fn handle_readings(&mut self, at: Mono, readings: &[PointReading]) -> (Option<Proof>, u64) {
+    /// What is presented now: a card, or what was typed. And how many cards and keys came that nobody has read.
+    fn handle_readings(&mut self, at: Mono, readings: &[PointReading]) -> (Vec<Proof>, u64) {
+        let (shown, missed) = self.look(at, readings);
+        let Some(keypad) = &mut self.keypad else {
+            return (shown.and_then(Showing::card).into_iter().collect(), missed);
+        };
+        let (mut proofs, lost) = keypad.handle_readings(at, readings);
+        match shown {
+            Some(Showing::Card(card)) => {
+                keypad.handle_card(at, &card);
+                proofs.insert(0, card);
+            }
+            Some(Showing::Key(key)) => {
+                if missed > 0 {
+                    keypad.lose(at);
+                }
+                proofs.extend(keypad.press(at, key));
+            }
+            None if missed > 0 => keypad.lose(at),
+            None => {}
+        }
+        (proofs, missed.saturating_add(lost))
+    }
+
+    /// A card or a key that was not there before, and how many were there in between.
+    fn look(&mut self, at: Mono, readings: &[PointReading]) -> (Option<Showing>, u64) {
         let Some(source) = &self.spec.card else { return (None, 0) };
         let find = |at: PointRef| readings.iter().find(|reading| reading.point == at.point);
         // A sample of the device's other points says nothing of cards.
@@ -229,12 +283,19 @@ impl Reader {
             (None, None) => u128::from(shown.card != 0 && before != shown),
             (Some(_), None) | (None, Some(_)) => 0,
         };
+        // A point of bits without their number has keys only where each is counted.
+        let tells_keys =
+            shown.bits.is_some() || matches!(source.card, CardPoint::Frame { .. }) && shown.count.is_some();
+        let key = self.keypad.as_ref().filter(|_| more > 0 && tells_keys);
+        if let Some(key) = key.and_then(|keypad| keypad.source().key(shown.card, shown.bits)) {
+            return (Some(Showing::Key(key)), u64::try_from(more - 1).unwrap_or(u64::MAX));
+        }
         if more == 0 || (shown.card == 0 && shown.bits.is_none()) {
             // What is no card of bits was there all the same, where it was counted.
             let unread = if before.count.is_some() && shown.card == 0 { more } else { 0 };
             return (None, u64::try_from(unread).unwrap_or(u64::MAX));
         }
-        (source.card.proof(&shown), u64::try_from(more - 1).unwrap_or(u64::MAX))
+        (source.card.proof(&shown).map(Showing::Card), u64::try_from(more - 1).unwrap_or(u64::MAX))
     }
 }
 
@@ -249,7 +310,7 @@ fn counted_bits(text: &str) -> (u128, Option<u8>) {
 }
 
 /// A whole number of 0 or more.
-fn whole(value: &Value) -> Option<u128> {
+pub(super) fn whole(value: &Value) -> Option<u128> {
     match value {
         Value::Decimal(number) if number.exponent == 0 => u128::try_from(number.mantissa).ok(),
         Value::Bool(_) | Value::Decimal(_) | Value::F32(_) | Value::F64(_) | Value::Text(_) => None,
@@ -273,6 +334,7 @@ mod tests {
             gate: Some(Name::new("garage").unwrap()),
             direction: Direction::In,
             card: Some(CardSource { card, count }),
+            keypad: None,
         }])
     }
 
@@ -369,6 +431,34 @@ mod tests {
         assert_eq!(show("200:FF", 3), [""; 0], "more bits than any format has");
         assert_eq!(show("4:FF", 4), [""; 0], "more bits than it says");
         assert_eq!(show("26:1", 5), ["26:1"]);
+    }
+
+    #[test]
+    fn keys_that_come_as_frames_of_a_few_bits_are_typed_and_do_not_count_as_cards() {
+        let mut readers = frame(Some(COUNT));
+        readers.readers[0].keypad = Some(Keypad::new(KeypadSpec {
+            source: super::super::keypad::KeySource::FourBits,
+            length: None,
+            pause: Duration::from_secs(5),
+        }));
+        let mut count = 0;
+        let mut frames = |frames: &[i128]| {
+            let presented = frames.iter().flat_map(|value| {
+                count += 1;
+                let readings = [(0, *value), (1, count)]
+                    .map(|(point, value)| PointReading::new(PointIx(point), Ok(Value::Decimal(Decimal::whole(value)))));
+                readers.handle_readings(DEVICE, Mono::from_millis(5_000), &readings)
+            });
+            let told = presented.map(|presented| match presented.proof {
+                Proof::Card { bits, .. } => format!("card {}", bits.value()),
+                Proof::Code(code) => code,
+                other => panic!("{other:?}"),
+            });
+            told.collect::<Vec<_>>()
+        };
+        assert_eq!(frames(&[1, 4, 0, 0, 7, 11]), ["4007"], "the first was there before the box looked");
+        assert_eq!(frames(&[4, 10, 9, 12_345_678, 8, 11]), ["card 12345678", "8"]);
+        assert_eq!(readers.missed(), 0);
     }
 
     #[test]

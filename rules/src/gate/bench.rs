@@ -342,7 +342,12 @@ pub(super) fn words(act: &Act) -> String {
     match &act.action {
         Action::Call { command, .. } => format!("{command}{urgent}"),
         Action::Write(point, value) => format!("{}={value}{urgent}", point.0),
-        Action::Read(_) | Action::Recall { .. } | Action::Identify | Action::Registers(_) | Action::Controller(_) => {
+        Action::Read(_)
+        | Action::Recall { .. }
+        | Action::Identify
+        | Action::LoadRecords { .. }
+        | Action::Registers(_)
+        | Action::Controller(_) => {
             unreachable!("gates only act")
         }
     }

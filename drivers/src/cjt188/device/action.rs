@@ -92,7 +92,10 @@ impl Cjt188Meter {
     pub(super) fn begin_action(&mut self, action: &Action, steps: &mut Vec<StepId>) -> Result<(), ActionError> {
         let first = self.actions.len();
         match action {
-            Action::Recall { back: 1.., .. } | Action::Registers(_) | Action::Controller(_) => {
+            Action::Recall { back: 1.., .. }
+            | Action::LoadRecords { .. }
+            | Action::Registers(_)
+            | Action::Controller(_) => {
                 return Err(ActionError::Unsupported);
             }
             Action::Read(points) | Action::Recall { points, back: 0 } => {

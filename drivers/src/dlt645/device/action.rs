@@ -107,6 +107,10 @@ impl Dlt645Meter {
                 let asked = self.recall(points, *back)?;
                 self.actions.extend(asked);
             }
+            Action::LoadRecords { points, from, count } => {
+                let asked = self.records(points, *from, *count)?;
+                self.actions.push(asked);
+            }
             Action::Write(..) => return Err(ActionError::ReadOnly),
             Action::Identify => {
                 let objects = match self.settings.edition {
@@ -204,7 +208,10 @@ impl Dlt645Meter {
             Some(Step::FreezeTime { .. } | Step::Frozen { .. } | Step::OwnClock { .. }) => {
                 return self.take_recalled(step, payload, answer, readings);
             }
-            Some(Step::Read(_) | Step::Act { .. } | Step::Broadcast { .. } | Step::SetTime { .. }) | None => return,
+            Some(
+                Step::Read(_) | Step::Records { .. } | Step::Act { .. } | Step::Broadcast { .. } | Step::SetTime { .. },
+            )
+            | None => return,
         };
         readings.push(PointReading::new(point, value));
     }

@@ -1,10 +1,11 @@
-//! What a meter kept itself: registers at its daily freezes, and its clock beside what it shows now.
+//! What a meter kept itself: registers at its daily freezes, load records, and its clock beside what it shows now.
 
-use gatehouse_core::driver::{ActionError, FREEZE_TIME, METER_CLOCK};
-use gatehouse_core::{NoData, PointIx, PointReading, StepId, Value};
+use gatehouse_core::driver::{ActionError, FREEZE_TIME, LOAD_TIME, METER_CLOCK};
+use gatehouse_core::{LocalTime, NoData, PointIx, PointReading, StepId, Value};
 
 use super::{Dlt645Meter, LongAnswer, Step};
 use crate::dlt645::catalog::Axis;
+use crate::dlt645::load::{self, Record};
 use crate::dlt645::point::{Dlt645Point, Edition, Format};
 
 /// Daily freezes: DI3 and DI2 (DL/T 645-2007, a later addition; not every meter keeps them).
@@ -57,6 +58,18 @@ impl Dlt645Meter {
         Ok(std::iter::once(time).chain(records).collect())
     }
 
+    /// The request for load records of points from a time on.
+    pub(super) fn records(&self, points: &[PointIx], from: LocalTime, count: u8) -> Result<Step, ActionError> {
+        let recorded: Vec<(PointIx, u8)> = points
+            .iter()
+            .filter_map(|&point| Some((point, load::item_of(self.points.get(usize::from(point.0))?)?)))
+            .collect();
+        if recorded.is_empty() || !(1..=load::MOST_RECORDS).contains(&count) {
+            return Err(ActionError::Unsupported);
+        }
+        Ok(Step::Records { data: load::from_time_data(count, from), count, points: recorded.into() })
+    }
+
     /// Takes the data of a reply to one of these requests.
     pub(super) fn take_recalled(
         &self,
@@ -90,5 +103,27 @@ impl Dlt645Meter {
             }
             _ => {}
         }
+    }
+}
+
+/// Appends the readings of load records: of each the points, and its time. Data that are no row of records end in a time
+/// that is a `BadReply`.
+pub(super) fn take_records(points: &[(PointIx, u8)], data: &[u8], readings: &mut Vec<PointReading>) {
+    let mut rest = data;
+    while !rest.is_empty() {
+        let Ok((record, behind)) = Record::split(rest) else {
+            readings.push(PointReading::new(LOAD_TIME, Err(NoData::BadReply)));
+            return;
+        };
+        rest = behind;
+        let value = |item: u8| {
+            let (_, _, format) = load::item(item).ok_or(NoData::BadReply)?;
+            format.decode(record.bytes(item)?)
+        };
+        for &(point, item) in points {
+            let bytes = record.bytes(item).unwrap_or_default();
+            readings.push(PointReading::new(point, value(item)).of(bytes));
+        }
+        readings.push(PointReading::new(LOAD_TIME, value(load::TIME_ITEM)));
     }
 }

@@ -159,7 +159,11 @@ impl Driver for Fake {
                 steps.extend(self.reads_back.then_some(StepId(0)));
             }
             Action::Write(..) => return Err(ActionError::ReadOnly),
-            Action::Identify | Action::Recall { .. } | Action::Controller(_) | Action::Call { .. } => {
+            Action::Identify
+            | Action::Recall { .. }
+            | Action::LoadRecords { .. }
+            | Action::Controller(_)
+            | Action::Call { .. } => {
                 return Err(ActionError::Unsupported);
             }
         }

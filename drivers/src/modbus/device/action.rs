@@ -26,7 +26,7 @@ impl ModbusDevice {
                 self.begin_reads(&readable)?;
             }
             Action::Read(points) | Action::Recall { points, back: 0 } => self.begin_reads(points)?,
-            Action::Recall { .. } => return Err(ActionError::Unsupported),
+            Action::Recall { .. } | Action::LoadRecords { .. } => return Err(ActionError::Unsupported),
             Action::Write(point, value) => {
                 let spec = self.points.get(usize::from(point.0)).ok_or(ActionError::Unsupported)?;
                 let mut pdu = Vec::new();

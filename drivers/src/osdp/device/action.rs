@@ -63,7 +63,7 @@ impl OsdpReader {
                 self.actions.push(Step::Show(points));
             }
             // A reader keeps no registers, and is no controller of doors.
-            Action::Recall { .. } | Action::Registers(_) | Action::Controller(_) => {
+            Action::Recall { .. } | Action::LoadRecords { .. } | Action::Registers(_) | Action::Controller(_) => {
                 return Err(ActionError::Unsupported);
             }
             Action::Identify => self.actions.extend([Step::Ready, Step::Who]),

@@ -79,7 +79,9 @@ impl UhppoteController {
             }
             Action::Write(..) => return Err(ActionError::ReadOnly),
             // Controllers count nothing that is billed.
-            Action::Recall { .. } | Action::Registers(_) => return Err(ActionError::Unsupported),
+            Action::Recall { .. } | Action::LoadRecords { .. } | Action::Registers(_) => {
+                return Err(ActionError::Unsupported);
+            }
             Action::Identify => self.actions.push(Step::Identify),
             Action::Controller(ask) => {
                 let request = self.ask(ask)?;

@@ -3,14 +3,16 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use gatehouse_core::{Decimal, DeviceIx, PointIx};
+use gatehouse_core::{Decimal, DeviceIx, Name, PointIx};
 use gatehouse_drivers::dlt645::Format;
+use gatehouse_drivers::dlt645::load::item_of;
 use gatehouse_drivers::point::{Place, PointSpec};
 use gatehouse_drivers::profile::Rule;
 use gatehouse_drivers::profile::keys::{Keys, did_you_mean};
 use gatehouse_rules::Catalog;
 use gatehouse_rules::billing::{
-    BalanceSpec, BillingSetup, Every, MOST_READINGS, MOST_REGISTERS, MeterSpec, REMARKS, ReadingSpec, RegisterSpec,
+    BalanceSpec, BillingSetup, Every, LoadSpec, MOST_READINGS, MOST_REGISTERS, MeterSpec, REMARKS, ReadingSpec,
+    RegisterSpec,
 };
 use toml::de::DeTable;
 
@@ -18,7 +20,7 @@ use super::reference::Devices;
 use super::{Context, required_name, select};
 use crate::code;
 use crate::site::{Device, MeterConfig, PointConfig, RegisterConfig, Station};
-use crate::units::duration;
+use crate::units::{duration, duration_text};
 
 /// How long after its time a meter may still be read live.
 const WAITS: std::ops::RangeInclusive<Duration> = Duration::from_secs(60)..=Duration::from_secs(6 * 3600);
@@ -76,6 +78,7 @@ pub(super) fn meter(
         u16::try_from(at?).ok().map(PointIx)
     });
     let freezes = keys.choice("daily_freeze", &[("auto", true), ("never", false)]);
+    let load_every = load_records(context, &mut keys, points);
     let stacked = points.iter().find(|point| point.billing && !is_plain_scale(&point.spec));
     if let (Some(point), Some(found)) = (stacked, &multiplier) {
         let message =
@@ -98,7 +101,32 @@ pub(super) fn meter(
         multiplier: multiplier.map(|found| found.value),
         serial_point,
         no_freezes: freezes.is_some_and(|found| !found.value),
+        load_every,
     })
+}
+
+/// Reads how often the meter records its load.
+fn load_records(context: &mut Context<'_>, keys: &mut Keys<'_, '_>, points: &[PointConfig]) -> Option<Duration> {
+    const EACH: std::ops::RangeInclusive<Duration> = Duration::from_secs(60)..=Duration::from_secs(3600);
+    let found = duration(keys, "load_records", EACH)?;
+    let every = found.value;
+    if every.subsec_nanos() != 0 || every.as_secs() % 60 != 0 || 3600 % every.as_secs() != 0 {
+        let message = format!("an hour does not divide into {}", duration_text(every));
+        let help = "write how often the meter is set to record, for example load_records = \"15m\"";
+        keys.error(Rule::BadValue, found.span, message, help);
+        return None;
+    }
+    if !points.is_empty() && !points.iter().any(|point| is_recorded(&point.spec)) {
+        let help = "load records are of meters of DL/T 645-2007, and have totals of energy, voltages, currents, powers, \
+                    power factors, frequency and demands";
+        context.sink.error(code::CONFLICT, found.span, "no point of the device is in a load record", help);
+        return None;
+    }
+    Some(every)
+}
+
+fn is_recorded(spec: &PointSpec) -> bool {
+    spec.dlt645().is_some_and(|place| item_of(place).is_some())
 }
 
 /// Notes billing points that cannot be kept track of.
@@ -167,8 +195,15 @@ fn meter_spec(device: DeviceIx, config: &Device) -> Option<MeterSpec> {
         multiplier: meter.multiplier,
         serial_point: meter.serial_point,
         freezes: is_dlt645 && !meter.no_freezes,
+        load: meter.load_every.map(|every| LoadSpec { every, points: recorded(config) }),
         ratio_in_scale: config.points.iter().any(|point| point.billing && !is_plain_scale(&point.spec)),
     })
+}
+
+/// The points that load records of a meter have.
+fn recorded(config: &Device) -> Vec<(PointIx, Name)> {
+    let points = (0u16..).map(PointIx).zip(&config.points).filter(|(_, point)| is_recorded(&point.spec));
+    points.map(|(ix, point)| (ix, point.spec.name.clone())).collect()
 }
 
 fn register_spec(ix: PointIx, point: &PointConfig) -> RegisterSpec {

@@ -11,6 +11,7 @@ mod decider;
 mod device;
 mod gate;
 mod general;
+mod keypad;
 mod limit;
 mod mains;
 mod meter;

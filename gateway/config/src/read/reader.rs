@@ -47,9 +47,10 @@ pub(super) fn read(
     }
     let direction = direction(&mut keys).or(found.map(|gate| gate.direction)).unwrap_or(Direction::In);
     let card = card(context, &mut keys, (devices, buses), formats);
+    let keypad = super::keypad::read(&mut keys, (devices, buses), (gate.is_some(), card.as_ref()));
     context.end(keys);
     let own = own?;
-    let spec = ReaderSpec { name: own.value.clone(), gate: gate.map(|gate| gate.value), direction, card };
+    let spec = ReaderSpec { name: own.value.clone(), gate: gate.map(|gate| gate.value), direction, card, keypad };
     Some(ReaderEntry { name: own, spec })
 }
 
@@ -159,7 +160,7 @@ fn osdp(
 }
 
 /// True when one request reads both points: between two, another card may come.
-fn read_together(devices: Devices<'_>, buses: &[Bus], one: PointRef, other: PointRef) -> bool {
+pub(super) fn read_together(devices: Devices<'_>, buses: &[Bus], one: PointRef, other: PointRef) -> bool {
     let device = usize::try_from(one.device.0).ok().and_then(|ix| devices.0.get(ix));
     let placed = device.and_then(|device| Some((buses.get(device.bus?)?, device)));
     one.device == other.device

@@ -2,6 +2,7 @@
 
 mod enter;
 mod export;
+mod load;
 mod sheets;
 mod swap;
 
@@ -32,6 +33,8 @@ enum What {
     Swap(swap::Args),
     /// Enters a reading that somebody took from a meter's display.
     Enter(enter::Args),
+    /// Lists what a meter recorded itself at regular times: its load records.
+    Load(load::Args),
     /// Writes a month's account: readings, segments, what is missing and why, masters against their submeters.
     Export(export::Args),
 }
@@ -41,6 +44,7 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<ExitCode> 
     match &args.what {
         Some(What::Swap(swap)) => swap::run(swap, out),
         Some(What::Enter(enter)) => enter::run(enter, out),
+        Some(What::Load(load)) => load::run(load, out),
         Some(What::Export(export)) => export::run(export, out),
         None => {
             let answer = block_on(async { Ok(client::call(&args.at.socket(), "/api/v1/meters", None).await?) })?;
@@ -85,10 +89,13 @@ fn show(answer: &Value, out: &mut dyn Write) -> std::io::Result<()> {
         }
     }
     writeln!(out, "{shown}")?;
-    match answer.get("owed").and_then(Value::as_u64).unwrap_or_default() {
-        0 => Ok(()),
-        owed => writeln!(out, "{owed} fixed-clock readings are still to be fetched"),
+    for (key, what) in [("owed", "fixed-clock readings"), ("load_owed", "load records")] {
+        match answer.get(key).and_then(Value::as_u64).unwrap_or_default() {
+            0 => {}
+            owed => writeln!(out, "{owed} {what} are still to be fetched")?,
+        }
     }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -99,7 +106,7 @@ mod tests {
 
     #[test]
     fn meters_are_shown_with_the_installation_that_is_there() {
-        let answer = json!({ "owed": 2, "meters": [{
+        let answer = json!({ "owed": 2, "load_owed": 96, "meters": [{
             "device": "main", "registers": [
                 { "point": "import_energy", "unit": "kWh", "value": "12345.60", "at": "2026-11-26T00:00:00.000Z",
                   "flags": ["reset", "swapped"] },
@@ -117,6 +124,7 @@ mod tests {
         let wanted = ["main", "2002", "40", "2026-11-01", "import_energy", "12345.60", "kWh"];
         assert_eq!(row[..7], wanted, "{shown}");
         assert_eq!(row[8], "reset,swapped");
-        assert!(shown.ends_with("2 fixed-clock readings are still to be fetched\n"), "{shown}");
+        let owed = "2 fixed-clock readings are still to be fetched\n96 load records are still to be fetched\n";
+        assert!(shown.ends_with(owed), "{shown}");
     }
 }

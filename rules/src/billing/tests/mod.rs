@@ -1,3 +1,4 @@
+mod load;
 mod model;
 mod people;
 mod registers;
@@ -53,6 +54,7 @@ pub(super) fn meter(device: u32) -> MeterSpec {
         multiplier: Some(dec("30")),
         serial_point: Some(SERIAL),
         freezes: false,
+        load: None,
         ratio_in_scale: false,
     }
 }
@@ -69,6 +71,8 @@ pub(super) struct Real {
     /// Newest last: the time that it says, and the value.
     pub(super) frozen: Vec<(String, Decimal)>,
     pub(super) clock: Option<String>,
+    /// What it recorded itself, by its own clock; `Err`: how it refuses.
+    pub(super) load: Result<Vec<(DateTime, Decimal)>, NoData>,
 }
 
 /// A box with meters, a clock and a journal.
@@ -98,7 +102,7 @@ impl Rig {
             wall: at("2026-11-20T12:00:00"),
             trust: Trust::Synchronised,
         };
-        let real = Real { energy: Ok(dec("100.00")), frozen: Vec::new(), clock: None };
+        let real = Real { energy: Ok(dec("100.00")), frozen: Vec::new(), clock: None, load: Ok(Vec::new()) };
         let mut rig = Rig {
             billing: Billing::new(&setup, &catalog, shanghai(), ActId(1)),
             real: setup.meters.iter().map(|meter| (meter.device, real.clone())).collect(),
@@ -155,8 +159,15 @@ impl Rig {
     fn answer(&mut self, act: Act) {
         self.asked.push((self.now.mono, act.clone()));
         self.pass(self.takes);
-        let Action::Recall { back, .. } = act.action else { panic!("{act:?}") };
         let real = &self.real[&act.device];
+        if let Action::LoadRecords { from, count, .. } = act.action {
+            let recorded = real.load.clone().map(|kept| load::answer(&kept, from, count));
+            return match recorded {
+                Ok(readings) => self.billing.handle_act_readings(self.now, act.id, self.now.mono, &readings),
+                Err(why) => drop(self.billing.handle_act_result(self.now, act.id, &ActResult::Failed(why))),
+            };
+        }
+        let Action::Recall { back, .. } = act.action else { panic!("{act:?}") };
         let mut readings = Vec::new();
         let failed = match (back, &real.energy) {
             (0, Ok(value)) => {
@@ -217,6 +228,11 @@ impl Rig {
     /// A poll reads the first register; gives its flags.
     pub(super) fn poll(&mut self, device: u32, value: &str) -> Vec<Flag> {
         self.poll_with(device, vec![PointReading::new(ENERGY, Ok(Value::Decimal(dec(value))))])
+    }
+
+    /// A poll reads the first register of each meter, which goes on by little.
+    pub(super) fn poll_all(&mut self) {
+        (0..u32::try_from(self.setup.meters.len()).unwrap()).for_each(|device| drop(self.poll(device, "200.00")));
     }
 
     pub(super) fn poll_with(&mut self, device: u32, readings: Vec<PointReading>) -> Vec<Flag> {

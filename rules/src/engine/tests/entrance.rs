@@ -1,8 +1,9 @@
 //! Who comes to a gate, with the gate: verdict, act and record in one batch, and back to who is inside.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use gatehouse_core::{BootId, Mono, PointReading, Stamp, Trust, Value, Wall};
+use gatehouse_core::{BootId, Decimal, DeviceIx, Mono, PointIx, PointReading, Stamp, Trust, Value, Wall};
 use jiff::tz::TimeZone;
 use ring::signature::{Ed25519KeyPair, KeyPair};
 use serde_json::Value as Json;
@@ -10,14 +11,18 @@ use serde_json::Value as Json;
 use super::site::{BOARD, CLOSE_LIMIT, LOOP, OPEN_LIMIT, name, setup};
 use crate::access::wiegand::{Card, Format};
 use crate::access::{
-    Access, AccessSpec, Answer, Change, Credential, CredentialId, CredentialKind, Decide, GateAccess, GatePolicy,
+    Access, AccessSpec, Answer, Change, Credential, CredentialId, CredentialKind, Decide, Flag, GateAccess, GatePolicy,
     GuessLimits, Header, LookupKey, Proof, Salt, SealKey, Snapshot, ZoneSpec, reason, snapshot,
 };
+use crate::catalog::PointRef;
 use crate::command::{Outcome, Reception, Request, Source};
 use crate::effect::{Act, Effect};
-use crate::engine::{Admission, Engine, Output, ReaderSpec};
+use crate::engine::{Admission, CardPoint, CardSource, Engine, KeySource, KeypadSpec, Output, ReaderSpec};
 use crate::schedule::Calendar;
 use crate::words::{Direction, HolderClass, RequestId};
+
+/// The reader with a keypad.
+const PAD: DeviceIx = DeviceIx(9);
 
 /// 2026-11-23T10:00:00Z.
 const BEGIN: i64 = 1_795_428_000;
@@ -94,8 +99,19 @@ impl Box {
             gate: gate.map(name),
             direction: Direction::In,
             card: None,
+            keypad: None,
         };
-        setup.readers = vec![reader("drive", Some("entry")), reader("cellar", None)];
+        let pad = |point: u16| PointRef { device: PAD, point: PointIx(point) };
+        let shown = ReaderSpec {
+            card: Some(CardSource { card: CardPoint::Text { at: pad(0), format: None }, count: Some(pad(1)) }),
+            keypad: Some(KeypadSpec {
+                source: KeySource::Points { keys: pad(2), count: pad(3) },
+                length: None,
+                pause: Duration::from_secs(5),
+            }),
+            ..reader("pad", Some("entry"))
+        };
+        setup.readers = vec![reader("drive", Some("entry")), reader("cellar", None), shown];
         let mut engine = Engine::new(&setup, 0).unwrap();
         if let Some(policy) = &policy {
             engine.set_access(access(policy));
@@ -161,7 +177,17 @@ impl Box {
             flags: Vec::new(),
             number: None,
         };
-        let signed = Snapshot::sign(&header, [1, 2].map(|number| Change::Put(credential(number))), &core_key());
+        let guarded = Credential { flags: vec![Flag::NeedsPin], ..credential(3) };
+        let pin = |id: CredentialId, kind: CredentialKind, who: &str| Credential {
+            id,
+            kind,
+            who: who.to_owned(),
+            ..credential(1)
+        };
+        let of_card = pin(lookup().card_pin(card_id(3), "4711"), CredentialKind::CardPin, "p-3");
+        let alone = pin(lookup().pin("80158015"), CredentialKind::Pin, "p-4");
+        let all = [credential(1), credential(2), guarded, of_card, alone];
+        let signed = Snapshot::sign(&header, all.map(Change::Put), &core_key());
         self.tell(|engine, now| {
             engine.handle_access(now, |access, now| {
                 let verified = Snapshot::verify(&signed, &access.expected()).unwrap();
@@ -172,6 +198,24 @@ impl Box {
 
     fn show(&mut self, reader: &str, proof: Proof) -> Option<Admission> {
         self.tell(|engine, now| engine.handle_presented(now, reader, proof))
+    }
+
+    /// A poll of the reader with the keypad: its card, how many it has read, its keys and how often they came.
+    fn poll_pad(&mut self, card: &str, cards: i128, keys: &str, times: i128) {
+        self.now.mono = self.now.mono + Duration::from_millis(200);
+        self.now.wall.0 += 200_000;
+        let text = |text: &str| Ok(Value::Text(text.into()));
+        let count = |count: i128| Ok(Value::Decimal(Decimal::whole(count)));
+        let values = [text(card), count(cards), text(keys), count(times)];
+        let readings: Vec<_> =
+            (0..).map(PointIx).zip(values).map(|(point, value)| PointReading::new(point, value)).collect();
+        self.tell(|engine, now| engine.handle_sample(now, PAD, now.mono, &readings));
+    }
+
+    /// What was decided at the reader with the keypad.
+    fn at_pad(&self) -> Vec<(String, String)> {
+        let text = |json: &Json| json.as_str().unwrap_or("-").to_owned();
+        self.passages().into_iter().map(|passage| (text(&passage["reason"]), text(&passage["facts"]["kind"]))).collect()
     }
 
     fn passages(&self) -> Vec<&Json> {
@@ -271,6 +315,55 @@ fn the_core_is_asked_and_its_answer_opens_or_the_deadline_decides() {
     site.tell(|engine, now| engine.handle_access(now, |access, now| access.handle_unasked(now, request)));
     let last = site.passages().into_iter().next_back().unwrap();
     assert_eq!((&last["request"], &last["decision"]), (&request.0.into(), &"refused".into()), "{last}");
+}
+
+#[test]
+fn what_is_typed_at_a_reader_is_a_code_and_after_a_card_that_wants_it_its_pin() {
+    let mut site = Box::new(Some(GatePolicy::default()));
+    let guarded = match card(3) {
+        Proof::Card { bits, .. } => format!("26:{:X}", bits.value()),
+        other => panic!("{other:?}"),
+    };
+    site.poll_pad("", 0, "", 0);
+    site.acts.clear();
+    site.poll_pad(&guarded, 1, "", 0);
+    assert!(site.acts.is_empty());
+    assert_eq!(site.at_pad(), [("pin_needed".to_owned(), "card".to_owned())]);
+    site.poll_pad(&guarded, 1, "4712#", 1);
+    assert_eq!(site.at_pad()[1], ("bad_code".to_owned(), "card_pin".to_owned()));
+    site.poll_pad(&guarded, 2, "4712#", 1);
+    for (times, key) in (2..).zip(["4", "7", "1", "1"]) {
+        site.poll_pad(&guarded, 2, key, times);
+    }
+    assert!(site.acts.is_empty());
+    site.poll_pad(&guarded, 2, "#", 6);
+    assert_eq!(site.acts.len(), 1, "the card with its PIN opens: {:?}", site.acts);
+
+    let mut site = Box::new(Some(GatePolicy::default()));
+    site.poll_pad("", 0, "", 0);
+    site.acts.clear();
+    site.poll_pad("", 0, "8015#", 1);
+    assert_eq!(site.at_pad()[0].0, "bad_code");
+    site.poll_pad("", 0, "8015", 2);
+    site.poll_pad("", 0, "8015#", 3);
+    assert_eq!(site.acts.len(), 1, "a PIN opens by itself");
+    let kept: Vec<u8> = site.kept.values().flatten().copied().collect();
+    let events = format!("{:?}{:?}{}", site.events, site.outputs, String::from_utf8_lossy(&kept));
+    assert!(!events.contains("8015"), "digits are in no record");
+}
+
+#[test]
+fn who_guesses_at_a_keypad_finds_it_closed_also_for_a_good_pin() {
+    let mut site = Box::new(Some(GatePolicy::default()));
+    site.poll_pad("", 0, "", 0);
+    site.acts.clear();
+    for times in 1..=20 {
+        site.poll_pad("", 0, &format!("{}#", 1000 + times), times);
+    }
+    site.poll_pad("", 0, "80158015#", 21);
+    let reasons: Vec<String> = site.at_pad().into_iter().map(|(reason, _)| reason).collect();
+    assert_eq!((reasons[0].as_str(), reasons[20].as_str()), ("bad_code", "locked_out"), "{reasons:?}");
+    assert!(site.acts.is_empty());
 }
 
 #[test]

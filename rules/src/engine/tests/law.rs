@@ -140,6 +140,7 @@ impl Law {
             | Action::Read(_)
             | Action::Recall { .. }
             | Action::Identify
+            | Action::LoadRecords { .. }
             | Action::Registers(_)
             | Action::Controller(_) => {}
         }

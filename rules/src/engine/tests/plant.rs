@@ -62,6 +62,7 @@ impl Plant {
             | Action::Read(_)
             | Action::Recall { .. }
             | Action::Identify
+            | Action::LoadRecords { .. }
             | Action::Registers(_)
             | Action::Controller(_) => {}
         }
