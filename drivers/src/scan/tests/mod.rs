@@ -1,6 +1,9 @@
 //! The whole scan on simulated wires.
 
+mod crowd;
 mod device;
+mod noise;
+mod slow;
 mod socket;
 mod stories;
 mod world;

@@ -116,6 +116,17 @@ fn device(found: &Found, usual: Option<Characters>, mixed: bool, ids: &mut BTree
             }
             false
         }
+        Model::NotAsked if found.has_register => {
+            note += "# The scan ended before it asked for the model. All that is known of its registers is the one that it answered\n\
+                     # by: scan again for its unit alone (`--address`), name a profile instead, or add points from its manual.\n";
+            lines += REGISTER;
+            true
+        }
+        Model::NotAsked => {
+            note += "# The scan ended before it asked for the model: scan again for its address alone, or name a profile\n\
+                     # (`gatehouse profiles`), and take the # away.\n";
+            false
+        }
         Model::Unknown if found.has_register => {
             note += "# No profile is known to suit. All that is known of its registers is the one that it answered by: name a\n\
                      # profile instead (`gatehouse profiles`), or add points from its manual; `gatehouse guess` finds type, order\n\
