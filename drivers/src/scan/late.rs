@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use gatehouse_core::Mono;
 
+use super::finding::Station;
 use super::heard::{Astray, Heard, talk};
 use super::job::{Job, Purpose};
 use super::machine::{End, Scan};
 use super::patience::Pace;
 use super::plan::Channel;
 use super::question::Question;
+use super::settle;
 use super::trial::Trial;
 use super::wildcard::Hearing;
 use crate::point::Protocol;
@@ -19,12 +21,18 @@ use crate::point::Protocol;
 const RECENT: usize = 128;
 /// So long after a question an answer on a serial line may still be one to it.
 const LATE_MOST: Duration = Duration::from_secs(4);
+/// Who answers late so often, although he is waited for from the second time on, is slower than any driver waits.
+const LATE_TIMES: u8 = 3;
 /// So many sound frames of somebody else end a scan that has begun.
 const FOREIGN: u32 = 2;
 
 /// Who was asked last, and when.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Recent(VecDeque<Asked>);
+pub(super) struct Recent {
+    asked: VecDeque<Asked>,
+    /// Who answered late, and how often.
+    late: Vec<(Station, u8)>,
+}
 
 #[derive(Debug, Clone)]
 struct Asked {
@@ -35,8 +43,8 @@ struct Asked {
 
 impl Recent {
     pub(super) fn push(&mut self, question: Question, tag: u16, at: Mono) {
-        self.0.truncate(RECENT - 1);
-        self.0.push_front(Asked { question, tag, at });
+        self.asked.truncate(RECENT - 1);
+        self.asked.push_front(Asked { question, tag, at });
     }
 
     /// The last question that this may be an answer to, and when it was asked.
@@ -45,7 +53,22 @@ impl Recent {
             asked.question.is_answered_by(asked.tag, astray.transaction, &astray.answer)
                 && (asked.question.is_on_socket() || now.since(asked.at) < LATE_MOST)
         };
-        self.0.iter().find(suits).map(|asked| (asked.question.clone(), asked.at))
+        self.asked.iter().find(suits).map(|asked| (asked.question.clone(), asked.at))
+    }
+
+    /// Whether a late answer of this station is worth another question.
+    fn is_worth(&mut self, station: Station) -> bool {
+        match self.late.iter_mut().find(|(one, _)| *one == station) {
+            Some((_, times)) if *times >= LATE_TIMES => false,
+            Some((_, times)) => {
+                *times += 1;
+                true
+            }
+            None => {
+                self.late.push((station, 1));
+                true
+            }
+        }
     }
 }
 
@@ -64,6 +87,9 @@ impl Scan {
             self.patience.learn(&question, turnaround);
             let Some(exact) = question.exact(&one.answer) else { continue };
             if self.settle_word(&exact, &one.answer) || is_same_station(&exact, &job.question) {
+                continue;
+            }
+            if !settle::asked(&exact).is_some_and(|station| self.recent.is_worth(station)) {
                 continue;
             }
             let purpose = if exact.number().is_some() { Purpose::Probe } else { Purpose::trial(Trial::default()) };
@@ -105,19 +131,22 @@ impl Scan {
         let garble = Heard { stray: heard.stray, ..Heard::default() };
         let again = |purpose| Job { pace: Pace::Patient, purpose, ..job.clone() };
         match &job.purpose {
-            Purpose::Probe => {
+            Purpose::Probe if job.pace < Pace::Patient => {
                 let mut trial = Trial::default();
                 let _ = trial.handle(&garble, &job.question);
                 self.agenda.push_front(again(Purpose::trial(trial)));
             }
-            Purpose::Wildcard(_) => {
+            Purpose::Wildcard(_) if job.pace < Pace::Patient => {
                 let mut hearing = Hearing::default();
                 let _ = hearing.handle(&garble);
                 self.agenda.push_front(again(Purpose::Wildcard(hearing)));
             }
-            Purpose::Trial { .. } | Purpose::Study { .. } | Purpose::Control(_) | Purpose::Sentinel => {
-                self.note_noise(heard.stray);
-            }
+            Purpose::Probe
+            | Purpose::Wildcard(_)
+            | Purpose::Trial { .. }
+            | Purpose::Study { .. }
+            | Purpose::Control(_)
+            | Purpose::Sentinel => self.note_noise(heard.stray),
         }
         self.suspect(job);
     }

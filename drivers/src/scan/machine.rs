@@ -103,6 +103,8 @@ pub struct Scan {
     pub(super) before: Option<(Job, u16, Vec<u8>)>,
     pub(super) between: Vec<u8>,
     last_byte: Mono,
+    /// How long the last answer took to begin.
+    pub(super) turnaround: Duration,
     begun: Option<Mono>,
     pub(super) now: Mono,
 }
@@ -153,6 +155,7 @@ impl Scan {
             before: None,
             between: Vec::new(),
             last_byte: Mono(0),
+            turnaround: Duration::ZERO,
             begun: None,
             now: Mono(0),
         }
@@ -375,7 +378,8 @@ impl Scan {
         let is_answer =
             !heard.answers.is_empty() || (heard.is_garbled() && matches!(job.purpose, Purpose::Wildcard(_)));
         if let (Some(first), true) = (first_byte, is_answer) {
-            self.patience.learn(&job.question, first.since(end));
+            self.turnaround = first.since(end);
+            self.patience.learn(&job.question, self.turnaround);
         }
         self.before = Some((job.clone(), self.tag, sent));
         self.settle_astray(&job, &heard.astray, first_byte.unwrap_or(self.now));

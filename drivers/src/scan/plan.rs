@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::patience::{Pace, Patience};
 use super::question::Question;
-use super::usual::{CJT188, DLT645, MODBUS, OSDP, characters};
+use super::usual::{CJT188, DLT645, MODBUS, OSDP, OSDP_FAST, characters};
 use crate::cjt188::{self, DiOrder};
 use crate::dlt645::{self, Edition};
 use crate::line::settings::{Characters, Parity};
@@ -188,7 +188,9 @@ impl Plan {
                 self.add_wildcard(round, characters(baud, parity), weight * 100);
             }
         }
-        for (baud, weight) in OSDP {
+        // Not every adapter knows it, and hardly a reader is set to it: not unless it is asked for.
+        let is_fast_wanted = options.bauds.contains(&OSDP_FAST) || options.protocols == [Protocol::Osdp];
+        for (baud, weight) in OSDP.into_iter().filter(|(baud, _)| *baud != OSDP_FAST || is_fast_wanted) {
             for (first, last, share) in READERS {
                 let addresses = within((first, last));
                 if wanted(Protocol::Osdp, baud) && !addresses.is_empty() {
@@ -358,6 +360,35 @@ mod tests {
             assert!(units.iter().all(|unit| (5..=12).contains(unit)), "{attempt:?}");
             assert_eq!(attempt.characters.map(|line| line.baud), Some(19200));
         }
+    }
+
+    #[test]
+    fn the_highest_speed_of_readers_is_tried_when_it_is_asked_for() {
+        let bauds = |options: &Options| -> Vec<u32> {
+            order(options).iter().filter_map(|one| one.characters.map(|line| line.baud)).collect()
+        };
+        let readers = Options { protocols: vec![Protocol::Osdp], ..Options::default() };
+        assert!(bauds(&readers).contains(&230_400));
+        assert!(bauds(&Options { bauds: vec![230_400], ..Options::default() }).contains(&230_400));
+        assert!(!bauds(&Options::default()).contains(&230_400));
+    }
+
+    #[test]
+    fn low_units_at_usual_settings_are_waited_for_longest_once_the_rest_of_them_was_asked() {
+        let all = order(&Options::default());
+        let at = |line, pace| {
+            let asks = move |one: &Attempt| {
+                one.characters == Some(line)
+                    && one.pace == pace
+                    && matches!(&one.round, Round::Modbus(units) if units.contains(&32))
+            };
+            all.iter().position(asks)
+        };
+        for line in [characters(9600, Parity::None), characters(19200, Parity::Even)] {
+            let patient = at(line, Pace::Patient);
+            assert!(patient.is_some() && patient > at(line, Pace::Slow), "{line}");
+        }
+        assert_eq!(at(characters(1200, Parity::None), Pace::Patient), None);
     }
 
     #[test]

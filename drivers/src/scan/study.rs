@@ -1,5 +1,7 @@
 //! Which model a device is: what it is asked for that once it is believed.
 
+use std::time::Duration;
+
 use super::finding::{ClashSign, Finding, Model, Station};
 use super::fingerprint::Fingerprint;
 use super::heard::Heard;
@@ -17,6 +19,8 @@ use crate::modbus::pdu::{Reply, Request};
 const TROUBLES: u8 = 3;
 /// Questions of a study that are not answered are asked once more.
 const STUDY_TRIES: u8 = 2;
+/// Who takes longer to answer is hardly heard by drivers as they are set without a `timeout` in the site file, one second.
+const SLOW: Duration = Duration::from_millis(800);
 /// Basic identification begins with object 0.
 const IDENTIFY: Request = Request::Identify { read_code: 1, object: 0 };
 
@@ -33,8 +37,9 @@ impl Scan {
     /// Asks for the model of a finding, before anything else.
     pub(super) fn begin_study(&mut self, place: usize, pace: Pace) {
         self.studies.insert(place, Study { pace: pace.max(Pace::Slow), fingerprint: None });
-        if let Some(job) = self.study(place) {
-            self.agenda.push_front(job);
+        match self.study(place) {
+            Some(job) => self.agenda.push_front(job),
+            None => self.tell_slow(place),
         }
     }
 
@@ -89,7 +94,10 @@ impl Scan {
     fn learn_model(&mut self, question: &Question, place: usize, answer: Option<&Answer>) {
         let Some(Finding::Found(found)) = self.findings.get_mut(place) else { return };
         match question {
-            Question::Dlt645 { edition, .. } => found.model = electricity_model(*edition, answer),
+            Question::Dlt645 { edition, .. } => {
+                let model = electricity_model(*edition, answer);
+                self.tell_model(place, model);
+            }
             Question::Modbus { request, .. } => {
                 let Some(study) = self.studies.get_mut(&place) else { return };
                 let known = study.fingerprint.get_or_insert_with(Fingerprint::new);
@@ -132,6 +140,19 @@ impl Scan {
     fn tell_model(&mut self, place: usize, model: Model) {
         if let Some(Finding::Found(found)) = self.findings.get_mut(place) {
             found.model = model;
+        }
+        self.tell_slow(place);
+    }
+
+    /// Says of who takes long to answer that the site file has to allow for that.
+    fn tell_slow(&mut self, place: usize) {
+        if let Some(Finding::Found(found)) = self.findings.get_mut(place)
+            && self.turnaround > SLOW
+        {
+            let ms = self.turnaround.as_millis();
+            found
+                .identity
+                .push(("answers".to_owned(), format!("{ms} ms after it was asked: give it a longer `timeout`")));
         }
     }
 }

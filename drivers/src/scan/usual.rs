@@ -47,4 +47,7 @@ pub(super) const CJT188: [(DiOrder, u32, Parity, u64); 8] = [
     (DiOrder::LowFirst, 2400, Parity::None, 6),
     (DiOrder::HighFirst, 9600, Parity::Even, 4),
 ];
-pub(super) const OSDP: [(u32, u64); 5] = [(9600, 100), (115_200, 25), (38400, 20), (19200, 15), (57600, 8)];
+pub(super) const OSDP: [(u32, u64); 6] =
+    [(9600, 100), (115_200, 25), (38400, 20), (19200, 15), (57600, 8), (OSDP_FAST, 3)];
+/// The highest speed of readers.
+pub(super) const OSDP_FAST: u32 = 230_400;

@@ -235,3 +235,43 @@ fn wider(question: &Question) -> Option<Question> {
         Question::Modbus { .. } | Question::Osdp { .. } => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dlt645::Address;
+
+    fn heard(meters: &[u8], stray: usize) -> Heard {
+        let answer = |last: &u8| Answer::Dlt645 { address: Address::from_wire([*last, 0, 0, 0, 0, 0]), data: None };
+        Heard { answers: meters.iter().map(answer).collect(), stray, ..Heard::default() }
+    }
+
+    fn run(windows: &[Heard]) -> Reach {
+        let mut hearing = Hearing::default();
+        let mut reach = Reach::Again;
+        for window in windows {
+            assert_eq!(reach, Reach::Again, "it had ended");
+            reach = hearing.handle(window);
+        }
+        reach
+    }
+
+    #[test]
+    fn one_burst_of_noise_is_no_reason_to_look_closer_and_hides_no_meter() {
+        let (silence, noise) = (|| heard(&[], 0), || heard(&[], 9));
+        assert_eq!(run(&[silence()]), Reach::Nobody);
+        assert_eq!(run(&[noise(), silence(), silence(), silence()]), Reach::Noise);
+        let one = run(&[heard(&[5], 0), noise(), heard(&[5], 0)]);
+        assert!(matches!(one, Reach::One(_)), "{one:?}");
+        // A meter that answers now and then is asked by its own number.
+        let lone = run(&[heard(&[5], 0), silence(), silence(), silence()]);
+        assert!(matches!(lone, Reach::One(_)), "{lone:?}");
+    }
+
+    #[test]
+    fn garble_twice_two_answers_and_two_numbers_are_several() {
+        assert_eq!(run(&[heard(&[], 9), heard(&[], 9)]), Reach::Several);
+        assert_eq!(run(&[heard(&[5, 6], 0)]), Reach::Several);
+        assert_eq!(run(&[heard(&[5], 0), heard(&[6], 0)]), Reach::Several);
+    }
+}

@@ -36,6 +36,20 @@ fn a_slow_device_alone_is_found_by_the_patient_pass() {
     assert_eq!(world.run(20 * MINUTE, usize::MAX), Some(End::Finished));
     let [Finding::Found(found)] = world.scan.findings() else { panic!("{:?}", world.scan.findings()) };
     assert_eq!(found.model, Model::Known("eastron-sdm630"), "its study is as patient");
+    let told = found.identity.iter().find(|(name, _)| name == "answers").map(|(_, text)| text.as_str());
+    assert!(
+        told.is_some_and(|text| text.starts_with("12") && text.ends_with("give it a longer `timeout`")),
+        "{told:?}"
+    );
+}
+
+#[test]
+fn a_device_slower_than_any_driver_waits_does_not_hold_the_scan() {
+    let usual = line(9600, Parity::None);
+    let options = Options { protocols: vec![Protocol::Modbus], bauds: vec![9600], addresses: Some((1, 40)) };
+    let mut world = World::new(vec![modbus(4, usual, 2500), modbus(30, usual, 20)], &options, Duration::ZERO);
+    assert_eq!(world.run(30 * MINUTE, usize::MAX), Some(End::Finished));
+    assert_eq!(world.stations(), [Station::Modbus(30)]);
 }
 
 #[test]
