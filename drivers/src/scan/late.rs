@@ -6,7 +6,7 @@ use std::time::Duration;
 use gatehouse_core::Mono;
 
 use super::finding::Station;
-use super::heard::{Astray, Heard, talk};
+use super::heard::{Astray, Heard};
 use super::job::{Job, Purpose};
 use super::machine::{End, Scan};
 use super::patience::Pace;
@@ -73,7 +73,7 @@ impl Recent {
 }
 
 impl Scan {
-    /// Asks those again who answered late, while `job` was asked or after it. `at`: when that came.
+    /// Asks those again who answered late, while `job` is or will be asked. `at`: when that came.
     pub(super) fn settle_astray(&mut self, job: &Job, astray: &[Astray], at: Mono) {
         for one in astray {
             let Some((question, asked)) = self.recent.find(one, self.now) else {
@@ -98,32 +98,26 @@ impl Scan {
         }
     }
 
-    /// Judges what came after the time of the last question.
-    pub(super) fn settle_between(&mut self) {
+    /// Judges what came after the time of the last question, before `next` is asked.
+    pub(super) fn settle_between(&mut self, next: &Job) {
         let bytes = std::mem::take(&mut self.between);
         let before = self.before.take();
         if bytes.is_empty() {
             return;
         }
-        let Some((job, tag, sent)) = before else {
-            match talk(&bytes) {
-                Some(protocol) => self.note_foreign(protocol),
-                None => self.note_noise(bytes.len()),
-            }
-            return;
-        };
+        let (job, tag, sent) = before.clone().unwrap_or_else(|| (next.clone(), 0, Vec::new()));
         let mut heard = Heard::read(&job.question, tag, &sent, &bytes);
         for protocol in &heard.foreign {
             self.note_foreign(*protocol);
         }
-        if heard.is_garbled() {
-            self.settle_late_garble(&job, &heard);
+        match before {
+            Some((job, ..)) if heard.is_garbled() => self.settle_late_garble(&job, &heard),
+            // Nobody was asked at these line settings yet.
+            Some(_) | None => self.note_noise(heard.stray),
         }
         let own = heard.answers.drain(..).map(|answer| Astray { transaction: Some(tag), answer });
         let all: Vec<Astray> = own.chain(heard.astray).collect();
-        // What is asked next is not known yet, so that nothing is the same as that.
-        let nobody = Job { question: job.question.control(0), ..job };
-        self.settle_astray(&nobody, &all, self.now);
+        self.settle_astray(next, &all, self.now);
     }
 
     /// Two that are slow garble each other after their time: who was asked is asked again, and the line is.

@@ -228,7 +228,7 @@ impl Scan {
                 (Phase::Resting(job, until, since), Some(Want::Wait(until)))
             }
             Phase::Resting(job, ..) => {
-                self.settle_between();
+                self.settle_between(&job);
                 if self.end.is_some() {
                     return (Phase::Idle, None);
                 }

@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use gatehouse_core::Mono;
 
-use super::finding::{Clash, ClashSign, Finding};
+use super::finding::{Clash, ClashSign, Finding, Station};
 use super::heard::{GLITCH, Heard};
 use super::job::{Job, Purpose};
 use super::machine::{End, Scan};
 use super::patience::Pace;
 use super::plan::Channel;
+use super::question::Question;
+use super::trial::Trial;
 use crate::line::settings::Characters;
 
 /// Questions to nobody before a clash is told.
@@ -49,6 +51,10 @@ pub(super) struct Doubt {
     pub(super) clash: Clash,
     /// The finding that it takes the place of.
     pub(super) place: Option<usize>,
+    /// The question whose answers are in trouble.
+    pub(super) question: Question,
+    /// The line proved to be quiet since then, and what was still to come late has come: what is heard now is true.
+    pub(super) is_proved: bool,
 }
 
 impl Scan {
@@ -73,7 +79,7 @@ impl Scan {
         }
         match self.channel {
             Channel::Serial => self.control(job, Some(doubt)),
-            Channel::Tcp => self.tell_clash(doubt),
+            Channel::Tcp => self.tell_clash(&doubt),
         }
     }
 
@@ -112,15 +118,23 @@ impl Scan {
             self.note_noise(control.bytes);
         }
         self.quiet.last = Some((job.characters, self.now));
-        if let Some(doubt) = control.doubt {
-            self.tell_clash(doubt);
+        let Some(doubt) = control.doubt else { return };
+        match doubt.clash.sign {
+            ClashSign::Crowd => self.tell_clash(&doubt),
+            ClashSign::Garbled | ClashSign::Twice | ClashSign::Differ => {
+                let (question, trial) = (doubt.question.clone(), Trial::default());
+                let doubt = Some(Box::new(Doubt { is_proved: true, ..doubt }));
+                let purpose = Purpose::Trial { trial, doubt };
+                self.agenda.push_front(Job { question, purpose, ..job.clone() });
+            }
         }
     }
 
-    fn tell_clash(&mut self, Doubt { clash, place }: Doubt) {
-        match place.and_then(|place| self.findings.get_mut(place)) {
-            Some(finding) => *finding = Finding::Clash(clash),
-            None => self.findings.push(Finding::Clash(clash)),
+    pub(super) fn tell_clash(&mut self, doubt: &Doubt) {
+        let clash = Finding::Clash(doubt.clash.clone());
+        match doubt.place.and_then(|place| self.findings.get_mut(place)) {
+            Some(finding) => *finding = clash,
+            None => self.findings.push(clash),
         }
     }
 
@@ -142,7 +156,8 @@ impl Scan {
 
 impl Doubt {
     /// A clash that is in the place of no finding.
-    pub(super) fn new(job: &Job, station: super::finding::Station, sign: ClashSign) -> Doubt {
-        Doubt { clash: Clash { station, characters: job.characters, sign }, place: None }
+    pub(super) fn new(job: &Job, station: Station, sign: ClashSign) -> Doubt {
+        let clash = Clash { station, characters: job.characters, sign };
+        Doubt { clash, place: None, question: job.question.clone(), is_proved: false }
     }
 }

@@ -94,31 +94,51 @@ impl Scan {
     }
 
     fn settle_trial(&mut self, job: Job, mut trial: Trial, doubt: Option<Box<Doubt>>, heard: &Heard) {
-        match trial.handle(heard, &job.question) {
-            Verdict::Again => self.agenda.push_front(Job { purpose: Purpose::Trial { trial, doubt }, ..job }),
-            Verdict::Nothing => match doubt {
-                Some(doubt) => self.prove(&job, *doubt),
-                None => self.note_noise(trial.stray),
+        let verdict = trial.handle(heard, &job.question);
+        if verdict == Verdict::Again {
+            self.agenda.push_front(Job { purpose: Purpose::Trial { trial, doubt }, ..job });
+            return;
+        }
+        match doubt {
+            None => self.settle_verdict(&job, &trial, verdict),
+            Some(doubt) if doubt.is_proved => self.settle_proved(&job, &doubt, verdict),
+            Some(doubt) => match verdict {
+                Verdict::Believed(answer) => self.believe(&job, &answer),
+                Verdict::Clash(_) | Verdict::Nothing | Verdict::Again => self.prove(&job, *doubt),
             },
-            Verdict::Believed(answer) => self.believe(&job, &answer),
+        }
+    }
+
+    fn settle_verdict(&mut self, job: &Job, trial: &Trial, verdict: Verdict) {
+        match verdict {
+            Verdict::Again => {}
+            Verdict::Nothing => self.note_noise(trial.stray),
+            Verdict::Believed(answer) => self.believe(job, &answer),
             Verdict::Clash(sign) => {
-                if let Some(doubt) = doubt {
-                    self.prove(&job, *doubt);
-                    return;
-                }
                 let first = trial.first.as_ref();
                 let whom = first.map_or_else(|| asked(&job.question), |one| Some(station(&job.question, one)));
                 let Some(station) = whom else { return };
-                let doubt = Doubt::new(&job, station, sign);
+                let doubt = Doubt::new(job, station, sign);
                 match job.characters.filter(|_| first.is_none() && sign == ClashSign::Garbled) {
                     // One that looks at no parity answers at the wrong one too, and is garbled there.
                     Some(line) => {
                         let purpose = Purpose::Trial { trial: Trial::default(), doubt: Some(Box::new(doubt)) };
-                        self.agenda.push_front(Job { characters: Some(other_parity(line)), purpose, ..job });
+                        self.agenda.push_front(Job { characters: Some(other_parity(line)), purpose, ..job.clone() });
                     }
-                    None => self.prove(&job, doubt),
+                    None => self.prove(job, doubt),
                 }
             }
+        }
+    }
+
+    /// What the second hearing says, after nobody was asked and the line was quiet.
+    fn settle_proved(&mut self, job: &Job, doubt: &Doubt, verdict: Verdict) {
+        match (verdict, doubt.place) {
+            (Verdict::Clash(_), _) => self.tell_clash(doubt),
+            (Verdict::Believed(answer), None) => self.believe(job, &answer),
+            (Verdict::Believed(answer), Some(place)) => self.learn_model(&job.question, place, Some(&answer)),
+            (Verdict::Nothing | Verdict::Again, Some(place)) => self.learn_model(&job.question, place, None),
+            (Verdict::Nothing | Verdict::Again, None) => {}
         }
     }
 

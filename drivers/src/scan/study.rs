@@ -91,7 +91,8 @@ impl Scan {
         self.learn_model(&job.question, place, answer);
     }
 
-    fn learn_model(&mut self, question: &Question, place: usize, answer: Option<&Answer>) {
+    /// Takes the answer to a question about a model, or that there is none.
+    pub(super) fn learn_model(&mut self, question: &Question, place: usize, answer: Option<&Answer>) {
         let Some(Finding::Found(found)) = self.findings.get_mut(place) else { return };
         match question {
             Question::Dlt645 { edition, .. } => {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use gatehouse_core::Mono;
 
-use super::device::{Device, electricity, line, modbus};
+use super::device::{Device, Kind, electricity, line, modbus};
 use super::world::World;
 use crate::dlt645::Edition;
 use crate::line::settings::{Characters, Parity};
@@ -75,6 +75,29 @@ fn a_master_is_no_crowd_of_meters_and_no_reader() {
     }
     let options = Options { protocols: vec![Protocol::Osdp], bauds: vec![9600], addresses: None };
     meets(line(19200, Parity::None), 400, Vec::new(), &options);
+}
+
+#[test]
+fn what_devices_garble_themselves_is_no_other_master() {
+    // A dozen that look at no parity, and are asked at the wrong one first.
+    let own = line(19200, Parity::None);
+    let lax = |unit| Device { is_lax: true, ..modbus(unit, own, 20 + u64::from(unit)) };
+    let mut world = World::new((1..=12).map(lax).collect(), &modbus_at(19200), LISTEN);
+    assert_eq!(world.run(60 * MINUTE, usize::MAX), Some(End::Finished));
+    assert_eq!((world.stations().len(), clashes(&world).len()), (12, 0), "{:?}", clashes(&world));
+    // Pairs with one address each, be they quick or slow.
+    let mut devices = Vec::new();
+    for (unit, turnaround_ms) in [(1, 20), (2, 45), (3, 90), (5, 200), (6, 300), (7, 700)] {
+        let usual = line(9600, Parity::None);
+        let mut other = modbus(unit, usual, turnaround_ms + 2);
+        if let Kind::Modbus { registers, .. } = &mut other.kind {
+            registers.iter_mut().for_each(|(_, words)| words[0] ^= 3);
+        }
+        devices.extend([modbus(unit, usual, turnaround_ms), other]);
+    }
+    let mut world = World::new(devices, &modbus_at(9600), LISTEN);
+    assert_eq!(world.run(60 * MINUTE, usize::MAX), Some(End::Finished));
+    assert_eq!((world.stations().len(), clashes(&world).len()), (0, 6), "{:?}", world.scan.findings());
 }
 
 #[test]

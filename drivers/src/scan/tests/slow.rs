@@ -53,6 +53,18 @@ fn a_device_slower_than_any_driver_waits_does_not_hold_the_scan() {
 }
 
 #[test]
+fn late_answers_are_nobody_elses_however_late_they_are() {
+    let options = Options { protocols: vec![Protocol::Modbus], bauds: vec![9600], addresses: Some((9, 10)) };
+    for turnaround_ms in (150..1450).step_by(50) {
+        let devices = vec![modbus(9, line(9600, Parity::None), turnaround_ms)];
+        let mut world = World::new(devices, &options, Duration::ZERO);
+        assert_eq!(world.run(20 * MINUTE, usize::MAX), Some(End::Finished), "{turnaround_ms} ms");
+        assert_eq!(world.scan.findings().len(), 1, "{turnaround_ms} ms");
+        assert_eq!(world.stations(), [Station::Modbus(9)], "{turnaround_ms} ms");
+    }
+}
+
+#[test]
 fn slow_meters_behind_a_wildcard_are_found() {
     let protocol = Protocol::Dlt645(Edition::V2007);
     let options = Options { protocols: vec![protocol], bauds: vec![2400], addresses: None };
