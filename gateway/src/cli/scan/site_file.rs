@@ -123,8 +123,8 @@ fn device(found: &Found, usual: Option<Characters>, mixed: bool, ids: &mut BTree
             true
         }
         Model::NotAsked => {
-            note += "# The scan ended before it asked for the model: scan again for its address alone, or name a profile\n\
-                     # (`gatehouse profiles`), and take the # away.\n";
+            note += "# The scan ended before it asked for the model: scan again, or name a profile (`gatehouse profiles`) and take\n\
+                     # the # away.\n";
             false
         }
         Model::Unknown if found.has_register => {
