@@ -67,6 +67,14 @@ impl<const N: usize> Plate<N> {
         })
     }
 
+    /// The address that knows one pair of digits less than this one, of which this is a narrower one; `None` for the widest.
+    pub fn wider(self) -> Option<Self> {
+        let known = self.0.iter().rposition(|&byte| byte != 0xAA)?;
+        let mut bytes = self.0;
+        bytes[known] = 0xAA;
+        Some(Plate(bytes))
+    }
+
     /// True if a meter at `other` is meant.
     pub fn covers(self, other: Self) -> bool {
         self.0.iter().zip(other.0).all(|(&own, other)| own == 0xAA || own == other)
@@ -99,5 +107,7 @@ mod tests {
         assert_eq!(narrower.iter().filter(|one| one.covers(meter)).count(), 1);
         assert!(narrower.iter().all(|one| one.wire()[..2] == [0x34, 0x12] && one.wire()[3..] == [0xAA; 3]));
         assert_eq!(meter.narrower().count(), 0);
+        assert!(narrower.iter().all(|one| one.wider() == Some(wider)));
+        assert_eq!(Plate::<6>::ANY.wider(), None);
     }
 }

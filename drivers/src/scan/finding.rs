@@ -87,6 +87,8 @@ pub struct Found {
 /// Which model a device is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Model {
+    /// The scan was broken off before it was asked for that.
+    NotAsked,
     /// The profile of this name suits, and no other.
     Known(&'static str),
     /// Several profiles suit alike: registers alone do not tell them apart.
@@ -95,10 +97,10 @@ pub enum Model {
     Unknown,
 }
 
-/// Two devices at one address.
+/// Several devices at one address, or at one wildcard.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Clash {
-    /// The address.
+    /// The address; of a [`ClashSign::Crowd`] the wildcard.
     pub station: Station,
     /// The line settings; `None`: on a socket.
     pub characters: Option<Characters>,
@@ -106,7 +108,7 @@ pub struct Clash {
     pub sign: ClashSign,
 }
 
-/// How two devices at one address show.
+/// How several devices at one address show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClashSign {
     /// Answers come at the right time, but garbled again and again.
@@ -115,17 +117,42 @@ pub enum ClashSign {
     Twice,
     /// The same question was answered now so, now otherwise.
     Differ,
+    /// Several meters answer a wildcard, and no narrower one tells them apart.
+    Crowd,
+}
+
+impl Clash {
+    /// What it is, in a few words.
+    pub fn in_short(&self) -> &'static str {
+        match (self.sign, self.station) {
+            (ClashSign::Crowd, _) => "several meters, not told apart",
+            (ClashSign::Garbled | ClashSign::Twice | ClashSign::Differ, Station::Uhppote(_)) => {
+                "two controllers with this number"
+            }
+            (
+                ClashSign::Garbled | ClashSign::Twice | ClashSign::Differ,
+                Station::Modbus(_) | Station::Dlt645(..) | Station::Cjt188 { .. } | Station::Osdp { .. },
+            ) => "two devices at this address",
+        }
+    }
 }
 
 impl fmt::Display for Clash {
     /// Writes what it is and what to do.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (protocol, station) = (self.station.protocol().as_str(), self.station);
         let how = match self.sign {
+            ClashSign::Crowd => {
+                return write!(
+                    f,
+                    "several meters answer at {protocol} address {station} at once, and no narrower question tells them \
+                     apart. Connect them one by one, and scan each"
+                );
+            }
             ClashSign::Garbled => "their answers garble each other",
             ClashSign::Twice => "one question has two answers",
             ClashSign::Differ => "the same question is answered in two ways",
         };
-        let (protocol, station) = (self.station.protocol().as_str(), self.station);
         write!(
             f,
             "two devices answer at {protocol} address {station}: {how}. Take one off the line, give the other a free \

@@ -3,8 +3,8 @@
 use super::question::{Answer, Question};
 use crate::cjt188;
 use crate::dlt645;
+use crate::modbus::checksum::crc16;
 use crate::modbus::frame::Framing;
-use crate::modbus::pdu::Reply;
 use crate::modbus::{ReplyFrame, RequestFrame, decode_reply, rtu_reply_at, rtu_request_at};
 use crate::osdp::command;
 use crate::osdp::frame::{self as reader};
@@ -19,12 +19,20 @@ pub(super) const GLITCH: usize = 3;
 pub(super) struct Heard {
     /// Sound answers to the question, in their order.
     pub(super) answers: Vec<Answer>,
-    /// Units that answered though another was asked: late, or asked by somebody else.
-    pub(super) late: Vec<u8>,
+    /// Sound answers, but to another question: late ones, or of whom somebody else asked.
+    pub(super) astray: Vec<Astray>,
     /// Sound requests of somebody else.
     pub(super) foreign: Vec<Protocol>,
-    /// Bytes that belong to no frame.
+    /// Bytes that belong to no frame. On a socket there are none: who loses the frames of a stream is no noise on a line.
     pub(super) stray: usize,
+}
+
+/// An answer to another question than the last one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Astray {
+    /// On a socket: of which question it is.
+    pub(super) transaction: Option<u16>,
+    pub(super) answer: Answer,
 }
 
 impl Heard {
@@ -45,105 +53,130 @@ impl Heard {
         self.stray > GLITCH
     }
 
+    /// True when a question to one station was garbled or answered more than once.
+    pub(super) fn is_trouble(&self) -> bool {
+        self.is_garbled() || self.answers.len() > 1
+    }
+
     /// Takes what the bytes begin with; its length.
     fn take(&mut self, question: &Question, tag: u16, bytes: &[u8]) -> usize {
-        let found = match question {
-            Question::Modbus { framing, unit, request } => {
-                let asked = RequestFrame { transaction: Some(tag), unit: *unit, request: request.clone() };
-                self.take_modbus(*framing, &asked, bytes)
-            }
-            Question::Dlt645 { .. } => self.take_dlt645(question, bytes),
-            Question::Cjt188 { .. } => self.take_cjt188(question, tag, bytes),
-            Question::Osdp { address, .. } => self.take_osdp(*address, bytes),
+        if let Question::Modbus { framing: Framing::Tcp, .. } = question {
+            return self.take_socket(question, tag, bytes);
+        }
+        let own = match question {
+            Question::Modbus { .. } => own_modbus(question, tag, bytes),
+            Question::Dlt645 { .. } => own_dlt645(question, bytes),
+            Question::Cjt188 { .. } => own_cjt188(question, tag, bytes),
+            Question::Osdp { .. } => own_osdp(question, bytes),
         };
-        if let Some(length) = found {
+        if let Some((answer, length)) = own {
+            self.answers.push(answer);
             return length;
         }
-        if !question.is_on_socket()
-            && let Some((protocol, length)) = request_at(bytes)
-        {
+        // A read is asked by eight bytes; what says that it answers one with three is somebody's request.
+        if let Some((protocol, length)) = request_at(bytes) {
             self.foreign.push(protocol);
             return length;
+        }
+        if let Some((answer, length)) = answer_at(bytes) {
+            self.astray.push(Astray { transaction: None, answer });
+            return length;
+        }
+        if is_odd_answer(question, bytes) {
+            return bytes.len();
         }
         // The preamble of a meter's frame is no noise.
         self.stray += usize::from(bytes.first() != Some(&dlt645::frame::PREAMBLE));
         1
     }
 
-    fn take_modbus(&mut self, framing: Framing, asked: &RequestFrame, bytes: &[u8]) -> Option<usize> {
-        let (frame, length) = match framing {
-            Framing::Tcp => socket_reply_at(bytes)?,
-            Framing::Rtu | Framing::Ascii => rtu_reply_at(bytes)?,
-        };
-        if frame.unit != asked.unit || (framing == Framing::Tcp && frame.transaction != asked.transaction) {
-            // A read is asked by eight bytes; what says that it answers one with three is somebody's request.
-            if framing == Framing::Rtu && rtu_request_at(bytes).is_some_and(|(_, request)| request == length) {
-                return None;
+    /// A stream whose frames are lost is nothing more: nothing behind such bytes can be believed.
+    fn take_socket(&mut self, question: &Question, tag: u16, bytes: &[u8]) -> usize {
+        let Some((frame, length)) = socket_reply_at(bytes) else { return bytes.len() };
+        match own_modbus(question, tag, bytes.get(..length).unwrap_or_default()) {
+            Some((answer, _)) => self.answers.push(answer),
+            None => {
+                let answer = Answer::Modbus { unit: frame.unit, reply: frame.reply };
+                self.astray.push(Astray { transaction: frame.transaction, answer });
             }
-            if !matches!(frame.reply, Reply::Exception { code: 0x0A | 0x0B, .. }) {
-                self.late.push(frame.unit);
-            }
-            return Some(length);
         }
-        let reply = decode_reply(framing, bytes.get(..length)?, Some(asked)).ok()?;
-        self.answers.push(Answer::Modbus { unit: reply.unit, reply: reply.reply });
-        Some(length)
+        length
     }
+}
 
-    fn take_dlt645(&mut self, question: &Question, bytes: &[u8]) -> Option<usize> {
-        let Question::Dlt645 { edition, address, di } = question else { return None };
-        if bytes.first() != Some(&dlt645::frame::START) {
-            return None;
-        }
-        let (frame, length) = dlt645::Frame::read(bytes).ok()?;
-        let function = match edition {
-            dlt645::Edition::V1997 => dlt645::frame::function::READ_1997,
-            dlt645::Edition::V2007 => dlt645::frame::function::READ,
-        };
-        let expect = dlt645::Expect { address: *address, edition: *edition, function, di: Some(*di), sequence: None };
-        let data = match expect.judge(&frame) {
-            Ok(dlt645::Answer::Data { payload, .. }) => Some(payload.to_vec()),
-            Ok(dlt645::Answer::Refused(_)) => None,
-            Err(_) => return frame.is_from_meter().then_some(length),
-        };
-        self.answers.push(Answer::Dlt645 { address: frame.address, data });
-        Some(length)
+fn own_modbus(question: &Question, tag: u16, bytes: &[u8]) -> Option<(Answer, usize)> {
+    let Question::Modbus { framing, unit, request } = question else { return None };
+    let (frame, length) = match framing {
+        Framing::Tcp => socket_reply_at(bytes)?,
+        Framing::Rtu | Framing::Ascii => rtu_reply_at(bytes)?,
+    };
+    let asked = RequestFrame { transaction: Some(tag), unit: *unit, request: request.clone() };
+    if frame.unit != asked.unit || (*framing == Framing::Tcp && frame.transaction != asked.transaction) {
+        return None;
     }
+    let reply = decode_reply(*framing, bytes.get(..length)?, Some(&asked)).ok()?;
+    Some((Answer::Modbus { unit: reply.unit, reply: reply.reply }, length))
+}
 
-    fn take_cjt188(&mut self, question: &Question, tag: u16, bytes: &[u8]) -> Option<usize> {
-        let Question::Cjt188 { address, order } = question else { return None };
-        if bytes.first() != Some(&cjt188::frame::START) {
-            return None;
-        }
-        let (frame, length) = cjt188::Frame::read(bytes).ok()?;
-        let [ser, _] = tag.to_le_bytes();
-        let expect = cjt188::Expect {
-            meter_type: cjt188::MeterType::ANY,
-            address: *address,
-            function: cjt188::frame::function::READ,
-            di: order.wire(cjt188::frame::di::METERING),
-            ser,
-        };
-        let payload = match expect.judge(&frame) {
-            Ok(cjt188::Answer::Data(payload)) => Some(payload.len()),
-            Ok(cjt188::Answer::Refused(_)) => None,
-            Err(_) => return frame.is_from_meter().then_some(length),
-        };
-        self.answers.push(Answer::Cjt188 { meter_type: frame.meter_type, address: frame.address, payload });
-        Some(length)
+fn own_dlt645(question: &Question, bytes: &[u8]) -> Option<(Answer, usize)> {
+    let Question::Dlt645 { edition, address, di } = question else { return None };
+    if bytes.first() != Some(&dlt645::frame::START) {
+        return None;
     }
+    let (frame, length) = dlt645::Frame::read(bytes).ok()?;
+    let function = match edition {
+        dlt645::Edition::V1997 => dlt645::frame::function::READ_1997,
+        dlt645::Edition::V2007 => dlt645::frame::function::READ,
+    };
+    let expect = dlt645::Expect { address: *address, edition: *edition, function, di: Some(*di), sequence: None };
+    let data = match expect.judge(&frame).ok()? {
+        dlt645::Answer::Data { payload, .. } => Some(payload.to_vec()),
+        dlt645::Answer::Refused(_) => None,
+    };
+    Some((Answer::Dlt645 { address: frame.address, data }, length))
+}
 
-    fn take_osdp(&mut self, asked: u8, bytes: &[u8]) -> Option<usize> {
-        let reader::Found::Frame { bytes: length, frame } = reader::find(bytes) else { return None };
-        if !frame.from_reader || frame.address != asked {
-            return frame.from_reader.then_some(length);
-        }
-        let identity = match ReaderReply::decode(frame.code, frame.data) {
-            Ok(ReaderReply::Id(identity)) => Some(identity),
-            Ok(_) | Err(_) => None,
-        };
-        self.answers.push(Answer::Osdp { address: frame.address, identity });
-        Some(length)
+fn own_cjt188(question: &Question, tag: u16, bytes: &[u8]) -> Option<(Answer, usize)> {
+    let Question::Cjt188 { address, order } = question else { return None };
+    if bytes.first() != Some(&cjt188::frame::START) {
+        return None;
+    }
+    let (frame, length) = cjt188::Frame::read(bytes).ok()?;
+    let [ser, _] = tag.to_le_bytes();
+    let expect = cjt188::Expect {
+        meter_type: cjt188::MeterType::ANY,
+        address: *address,
+        function: cjt188::frame::function::READ,
+        di: order.wire(cjt188::frame::di::METERING),
+        ser,
+    };
+    let payload = match expect.judge(&frame).ok()? {
+        cjt188::Answer::Data(payload) => Some(payload.len()),
+        cjt188::Answer::Refused(_) => None,
+    };
+    Some((Answer::Cjt188 { meter_type: frame.meter_type, address: frame.address, payload }, length))
+}
+
+fn own_osdp(question: &Question, bytes: &[u8]) -> Option<(Answer, usize)> {
+    let Question::Osdp { address: asked, .. } = question else { return None };
+    let reader::Found::Frame { bytes: length, frame } = reader::find(bytes) else { return None };
+    if !frame.from_reader || frame.address != *asked {
+        return None;
+    }
+    let identity = match ReaderReply::decode(frame.code, frame.data) {
+        Ok(ReaderReply::Id(identity)) => Some(identity),
+        Ok(_) | Err(_) => None,
+    };
+    Some((Answer::Osdp { address: frame.address, identity }, length))
+}
+
+/// Whether the bytes to their end are a frame of the asked unit whose checksum is right and whose shape is nobody's: a
+/// device with a manner of its own, which no other garbled.
+fn is_odd_answer(question: &Question, bytes: &[u8]) -> bool {
+    let Question::Modbus { unit, .. } = question else { return false };
+    match bytes.split_last_chunk::<2>() {
+        Some((body, crc)) if body.len() >= 2 && body.first() == Some(unit) => u16::from_le_bytes(*crc) == crc16(body),
+        Some(_) | None => false,
     }
 }
 
@@ -167,27 +200,61 @@ fn request_at(bytes: &[u8]) -> Option<(Protocol, usize)> {
     if let Some((_, length)) = rtu_request_at(bytes) {
         return Some((Protocol::Modbus, length));
     }
-    frame_at(bytes).filter(|(_, _, is_request)| *is_request).map(|(protocol, length, _)| (protocol, length))
+    match frame_at(bytes)? {
+        (Sound::Request(protocol), length) => Some((protocol, length)),
+        (Sound::Answer(_), _) => None,
+    }
 }
 
-/// The sound frame of a meter or a reader that the bytes begin with, its length, and whether it asks.
-fn frame_at(bytes: &[u8]) -> Option<(Protocol, usize, bool)> {
+/// The sound answer of whatever protocol that the bytes begin with, and its length.
+fn answer_at(bytes: &[u8]) -> Option<(Answer, usize)> {
+    if let Some((frame, length)) = rtu_reply_at(bytes) {
+        return Some((Answer::Modbus { unit: frame.unit, reply: frame.reply }, length));
+    }
+    match frame_at(bytes)? {
+        (Sound::Request(_), _) => None,
+        (Sound::Answer(answer), length) => Some((answer, length)),
+    }
+}
+
+/// A sound frame of a meter or a reader.
+enum Sound {
+    Request(Protocol),
+    Answer(Answer),
+}
+
+impl Sound {
+    fn protocol(&self) -> Protocol {
+        match self {
+            Sound::Request(protocol) => *protocol,
+            Sound::Answer(answer) => answer.protocol(),
+        }
+    }
+}
+
+/// The sound frame of a meter or a reader that the bytes begin with, and its length.
+fn frame_at(bytes: &[u8]) -> Option<(Sound, usize)> {
     if bytes.first() == Some(&dlt645::frame::START) {
         if let Ok((frame, length)) = dlt645::Frame::read(bytes) {
-            return Some((Protocol::Dlt645(dlt645::Edition::V2007), length, !frame.is_from_meter()));
+            let answer = Answer::Dlt645 { address: frame.address, data: None };
+            let request = Sound::Request(Protocol::Dlt645(dlt645::Edition::V2007));
+            return Some((if frame.is_from_meter() { Sound::Answer(answer) } else { request }, length));
         }
         if let Ok((frame, length)) = cjt188::Frame::read(bytes) {
-            return Some((Protocol::Cjt188(cjt188::Edition::V2004), length, !frame.is_from_meter()));
+            let answer = Answer::Cjt188 { meter_type: frame.meter_type, address: frame.address, payload: None };
+            let request = Sound::Request(Protocol::Cjt188(cjt188::Edition::V2004));
+            return Some((if frame.is_from_meter() { Sound::Answer(answer) } else { request }, length));
         }
     }
     match reader::find(bytes) {
+        reader::Found::Frame { bytes: length, frame } if frame.from_reader => {
+            Some((Sound::Answer(Answer::Osdp { address: frame.address, identity: None }), length))
+        }
         // Its check is a weak one, and noise must not look like a panel.
         reader::Found::Frame { bytes: length, frame }
-            if frame.crc
-                || frame.from_reader
-                || (command::code::POLL..=command::code::SCRYPT).contains(&frame.code) =>
+            if frame.crc || (command::code::POLL..=command::code::SCRYPT).contains(&frame.code) =>
         {
-            Some((Protocol::Osdp, length, !frame.from_reader))
+            Some((Sound::Request(Protocol::Osdp), length))
         }
         reader::Found::Frame { .. } | reader::Found::Incomplete { .. } | reader::Found::Skip { .. } => None,
     }
@@ -198,13 +265,14 @@ pub(super) fn talk(bytes: &[u8]) -> Option<Protocol> {
     (0..bytes.len()).find_map(|at| {
         let rest = &bytes[at..];
         let modbus = rtu_request_at(rest).is_some() || rtu_reply_at(rest).is_some();
-        if modbus { Some(Protocol::Modbus) } else { frame_at(rest).map(|(protocol, ..)| protocol) }
+        if modbus { Some(Protocol::Modbus) } else { frame_at(rest).map(|(sound, _)| sound.protocol()) }
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::modbus::pdu::Reply;
 
     fn asked(unit: u8) -> (Question, Vec<u8>) {
         let question = Question::alive(Framing::Rtu, unit);
@@ -243,12 +311,46 @@ mod tests {
     fn the_answer_of_another_unit_is_late_and_the_request_of_another_is_foreign() {
         let (question, sent) = asked(7);
         let heard = Heard::read(&question, 0, &sent, &rtu(6, &[3, 2, 0, 9]));
-        assert_eq!((heard.late, heard.stray), (vec![6], 0));
+        let reply = Reply::Registers { function: 3, registers: vec![9] };
+        let late = Astray { transaction: None, answer: Answer::Modbus { unit: 6, reply } };
+        assert_eq!((heard.astray, heard.stray), (vec![late], 0));
         let heard = Heard::read(&question, 0, &sent, &rtu(6, &[4, 0, 9, 0, 2]));
-        assert_eq!((heard.foreign, heard.late), (vec![Protocol::Modbus], vec![]));
+        assert_eq!((heard.foreign, heard.astray), (vec![Protocol::Modbus], vec![]));
         let mut poll = Vec::new();
         Question::Osdp { address: 3, crc: true }.encode(0, &mut poll);
         assert_eq!(Heard::read(&question, 0, &sent, &poll).foreign, [Protocol::Osdp]);
+    }
+
+    #[test]
+    fn a_sound_frame_that_suits_another_question_is_no_garble() {
+        let (question, sent) = asked(7);
+        let meter = dlt645::Address::from_wire([1, 0, 0, 0, 0, 0]);
+        let (mut power, mut water, mut reader) = (Vec::new(), Vec::new(), Vec::new());
+        dlt645::encode(4, meter, 0x91, &[&[0, 0, 1, 0, 9, 9, 9, 9]], &mut power);
+        let to = (cjt188::MeterType(0x10), cjt188::Address::from_wire([5, 0, 0, 0, 0, 0, 0]));
+        cjt188::encode(2, to, 0x81, &[&[0x1F, 0x90, 0, 1, 2]], &mut water);
+        let framing = reader::Framing { address: 0x83, sequence: 0, crc: true, mark: true };
+        reader::encode(framing, None, (0x40, &[]), |_| [0; 4], &mut reader);
+        // The own unit with another function, with more registers than were asked for, and with a function of its own.
+        let odd = [rtu(7, &[4, 2, 0, 9]), rtu(7, &[3, 4, 0, 9, 0, 9]), rtu(7, &[0x64, 1, 2, 3])];
+        for bytes in odd.into_iter().chain([power, water, reader, rtu(6, &[0x83, 2])]) {
+            let heard = Heard::read(&question, 0, &sent, &bytes);
+            assert!(
+                heard.answers.is_empty() && heard.foreign.is_empty() && heard.stray == 0,
+                "{bytes:02X?}: {heard:?}"
+            );
+        }
+        let mut broken = rtu(7, &[3, 2, 0, 9]);
+        broken[3] ^= 1;
+        assert!(Heard::read(&question, 0, &sent, &broken).is_garbled());
+    }
+
+    #[test]
+    fn a_stream_that_lost_its_frames_is_no_garble() {
+        let question = Question::alive(Framing::Tcp, 7);
+        let mut sent = Vec::new();
+        question.encode(5, &mut sent);
+        assert_eq!(Heard::read(&question, 5, &sent, b"HTTP/1.1 400 Bad Request\r\n\r\n"), Heard::default());
     }
 
     #[test]

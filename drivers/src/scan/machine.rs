@@ -6,30 +6,29 @@ use std::time::Duration;
 use gatehouse_core::Mono;
 
 use super::finding::Finding;
-use super::fingerprint::Fingerprint;
-use super::heard::{GLITCH, Heard, talk};
-use super::patience::{Pace, Patience, rest, wire};
+use super::heard::Heard;
+use super::job::{Job, Purpose};
+use super::late::Recent;
+use super::listen::Listening;
+use super::patience::{Patience, rest, wire};
 use super::plan::{Channel, Plan};
-use super::question::{Answer, Question};
+use super::question::Question;
+use super::quiet::Quiet;
 use super::settle::TRIAL_QUIET;
-use super::trial::Trial;
+use super::socket::Socket;
+use super::study::Study;
+use super::wildcard::Hundred;
 use crate::line::settings::Characters;
 use crate::point::Protocol;
 
 /// Most bytes of one answer, or of what is overheard, that are kept.
 const BYTES_MOST: usize = 600;
-/// So long after a question its time is over, however much still comes.
+/// So long after a question its time is over, however much still comes; and so long a line is given to come to rest.
 const WINDOW_MOST: Duration = Duration::from_secs(4);
-/// So many bytes that are no frame, in all the time of listening, say that a line is in use, though not by whom.
-const UNQUIET: usize = 16;
-/// So many sound requests of somebody else end a scan that has begun.
-const FOREIGN: u32 = 2;
 /// Quiet after the port was changed to other line settings.
 const GUARD: Duration = Duration::from_millis(50);
 /// Silence that meters need between two requests (DL/T 645-2007, 5.1).
 const METERS_PAUSE: Duration = Duration::from_millis(20);
-/// Questions that may still be answered late.
-const RECENT: usize = 16;
 
 /// What the scan wants of its shell.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,7 +55,8 @@ pub enum End {
         /// At which settings; `None`: on a socket.
         characters: Option<Characters>,
     },
-    /// So many bytes came while nobody was asked, and they are no frames of a known protocol. Nothing was sent.
+    /// So many bytes came while nobody was asked, or only somebody who is not there, and they are no frames of a known
+    /// protocol. From then on nothing was sent; what was found before stays.
     Unquiet {
         /// How many.
         bytes: usize,
@@ -87,53 +87,35 @@ pub struct Scan {
     pub(super) channel: Channel,
     pub(super) patience: Patience,
     pub(super) agenda: VecDeque<Job>,
-    pub(super) studies: VecDeque<usize>,
-    pub(super) fingerprints: BTreeMap<usize, Fingerprint>,
-    /// How often the answers of a finding were garbled when its model was looked for.
-    pub(super) garbled: BTreeMap<usize, u8>,
+    pub(super) studies: BTreeMap<usize, Study>,
     pub(super) findings: Vec<Finding>,
-    /// Who was asked last, and when.
-    pub(super) recent: VecDeque<(u8, Mono)>,
-    foreign: u32,
+    pub(super) recent: Recent,
+    pub(super) quiet: Quiet,
+    pub(super) hundred: Hundred,
+    pub(super) socket: Socket,
+    pub(super) foreign: u32,
+    /// What ends the scan before all was tried, once the step under way is done.
+    pub(super) end: Option<End>,
     phase: Phase,
     pub(super) port: Option<Characters>,
     tag: u16,
     /// The last question, for answers that come after its time.
-    before: Option<(Job, u16, Vec<u8>)>,
-    between: Vec<u8>,
+    pub(super) before: Option<(Job, u16, Vec<u8>)>,
+    pub(super) between: Vec<u8>,
     last_byte: Mono,
+    /// How long the last answer took to begin.
+    pub(super) turnaround: Duration,
     begun: Option<Mono>,
     pub(super) now: Mono,
 }
 
-/// One question and what it is for.
-#[derive(Debug, Clone)]
-pub(super) struct Job {
-    pub(super) question: Question,
-    pub(super) characters: Option<Characters>,
-    pub(super) pace: Pace,
-    pub(super) purpose: Purpose,
-}
-
-/// What a question is for.
-#[derive(Debug, Clone)]
-pub(super) enum Purpose {
-    /// Is anybody there?
-    Probe,
-    /// Is it one device?
-    Trial(Trial),
-    /// Who of many is there? With what was heard before, and how often that was trouble.
-    Wildcard { first: Option<Answer>, troubles: u8 },
-    /// Which model is the finding at this place? With the number of the try.
-    Study(usize, u8),
-}
-
 #[derive(Debug)]
 enum Phase {
-    Listening { settings: VecDeque<Characters>, time: Duration, until: Mono, unknown: usize },
+    Listening(Listening),
     Idle,
     Switching(Box<Job>),
-    Resting(Box<Job>, Mono),
+    /// Until the line has been at rest, since when it is given time for that.
+    Resting(Box<Job>, Mono, Mono),
     Waiting(Box<Window>),
     Ended(End),
 }
@@ -153,25 +135,27 @@ struct Window {
 impl Scan {
     /// A scan that first listens for `listen` at each speed, and then tries what is in the plan.
     pub fn new(channel: Channel, plan: Plan, listen: Duration) -> Self {
-        let settings = if listen.is_zero() { VecDeque::new() } else { plan.listened().into() };
-        let phase = Phase::Listening { settings, time: listen, until: Mono(0), unknown: 0 };
+        let phase = Phase::Listening(Listening::new(&plan, listen));
         Scan {
             plan,
             channel,
             patience: Patience::default(),
             agenda: VecDeque::new(),
-            studies: VecDeque::new(),
-            fingerprints: BTreeMap::new(),
-            garbled: BTreeMap::new(),
+            studies: BTreeMap::new(),
             findings: Vec::new(),
-            recent: VecDeque::new(),
+            recent: Recent::default(),
+            quiet: Quiet::default(),
+            hundred: Hundred::default(),
+            socket: Socket::default(),
             foreign: 0,
+            end: None,
             phase,
             port: None,
             tag: 0,
             before: None,
             between: Vec::new(),
             last_byte: Mono(0),
+            turnaround: Duration::ZERO,
             begun: None,
             now: Mono(0),
         }
@@ -186,17 +170,15 @@ impl Scan {
     pub fn progress(&self) -> Progress {
         let cost = |job: &Job| self.patience.cost(&job.question, job.characters, job.pace);
         let listening = match &self.phase {
-            Phase::Listening { settings, time, until, .. } => {
-                *time * u32::try_from(settings.len()).unwrap_or(u32::MAX) + self.now.until(*until)
-            }
+            Phase::Listening(listening) => listening.remaining(self.now),
             Phase::Idle | Phase::Switching(_) | Phase::Resting(..) | Phase::Waiting(_) | Phase::Ended(_) => {
                 Duration::ZERO
             }
         };
         let job = match &self.phase {
-            Phase::Switching(job) | Phase::Resting(job, _) => Some(&**job),
+            Phase::Switching(job) | Phase::Resting(job, ..) => Some(&**job),
             Phase::Waiting(window) => Some(&window.job),
-            Phase::Listening { .. } | Phase::Idle | Phase::Ended(_) => None,
+            Phase::Listening(_) | Phase::Idle | Phase::Ended(_) => None,
         };
         Progress {
             elapsed: self.begun.map_or(Duration::ZERO, |begun| self.now.since(begun)),
@@ -212,19 +194,27 @@ impl Scan {
         self.begun.get_or_insert(now);
         loop {
             let phase = std::mem::replace(&mut self.phase, Phase::Idle);
-            let (phase, want) = self.step(phase, now);
+            let (phase, want) = match self.end {
+                Some(end) => (Phase::Ended(end), None),
+                None => self.step(phase, now),
+            };
             self.phase = phase;
-            if let Some(want) = want {
-                return want;
+            match (want, self.end) {
+                (Some(want), _) => return want,
+                (None, Some(end)) => return Want::End(end),
+                (None, None) => {}
             }
         }
     }
 
     fn step(&mut self, phase: Phase, now: Mono) -> (Phase, Option<Want>) {
         match phase {
-            Phase::Listening { settings, time, until, unknown } => self.listen(settings, time, (until, unknown), now),
+            Phase::Listening(listening) => self.listen(listening, now),
             Phase::Idle => match self.next_job() {
-                None => (Phase::Ended(End::Finished), None),
+                None => {
+                    self.end = Some(End::Finished);
+                    (Phase::Idle, None)
+                }
                 Some(job) => match job.characters.filter(|line| Some(*line) != self.port) {
                     Some(line) => (Phase::Switching(Box::new(job)), Some(Want::Switch(line))),
                     None => (self.rested(job), None),
@@ -234,11 +224,13 @@ impl Scan {
                 let want = job.characters.map(Want::Switch);
                 (Phase::Switching(job), want)
             }
-            Phase::Resting(job, until) if now < until => (Phase::Resting(job, until), Some(Want::Wait(until))),
-            Phase::Resting(job, _) => {
-                self.settle_between();
-                if let Some(end) = self.ended() {
-                    return (Phase::Ended(end), None);
+            Phase::Resting(job, until, since) if now < until => {
+                (Phase::Resting(job, until, since), Some(Want::Wait(until)))
+            }
+            Phase::Resting(job, ..) => {
+                self.settle_between(&job);
+                if self.end.is_some() {
+                    return (Phase::Idle, None);
                 }
                 let (window, bytes) = self.ask(*job, now);
                 (Phase::Waiting(Box::new(window)), Some(Want::Send(bytes)))
@@ -249,45 +241,20 @@ impl Scan {
             }
             Phase::Waiting(window) => {
                 self.close(*window);
-                (self.ended().map_or(Phase::Idle, Phase::Ended), None)
+                (Phase::Idle, None)
             }
             Phase::Ended(end) => (Phase::Ended(end), Some(Want::End(end))),
         }
     }
 
-    /// Listens at each speed in turn, and where bytes come that are no frame, at the other parities of that speed as well.
-    /// Anything that is heard keeps the scan from asking.
-    fn listen(
-        &mut self,
-        mut settings: VecDeque<Characters>,
-        time: Duration,
-        (until, unknown): (Mono, usize),
-        now: Mono,
-    ) -> (Phase, Option<Want>) {
-        if let Some(protocol) = talk(&self.between) {
-            return (Phase::Ended(End::ForeignMaster { protocol, characters: self.port }), None);
-        }
-        if now < until {
-            return (Phase::Listening { settings, time, until, unknown }, Some(Want::Wait(until)));
-        }
-        // What is heard at one speed only, or too seldom, counts as well: somebody talks.
-        let heard = self.between.len();
-        let unknown = unknown + heard;
-        self.between.clear();
-        if heard > GLITCH {
-            self.plan.other_parities(self.port).into_iter().for_each(|line| settings.push_front(line));
-        }
-        match settings.front().copied() {
-            Some(line) if Some(line) != self.port => {
-                (Phase::Listening { settings, time, until, unknown }, Some(Want::Switch(line)))
-            }
-            Some(_) => {
-                settings.pop_front();
-                (Phase::Listening { settings, time, until: now + time, unknown }, None)
-            }
-            None => {
-                let quiet = unknown < UNQUIET;
-                (if quiet { Phase::Idle } else { Phase::Ended(End::Unquiet { bytes: unknown }) }, None)
+    /// Listens first. Anything that is heard keeps the scan from asking.
+    fn listen(&mut self, mut listening: Listening, now: Mono) -> (Phase, Option<Want>) {
+        match listening.poll(&self.plan, &mut self.between, self.port, now) {
+            Ok(None) => (Phase::Idle, None),
+            Ok(want) => (Phase::Listening(listening), want),
+            Err(end) => {
+                self.end = Some(end);
+                (Phase::Idle, None)
             }
         }
     }
@@ -299,7 +266,7 @@ impl Scan {
             Question::Dlt645 { .. } | Question::Cjt188 { .. } => silence.max(METERS_PAUSE),
         };
         let until = self.last_byte + pause;
-        Phase::Resting(Box::new(job), until)
+        Phase::Resting(Box::new(job), until, self.now)
     }
 
     fn ask(&mut self, job: Job, now: Mono) -> (Window, Vec<u8>) {
@@ -307,10 +274,7 @@ impl Scan {
         let mut sent = Vec::new();
         job.question.encode(self.tag, &mut sent);
         let end = now + job.characters.map_or(Duration::ZERO, |line| wire(line).chars(sent.len()));
-        if let Some(number) = job.question.number() {
-            self.recent.truncate(RECENT - 1);
-            self.recent.push_front((number, end));
-        }
+        self.recent.push(job.question.clone(), self.tag, end);
         let until = end + self.patience.first_byte(&job.question, job.pace);
         let window = Window { job, sent: sent.clone(), end, first_byte: None, bytes: Vec::new(), until };
         (window, sent)
@@ -328,21 +292,45 @@ impl Scan {
 
     /// The port has the line settings that were wanted.
     pub fn handle_switched(&mut self, now: Mono) {
+        self.now = now;
         match std::mem::replace(&mut self.phase, Phase::Idle) {
             Phase::Switching(job) => {
                 self.port = job.characters;
                 // What was received meanwhile was at the wrong settings, or half at each.
+                self.note_noise(self.between.len());
                 self.between.clear();
                 self.before = None;
                 self.last_byte = self.last_byte.max(now);
-                self.phase = Phase::Resting(job, now + GUARD);
+                self.phase = Phase::Resting(job, now + GUARD, now);
             }
-            Phase::Listening { settings, time, until, unknown } => {
-                self.port = settings.front().copied().or(self.port);
+            Phase::Listening(listening) => {
+                self.port = listening.wanted().or(self.port);
                 self.between.clear();
-                self.phase = Phase::Listening { settings, time, until, unknown };
+                self.phase = Phase::Listening(listening);
             }
             phase @ (Phase::Idle | Phase::Resting(..) | Phase::Waiting(_) | Phase::Ended(_)) => self.phase = phase,
+        }
+    }
+
+    /// The other side closed the connection, and a new one was made. Some do so after each answer, and some instead of one:
+    /// a question without an answer is asked once more.
+    pub fn handle_reopened(&mut self, now: Mono) {
+        self.now = now;
+        self.between.clear();
+        match std::mem::replace(&mut self.phase, Phase::Idle) {
+            Phase::Waiting(mut window) => {
+                let heard = Heard::read(&window.job.question, self.tag, &window.sent, &window.bytes);
+                if heard.answers.is_empty() && !window.job.is_repeated {
+                    self.agenda.push_front(Job { is_repeated: true, ..window.job });
+                } else {
+                    window.until = now;
+                    self.phase = Phase::Waiting(window);
+                }
+            }
+            phase
+            @ (Phase::Listening(_) | Phase::Idle | Phase::Switching(_) | Phase::Resting(..) | Phase::Ended(_)) => {
+                self.phase = phase;
+            }
         }
     }
 
@@ -361,7 +349,7 @@ impl Scan {
                 let heard = Heard::read(&window.job.question, self.tag, &window.sent, &window.bytes);
                 let line = window.job.characters;
                 let mut quiet = Patience::quiet(&window.job.question, line);
-                if matches!(window.job.purpose, Purpose::Trial(_)) {
+                if matches!(window.job.purpose, Purpose::Trial { .. }) {
                     quiet = quiet.max(TRIAL_QUIET);
                 }
                 let after = now + quiet;
@@ -369,24 +357,14 @@ impl Scan {
                 let until = if heard.answers.is_empty() { window.until.max(after) } else { after };
                 window.until = until.min(window.end + WINDOW_MOST);
             }
-            Phase::Listening { .. } => keep(&mut self.between),
-            Phase::Resting(job, until) => {
-                *until = now + job.characters.map_or(Duration::ZERO, rest);
+            Phase::Resting(job, until, since) => {
                 keep(&mut self.between);
+                *until = now + job.characters.map_or(Duration::ZERO, rest);
+                if self.channel == Channel::Serial && now.since(*since) > WINDOW_MOST {
+                    self.end = Some(End::Unquiet { bytes: self.between.len() });
+                }
             }
-            Phase::Idle | Phase::Switching(_) | Phase::Ended(_) => keep(&mut self.between),
-        }
-    }
-
-    /// Judges what came after the time of the last question.
-    fn settle_between(&mut self) {
-        let bytes = std::mem::take(&mut self.between);
-        let Some((job, tag, sent)) = self.before.take().filter(|_| !bytes.is_empty()) else { return };
-        let heard = Heard::read(&job.question, tag, &sent, &bytes);
-        self.note_foreign(&heard);
-        self.settle_late(&job, &heard.late);
-        if !heard.answers.is_empty() {
-            self.settle_own_late(&job);
+            Phase::Listening(_) | Phase::Idle | Phase::Switching(_) | Phase::Ended(_) => keep(&mut self.between),
         }
     }
 
@@ -394,35 +372,18 @@ impl Scan {
     fn close(&mut self, window: Window) {
         let Window { job, sent, end, first_byte, bytes, .. } = window;
         let heard = Heard::read(&job.question, self.tag, &sent, &bytes);
-        self.note_foreign(&heard);
-        if let (Some(first), false) = (first_byte, heard.answers.is_empty()) {
-            self.patience.learn(&job.question, first.since(end));
+        for protocol in &heard.foreign {
+            self.note_foreign(*protocol);
+        }
+        // Of several meters that garble each other the first tells as much as one that is alone.
+        let is_answer =
+            !heard.answers.is_empty() || (heard.is_garbled() && matches!(job.purpose, Purpose::Wildcard(_)));
+        if let (Some(first), true) = (first_byte, is_answer) {
+            self.turnaround = first.since(end);
+            self.patience.learn(&job.question, self.turnaround);
         }
         self.before = Some((job.clone(), self.tag, sent));
-        self.settle_late(&job, &heard.late);
-        self.settle(job, &heard);
-    }
-
-    fn note_foreign(&mut self, heard: &Heard) {
-        // Who answers without having been asked here was asked by somebody else.
-        let asked = |number: &u8| self.recent.iter().any(|(one, _)| one == number);
-        let others = heard.late.iter().filter(|number| self.channel == Channel::Serial && !asked(number));
-        let others: Vec<Protocol> = others.map(|_| Protocol::Modbus).collect();
-        for protocol in heard.foreign.iter().copied().chain(others) {
-            self.foreign += 1;
-            if self.foreign >= FOREIGN {
-                self.phase = Phase::Ended(End::ForeignMaster { protocol, characters: self.port });
-            }
-        }
-    }
-
-    /// The end that was noted while a step was under way.
-    fn ended(&self) -> Option<End> {
-        match self.phase {
-            Phase::Ended(end) => Some(end),
-            Phase::Listening { .. } | Phase::Idle | Phase::Switching(_) | Phase::Resting(..) | Phase::Waiting(_) => {
-                None
-            }
-        }
+        self.settle_astray(&job, &heard.astray, first_byte.unwrap_or(self.now));
+        self.settle(Job { is_repeated: false, ..job }, &heard);
     }
 }

@@ -8,13 +8,20 @@ mod controllers;
 mod finding;
 mod fingerprint;
 mod heard;
+mod job;
+mod late;
+mod listen;
 mod machine;
 mod patience;
 mod plan;
 mod question;
+mod quiet;
 mod settle;
+mod socket;
 mod study;
 mod trial;
+mod usual;
+mod wildcard;
 
 #[cfg(test)]
 mod tests;

@@ -1,9 +1,11 @@
 //! What is tried, in the order that finds most soonest: likelihood over time.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::patience::{Pace, Patience};
 use super::question::Question;
+use super::usual::{CJT188, DLT645, MODBUS, OSDP, OSDP_FAST, characters};
 use crate::cjt188::{self, DiOrder};
 use crate::dlt645::{self, Edition};
 use crate::line::settings::{Characters, Parity};
@@ -107,60 +109,22 @@ pub struct Plan {
     found: Vec<(Protocol, Option<Characters>)>,
 }
 
-const fn characters(baud: u32, parity: Parity) -> Characters {
-    Characters { baud, data_bits: 8, parity, stop_bits: 1 }
-}
-
-/// How likely which settings are for whom: made of the defaults of the profiles and of what the standards say (Modbus
-/// over Serial Line 1.02, 3.3: 19200 8E1; DL/T 645-2007, 5.1.3: 2400 8E1; OSDP 2.2, 5.3: 9600 8N1).
-const MODBUS: [(u32, Parity, u64); 16] = [
-    (9600, Parity::None, 400),
-    (19200, Parity::Even, 90),
-    (9600, Parity::Even, 90),
-    (19200, Parity::None, 80),
-    (115_200, Parity::None, 30),
-    (38400, Parity::None, 30),
-    (4800, Parity::None, 30),
-    (2400, Parity::None, 15),
-    (57600, Parity::None, 12),
-    (2400, Parity::Even, 10),
-    (4800, Parity::Even, 8),
-    (9600, Parity::Odd, 8),
-    (38400, Parity::Even, 8),
-    (115_200, Parity::Even, 6),
-    (19200, Parity::Odd, 5),
-    (1200, Parity::None, 4),
-];
-const DLT645: [(Edition, u32, u64); 7] = [
-    (Edition::V2007, 2400, 300),
-    (Edition::V2007, 9600, 90),
-    (Edition::V2007, 4800, 40),
-    (Edition::V2007, 1200, 25),
-    (Edition::V2007, 19200, 5),
-    (Edition::V1997, 1200, 25),
-    (Edition::V1997, 2400, 20),
-];
-const CJT188: [(DiOrder, u32, Parity, u64); 8] = [
-    (DiOrder::LowFirst, 2400, Parity::Even, 150),
-    (DiOrder::HighFirst, 2400, Parity::Even, 30),
-    (DiOrder::LowFirst, 9600, Parity::Even, 20),
-    (DiOrder::LowFirst, 9600, Parity::None, 12),
-    (DiOrder::LowFirst, 4800, Parity::Even, 10),
-    (DiOrder::LowFirst, 1200, Parity::Even, 8),
-    (DiOrder::LowFirst, 2400, Parity::None, 6),
-    (DiOrder::HighFirst, 9600, Parity::Even, 4),
-];
-const OSDP: [(u32, u64); 5] = [(9600, 100), (115_200, 25), (38400, 20), (19200, 15), (57600, 8)];
-
 /// Units in the order of likelihood, and of 100 devices how many have one of them.
 const UNITS: [(u8, u8, u64); 4] = [(1, 10, 60), (11, 32, 20), (33, 100, 12), (101, 247, 8)];
 /// The same for readers.
 const READERS: [(u8, u8, u64); 2] = [(0, 7, 80), (8, 126, 20)];
-/// Units of a TCP device; the first ones tell one that looks at no unit.
-pub(super) const SOCKET_UNITS: [u8; 6] = [1, 255, 0, 247, 246, 2];
+/// Units of a TCP device, of itself; behind a gateway others.
+const SOCKET_UNITS: [u8; 3] = [1, 255, 0];
+/// The highest unit that is likely behind a gateway.
+const SOCKET_LOW: u8 = 32;
 
 /// Of 100 devices, how many answer only to who waits long.
 const SLOW: u64 = 12;
+/// Of 100 devices, how many are slower still.
+const PATIENT: u64 = 1;
+/// The units that are waited for so long, and how likely settings must be for that.
+const PATIENT_UNITS: (u8, u8) = (1, 32);
+const PATIENT_WEIGHT: u64 = 80;
 /// Of 100 readers, how many know no CRC.
 const CHECKSUM_ONLY: u64 = 10;
 /// So much likelier is what is like what was found.
@@ -204,21 +168,29 @@ impl Plan {
                     self.add_both(Round::Modbus(units), characters(baud, parity), weight * share);
                 }
             }
+            let units = within(PATIENT_UNITS);
+            if wanted(Protocol::Modbus, baud) && weight >= PATIENT_WEIGHT && !units.is_empty() {
+                let (first, second) = (UNITS[0].2, UNITS[1].2);
+                let weight = weight * (first + second) * PATIENT / 100;
+                self.add(Round::Modbus(units), characters(baud, parity), Pace::Patient, weight);
+            }
         }
         for (edition, baud, weight) in DLT645 {
             if wanted(Protocol::Dlt645(edition), baud) {
                 let round = Round::Dlt645(edition, vec![dlt645::Address::ANY]);
-                self.add(round, characters(baud, Parity::Even), Pace::Slow, weight * 100);
+                self.add_wildcard(round, characters(baud, Parity::Even), weight * 100);
             }
         }
         for (order, baud, parity, weight) in CJT188 {
             let any = [cjt188::Edition::V2004, cjt188::Edition::V2018];
             if any.iter().any(|edition| wanted(Protocol::Cjt188(*edition), baud)) {
                 let round = Round::Cjt188(order, vec![cjt188::Address::ANY]);
-                self.add(round, characters(baud, parity), Pace::Slow, weight * 100);
+                self.add_wildcard(round, characters(baud, parity), weight * 100);
             }
         }
-        for (baud, weight) in OSDP {
+        // Not every adapter knows it, and hardly a reader is set to it: not unless it is asked for.
+        let is_fast_wanted = options.bauds.contains(&OSDP_FAST) || options.protocols == [Protocol::Osdp];
+        for (baud, weight) in OSDP.into_iter().filter(|(baud, _)| *baud != OSDP_FAST || is_fast_wanted) {
             for (first, last, share) in READERS {
                 let addresses = within((first, last));
                 if wanted(Protocol::Osdp, baud) && !addresses.is_empty() {
@@ -234,13 +206,26 @@ impl Plan {
     fn add_socket(&mut self, options: &Options) {
         let (least, most) = options.addresses.unwrap_or((0, u8::MAX));
         let wanted = |unit: &u8| (least..=most).contains(unit);
-        let first: Vec<u8> = SOCKET_UNITS.into_iter().filter(wanted).collect();
-        let rest: Vec<u8> = (1..=247).filter(|unit| wanted(unit) && !SOCKET_UNITS.contains(unit)).collect();
-        for (units, weight) in [(first, 1000), (rest, 1)] {
+        let own: Vec<u8> = SOCKET_UNITS.into_iter().filter(wanted).collect();
+        let behind = |units: RangeInclusive<u8>| -> Vec<u8> {
+            units.filter(|unit| wanted(unit) && !SOCKET_UNITS.contains(unit)).collect()
+        };
+        let low = [own.clone(), behind(1..=SOCKET_LOW)].concat();
+        let (all, high) = (behind(1..=247), behind(SOCKET_LOW + 1..=247));
+        // Who gave no answer is waited for longer: a gateway may need a second for each that is not there.
+        let passes =
+            [(own, Pace::Fast, 100_000), (all, Pace::Fast, 1000), (low, Pace::Slow, 200), (high, Pace::Slow, 100)];
+        for (units, pace, weight) in passes {
             if !units.is_empty() {
-                self.attempts.push(Attempt { round: Round::Modbus(units), characters: None, pace: Pace::Fast, weight });
+                self.attempts.push(Attempt { round: Round::Modbus(units), characters: None, pace, weight });
             }
         }
+    }
+
+    /// Adds a pass for all meters, and one for who is slow.
+    fn add_wildcard(&mut self, round: Round, line: Characters, weight: u64) {
+        self.add(round.clone(), line, Pace::Slow, weight);
+        self.add(round, line, Pace::Patient, weight * PATIENT / 100);
     }
 
     /// Adds a quick pass, and a patient one for what is slow.
@@ -278,11 +263,6 @@ impl Plan {
                 attempt.weight = attempt.weight.saturating_mul(ALIKE);
             }
         }
-    }
-
-    /// Drops what is left of a protocol.
-    pub(super) fn forget(&mut self, protocol: Protocol) {
-        self.attempts.retain(|attempt| attempt.round.protocol() != protocol);
     }
 
     /// Takes the attempt from which most is to be expected for its time, with the port at `now`.
@@ -392,6 +372,35 @@ mod tests {
             assert!(units.iter().all(|unit| (5..=12).contains(unit)), "{attempt:?}");
             assert_eq!(attempt.characters.map(|line| line.baud), Some(19200));
         }
+    }
+
+    #[test]
+    fn the_highest_speed_of_readers_is_tried_when_it_is_asked_for() {
+        let bauds = |options: &Options| -> Vec<u32> {
+            order(options).iter().filter_map(|one| one.characters.map(|line| line.baud)).collect()
+        };
+        let readers = Options { protocols: vec![Protocol::Osdp], ..Options::default() };
+        assert!(bauds(&readers).contains(&230_400));
+        assert!(bauds(&Options { bauds: vec![230_400], ..Options::default() }).contains(&230_400));
+        assert!(!bauds(&Options::default()).contains(&230_400));
+    }
+
+    #[test]
+    fn low_units_at_usual_settings_are_waited_for_longest_once_the_rest_of_them_was_asked() {
+        let all = order(&Options::default());
+        let at = |line, pace| {
+            let asks = move |one: &Attempt| {
+                one.characters == Some(line)
+                    && one.pace == pace
+                    && matches!(&one.round, Round::Modbus(units) if units.contains(&32))
+            };
+            all.iter().position(asks)
+        };
+        for line in [characters(9600, Parity::None), characters(19200, Parity::Even)] {
+            let patient = at(line, Pace::Patient);
+            assert!(patient.is_some() && patient > at(line, Pace::Slow), "{line}");
+        }
+        assert_eq!(at(characters(1200, Parity::None), Pace::Patient), None);
     }
 
     #[test]

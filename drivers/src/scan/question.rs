@@ -121,6 +121,64 @@ impl Question {
         }
     }
 
+    /// The same kind of question to one of two addresses that nobody has: reserved ones of Modbus (Modbus over Serial Line
+    /// 1.02, 2.2), the last ones of readers, and numbers that no maker gives to a meter.
+    pub(super) fn control(&self, turn: u8) -> Question {
+        let even = turn.is_multiple_of(2);
+        match self {
+            Question::Modbus { framing, .. } => Question::alive(*framing, if even { 251 } else { 253 }),
+            Question::Dlt645 { edition, .. } => {
+                let address = dlt645::Address::from_wire([if even { 0x98 } else { 0x97 }; 6]);
+                Question::Dlt645 { edition: *edition, address, di: Question::energy(*edition) }
+            }
+            Question::Cjt188 { order, .. } => {
+                let address = cjt188::Address::from_wire([if even { 0x98 } else { 0x97 }; 7]);
+                Question::Cjt188 { address, order: *order }
+            }
+            Question::Osdp { address, crc } => {
+                let (first, second) = if *address < 125 { (126, 125) } else { (124, 123) };
+                Question::Osdp { address: if even { first } else { second }, crc: *crc }
+            }
+        }
+    }
+
+    /// Whether an answer, with the transaction that it has on a socket, may be one to this question with this tag.
+    pub(super) fn is_answered_by(&self, tag: u16, transaction: Option<u16>, answer: &Answer) -> bool {
+        match (self, answer) {
+            (Question::Modbus { unit, .. }, Answer::Modbus { unit: other, .. }) => {
+                unit == other && transaction.is_none_or(|transaction| transaction == tag)
+            }
+            (Question::Dlt645 { address, .. }, Answer::Dlt645 { address: other, .. }) => address.covers(*other),
+            (Question::Cjt188 { address, .. }, Answer::Cjt188 { address: other, .. }) => address.covers(*other),
+            (Question::Osdp { address, .. }, Answer::Osdp { address: other, .. }) => address == other,
+            (
+                Question::Modbus { .. } | Question::Dlt645 { .. } | Question::Cjt188 { .. } | Question::Osdp { .. },
+                _,
+            ) => false,
+        }
+    }
+
+    /// The question to the one station that gave this answer.
+    pub(super) fn exact(&self, answer: &Answer) -> Option<Question> {
+        match (self, answer) {
+            (Question::Modbus { framing, .. }, Answer::Modbus { unit, .. }) => Some(Question::alive(*framing, *unit)),
+            (Question::Dlt645 { edition, .. }, Answer::Dlt645 { address, .. }) => {
+                let di = Question::energy(*edition);
+                Some(Question::Dlt645 { edition: *edition, address: *address, di })
+            }
+            (Question::Cjt188 { order, .. }, Answer::Cjt188 { address, .. }) => {
+                Some(Question::Cjt188 { address: *address, order: *order })
+            }
+            (Question::Osdp { crc, .. }, Answer::Osdp { address, .. }) => {
+                Some(Question::Osdp { address: *address, crc: *crc })
+            }
+            (
+                Question::Modbus { .. } | Question::Dlt645 { .. } | Question::Cjt188 { .. } | Question::Osdp { .. },
+                _,
+            ) => None,
+        }
+    }
+
     /// The unit or reader that is asked; `None` for meters.
     pub(super) fn number(&self) -> Option<u8> {
         match self {
@@ -136,14 +194,8 @@ impl Answer {
     /// differ, as they change.
     pub(super) fn is_like(&self, other: &Answer) -> bool {
         match (self, other) {
-            (Answer::Modbus { unit, reply }, Answer::Modbus { unit: unit_2, reply: reply_2 }) => {
-                let same = match (reply, reply_2) {
-                    // Busy now and then is no other kind of device.
-                    (Reply::Exception { code: 5 | 6, .. }, _) | (_, Reply::Exception { code: 5 | 6, .. }) => true,
-                    (Reply::Exception { code, .. }, Reply::Exception { code: code_2, .. }) => code == code_2,
-                    (one, other) => std::mem::discriminant(one) == std::mem::discriminant(other),
-                };
-                unit == unit_2 && same
+            (Answer::Modbus { unit, .. }, Answer::Modbus { unit: unit_2, .. }) => {
+                unit == unit_2 && self.is_of_kind(other)
             }
             (Answer::Dlt645 { address, .. }, Answer::Dlt645 { address: address_2, .. }) => address == address_2,
             (
@@ -153,6 +205,31 @@ impl Answer {
             (Answer::Osdp { .. }, Answer::Osdp { .. }) => self == other,
             (Answer::Modbus { .. } | Answer::Dlt645 { .. } | Answer::Cjt188 { .. } | Answer::Osdp { .. }, _) => false,
         }
+    }
+
+    /// Whether two answers of Modbus units are of one kind: a value, or the same exception. Busy now and then is no other
+    /// kind of device.
+    pub(super) fn is_of_kind(&self, other: &Answer) -> bool {
+        let (Answer::Modbus { reply, .. }, Answer::Modbus { reply: reply_2, .. }) = (self, other) else { return false };
+        match (reply, reply_2) {
+            _ if self.is_busy() || other.is_busy() => true,
+            (Reply::Exception { code, .. }, Reply::Exception { code: code_2, .. }) => code == code_2,
+            (one, two) => std::mem::discriminant(one) == std::mem::discriminant(two),
+        }
+    }
+
+    pub(super) fn protocol(&self) -> Protocol {
+        match self {
+            Answer::Modbus { .. } => Protocol::Modbus,
+            Answer::Dlt645 { .. } => Protocol::Dlt645(Edition::V2007),
+            Answer::Cjt188 { .. } => Protocol::Cjt188(cjt188::Edition::V2004),
+            Answer::Osdp { .. } => Protocol::Osdp,
+        }
+    }
+
+    /// True for a Modbus device that says that it is busy, which tells nothing else of it.
+    pub(super) fn is_busy(&self) -> bool {
+        matches!(self, Answer::Modbus { reply: Reply::Exception { code: 5 | 6, .. }, .. })
     }
 
     /// False for the word of a gateway on the way that nobody is there: 0A or 0B by the book, and 04 of some.

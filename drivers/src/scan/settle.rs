@@ -2,26 +2,26 @@
 
 use std::time::Duration;
 
-use super::finding::{Clash, ClashSign, Finding, Found, Model, Station};
-
+use super::finding::{ClashSign, Finding, Found, Model, Station};
 use super::heard::Heard;
-use super::machine::{Job, Purpose, Scan};
+use super::job::{Job, Purpose};
+use super::machine::Scan;
 use super::patience::Pace;
-use super::plan::{Channel, Round, SOCKET_UNITS};
+use super::plan::Round;
 use super::question::{Answer, Question, other_parity, reader_identity, station};
+use super::quiet::Doubt;
 use super::study::pipe_model;
 use super::trial::{Trial, Verdict};
+use super::wildcard::Hearing;
 use crate::cjt188::MeterType;
-
 use crate::line::settings::Characters;
 use crate::modbus::pdu::Reply;
 
 /// Silence that says that a station has no second answer.
 pub(super) const TRIAL_QUIET: Duration = Duration::from_millis(150);
-/// Trouble with a wildcard after which one looks closer; once may be noise.
-const TROUBLES: u8 = 2;
+
 impl Scan {
-    /// The next question: what follows from the last ones, then the models of who was found, then the plan.
+    /// The next question: what follows from the last ones, then the plan.
     pub(super) fn next_job(&mut self) -> Option<Job> {
         loop {
             if let Some(job) = self.agenda.pop_front() {
@@ -30,228 +30,143 @@ impl Scan {
                 }
                 return Some(job);
             }
-            self.settle_socket();
-            if let Some(place) = self.studies.pop_front() {
-                if let Some(job) = self.study(place, 1) {
-                    return Some(job);
-                }
-                continue;
-            }
+            self.suggest_closer();
             let attempt = self.plan.next(self.port, &self.patience)?;
             let wildcard = matches!(attempt.round, Round::Dlt645(..) | Round::Cjt188(..));
             for question in attempt.round.questions(self.plan.framing()) {
-                let purpose = if wildcard { Purpose::Wildcard { first: None, troubles: 0 } } else { Purpose::Probe };
-                let (characters, pace) = (attempt.characters, attempt.pace);
-                self.agenda.push_back(Job { question, characters, pace, purpose });
+                let purpose = if wildcard { Purpose::Wildcard(Hearing::default()) } else { Purpose::Probe };
+                self.agenda.push_back(Job::new(question, attempt.characters, attempt.pace, purpose));
             }
         }
     }
 
-    /// True for a question to somebody who was found at this speed already.
+    /// True for a question to somebody who was found at this speed already, or of whom a gateway said that he is not there.
     fn is_known(&self, job: &Job) -> bool {
-        let number = match job.purpose {
-            Purpose::Probe => job.question.number(),
-            Purpose::Trial(_) | Purpose::Wildcard { .. } | Purpose::Study(..) => None,
+        let asks = match &job.purpose {
+            Purpose::Probe => true,
+            Purpose::Trial { trial, doubt } => *trial == Trial::default() && doubt.is_none(),
+            Purpose::Wildcard(_) | Purpose::Study { .. } | Purpose::Control(_) | Purpose::Sentinel => false,
         };
-        let speed = |line: Option<Characters>| line.map(|line| line.baud);
-        number.is_some_and(|number| {
-            self.findings.iter().any(|finding| {
-                let (station, line) = finding.place();
-                let same = match (station, &job.question) {
-                    (Station::Modbus(unit), Question::Modbus { .. }) => unit == number,
-                    (Station::Osdp { address, .. }, Question::Osdp { .. }) => address == number,
-                    (
-                        Station::Modbus(_)
-                        | Station::Osdp { .. }
-                        | Station::Dlt645(..)
-                        | Station::Cjt188 { .. }
-                        | Station::Uhppote(_),
-                        _,
-                    ) => false,
-                };
-                // A clash may be one device at the wrong parity.
-                same && speed(line) == speed(job.characters)
-                    && (matches!(finding, Finding::Found(_)) || line == job.characters)
-            })
-        })
+        let Some(station) = asked(&job.question).filter(|_| asks) else { return false };
+        let is_absent = job.question.number().is_some_and(|unit| self.socket.is_absent(unit));
+        let known = |finding: &Finding| {
+            let (other, line) = finding.place();
+            // A clash may be one device at the wrong parity.
+            is_same(&other, &station)
+                && speed(line) == speed(job.characters)
+                && (matches!(finding, Finding::Found(_)) || line == job.characters)
+        };
+        is_absent || self.findings.iter().any(known)
     }
 
     /// Draws the conclusions of one question.
     pub(super) fn settle(&mut self, job: Job, heard: &Heard) {
+        let suspect = heard.is_garbled().then(|| job.clone());
         match job.purpose.clone() {
             Purpose::Probe => self.settle_probe(job, heard),
-            Purpose::Trial(trial) => self.settle_trial(job, trial, heard),
-            Purpose::Wildcard { first, troubles } => self.settle_wildcard(job, (first, troubles), heard),
-            Purpose::Study(place, tries) => self.settle_study(&job, (place, tries), heard),
+            Purpose::Trial { trial, doubt } => self.settle_trial(job, trial, doubt, heard),
+            Purpose::Wildcard(hearing) => self.settle_wildcard(job, hearing, heard),
+            Purpose::Study { place, tries, troubles } => self.settle_study(&job, place, (tries, troubles), heard),
+            Purpose::Control(control) => return self.settle_control(&job, control, heard),
+            Purpose::Sentinel => self.settle_sentinel(&job, heard),
         }
-    }
-
-    /// Asks those again who answered late, and gives all more time from then on.
-    pub(super) fn settle_late(&mut self, job: &Job, numbers: &[u8]) {
-        for number in numbers {
-            let Some((_, asked)) = self.recent.iter().find(|(one, _)| one == number) else { continue };
-            let question = match &job.question {
-                Question::Modbus { framing, .. } => Question::alive(*framing, *number),
-                Question::Osdp { crc, .. } => Question::Osdp { address: *number, crc: *crc },
-                Question::Dlt645 { .. } | Question::Cjt188 { .. } => continue,
-            };
-            self.patience.learn(&question, self.now.since(*asked));
-            self.agenda.push_front(Job { question, pace: Pace::Slow, purpose: Purpose::Probe, ..job.clone() });
-        }
-    }
-
-    /// An answer to the last question that came after its time.
-    pub(super) fn settle_own_late(&mut self, job: &Job) {
-        match (&job.purpose, job.question.number()) {
-            (Purpose::Probe, Some(number)) => self.settle_late(job, &[number]),
-            (Purpose::Wildcard { .. }, _) => self.agenda.push_front(Job { pace: Pace::Slow, ..job.clone() }),
-            (Purpose::Probe, None) | (Purpose::Trial(_) | Purpose::Study(..), _) => {}
+        if let Some(job) = suspect {
+            self.suspect(&job);
         }
     }
 
     fn settle_probe(&mut self, job: Job, heard: &Heard) {
-        let nobody = heard.answers.is_empty() && !heard.is_garbled();
-        if nobody || heard.answers.iter().any(|answer| !answer.is_alive(&job.question)) {
+        if let [answer] = heard.answers.as_slice()
+            && self.settle_word(&job.question, answer)
+        {
+            return;
+        }
+        if heard.answers.is_empty() && !heard.is_garbled() {
+            return;
+        }
+        if self.ask_sentinels(&job) {
             return;
         }
         let mut trial = Trial::default();
         // The first question counts as one of the trial's.
-        let _ = trial.handle(heard);
-        self.agenda.push_front(Job { pace: Pace::Slow, purpose: Purpose::Trial(trial), ..job });
+        let _ = trial.handle(heard, &job.question);
+        self.agenda.push_front(Job { pace: job.pace.max(Pace::Slow), purpose: Purpose::trial(trial), ..job });
     }
 
-    fn settle_trial(&mut self, job: Job, mut trial: Trial, heard: &Heard) {
-        match trial.handle(heard) {
-            Verdict::Again => self.agenda.push_front(Job { purpose: Purpose::Trial(trial), ..job }),
-            Verdict::Nothing => {}
-            Verdict::Believed(answer) => self.believe(&job, &answer),
+    fn settle_trial(&mut self, job: Job, mut trial: Trial, doubt: Option<Box<Doubt>>, heard: &Heard) {
+        let verdict = trial.handle(heard, &job.question);
+        if verdict == Verdict::Again {
+            self.agenda.push_front(Job { purpose: Purpose::Trial { trial, doubt }, ..job });
+            return;
+        }
+        match doubt {
+            None => self.settle_verdict(&job, &trial, verdict),
+            Some(doubt) if doubt.is_proved => self.settle_proved(&job, &doubt, verdict),
+            Some(doubt) => match verdict {
+                Verdict::Believed(answer) => self.believe(&job, &answer),
+                Verdict::Clash(_) | Verdict::Nothing | Verdict::Again => self.prove(&job, *doubt),
+            },
+        }
+    }
+
+    fn settle_verdict(&mut self, job: &Job, trial: &Trial, verdict: Verdict) {
+        match verdict {
+            Verdict::Again => {}
+            Verdict::Nothing => self.note_noise(trial.stray),
+            Verdict::Believed(answer) => self.believe(job, &answer),
             Verdict::Clash(sign) => {
-                let never = trial.first.is_none();
-                let whom =
-                    trial.first.as_ref().map_or_else(|| asked(&job.question), |one| Some(station(&job.question, one)));
+                let first = trial.first.as_ref();
+                let whom = first.map_or_else(|| asked(&job.question), |one| Some(station(&job.question, one)));
                 let Some(station) = whom else { return };
-                // One that looks at no parity answers at the wrong one too, and is garbled there.
-                if let (true, Some(line)) = (never && sign == ClashSign::Garbled, job.characters) {
-                    let other = Some(other_parity(line));
-                    let known = self.findings.iter().any(|finding| finding.place() == (station, other));
-                    if !known {
-                        let purpose = Purpose::Trial(Trial::default());
-                        self.agenda.push_front(Job { characters: other, purpose, ..job.clone() });
+                let doubt = Doubt::new(job, station, sign);
+                match job.characters.filter(|_| first.is_none() && sign == ClashSign::Garbled) {
+                    // One that looks at no parity answers at the wrong one too, and is garbled there.
+                    Some(line) => {
+                        let purpose = Purpose::Trial { trial: Trial::default(), doubt: Some(Box::new(doubt)) };
+                        self.agenda.push_front(Job { characters: Some(other_parity(line)), purpose, ..job.clone() });
                     }
+                    None => self.prove(job, doubt),
                 }
-                self.clash(Clash { station, characters: job.characters, sign });
             }
         }
     }
 
-    fn clash(&mut self, clash: Clash) {
-        let speed = |line: Option<Characters>| line.map(|line| line.baud);
-        let known = |finding: &Finding| {
-            let (station, line) = finding.place();
-            station == clash.station && speed(line) == speed(clash.characters)
-        };
-        if !self.findings.iter().any(known) {
-            self.findings.push(Finding::Clash(clash));
+    /// What the second hearing says, after nobody was asked and the line was quiet.
+    fn settle_proved(&mut self, job: &Job, doubt: &Doubt, verdict: Verdict) {
+        match (verdict, doubt.place) {
+            (Verdict::Clash(_), _) => self.tell_clash(doubt),
+            (Verdict::Believed(answer), None) => self.believe(job, &answer),
+            (Verdict::Believed(answer), Some(place)) => self.learn_model(&job.question, place, Some(&answer)),
+            (Verdict::Nothing | Verdict::Again, Some(place)) => self.learn_model(&job.question, place, None),
+            (Verdict::Nothing | Verdict::Again, None) => {}
         }
     }
 
-    fn believe(&mut self, job: &Job, answer: &Answer) {
+    pub(super) fn believe(&mut self, job: &Job, answer: &Answer) {
         let station = station(&job.question, answer);
-        let speed = |line: Option<Characters>| line.map(|line| line.baud);
         let here = speed(job.characters);
-        // It was garbled at another parity of the same speed.
-        let was_garbled = |finding: &Finding| {
-            let (other, line) = finding.place();
-            let Finding::Clash(clash) = finding else { return false };
-            other == station && speed(line) == here && line != job.characters && clash.sign == ClashSign::Garbled
-        };
-        if let Some(place) = self.findings.iter().position(was_garbled) {
-            self.findings[place] = Finding::Found(found(station, job.characters, answer));
-            self.studies.push_back(place);
-            return;
-        }
+        let found = Finding::Found(found(station, job.characters, answer));
         let known = |finding: &Finding| {
             let (other, line) = finding.place();
-            other == station && speed(line) == here
+            is_same(&other, &station) && speed(line) == here
         };
-        if self.findings.iter().any(known) {
-            return;
-        }
-        self.plan.found(station.protocol(), job.characters);
-        self.studies.push_back(self.findings.len());
-        self.findings.push(Finding::Found(found(station, job.characters, answer)));
-    }
-
-    fn settle_wildcard(&mut self, job: Job, (first, troubles): (Option<Answer>, u8), heard: &Heard) {
-        let again = |first, troubles| Job { purpose: Purpose::Wildcard { first, troubles }, ..job.clone() };
-        let trouble = match (&first, heard.answers.as_slice()) {
-            (_, [_, _, ..]) => true,
-            _ if heard.is_garbled() => true,
-            (None, []) if troubles == 0 => {
-                self.look_later(&job);
-                return;
-            }
-            (Some(_), []) | (None, []) => true,
-            (None, [answer]) => {
-                self.agenda.push_front(again(Some(answer.clone()), troubles));
-                return;
-            }
-            (Some(first), [answer]) if first.is_like(answer) => {
-                if let Some(question) = exact(&job.question, answer) {
-                    let purpose = Purpose::Trial(Trial::of(answer.clone()));
-                    self.agenda.push_front(Job { question, pace: Pace::Slow, purpose, ..job });
-                }
-                return;
-            }
-            (Some(_), [_]) => true,
-        };
-        let troubles = troubles + u8::from(trouble);
-        if troubles < TROUBLES && heard.answers.len() < 2 {
-            self.agenda.push_front(again(first, troubles));
-            return;
-        }
-        match narrower(&job.question) {
-            Some(round) => self.plan.suggest(round, job.characters),
-            // It is one number: several meters have it.
+        let place = match self.findings.iter().position(known) {
             None => {
-                let purpose = Purpose::Trial(Trial::default());
-                self.agenda.push_front(Job { pace: Pace::Slow, purpose, ..job });
+                self.plan.found(station.protocol(), job.characters);
+                self.findings.push(found);
+                self.findings.len() - 1
             }
-        }
-    }
-
-    /// Those of many who did not answer at once are waited for when all else was tried.
-    fn look_later(&mut self, job: &Job) {
-        if job.pace == Pace::Slow {
-            return;
-        }
-        let round = match &job.question {
-            Question::Dlt645 { edition, address, .. } => Round::Dlt645(*edition, vec![*address]),
-            Question::Cjt188 { address, order } => Round::Cjt188(*order, vec![*address]),
-            Question::Modbus { .. } | Question::Osdp { .. } => return,
+            // It was garbled at another parity of the same speed.
+            Some(place) => match &self.findings[place] {
+                Finding::Clash(clash) if clash.sign == ClashSign::Garbled && clash.characters != job.characters => {
+                    self.findings[place] = found;
+                    place
+                }
+                Finding::Clash(_) | Finding::Found(_) => return,
+            },
         };
-        self.plan.defer(round, job.characters);
-    }
-
-    /// One device that looks at no unit was found at each: on a socket, where nobody else can be at all of them.
-    fn settle_socket(&mut self) {
-        let is_unit = |unit: &u8| {
-            let at = |finding: &Finding| finding.place().0 == Station::Modbus(*unit);
-            self.findings.iter().any(at)
-        };
-        if self.channel != Channel::Tcp
-            || self.findings.len() != SOCKET_UNITS.len()
-            || !SOCKET_UNITS.iter().all(is_unit)
-        {
-            return;
-        }
-        self.findings.retain(|finding| finding.place().0 == Station::Modbus(1));
-        if let Some(Finding::Found(found)) = self.findings.first_mut() {
-            found.identity.push(("unit".to_owned(), "any: it answers whatever unit is asked".to_owned()));
-        }
-        self.plan.forget(crate::point::Protocol::Modbus);
-        self.studies.clear();
-        self.studies.push_back(0);
+        // At once: who is there is worth more to an installer when he knows what it is, and a study takes a second.
+        self.begin_study(place, job.pace);
     }
 }
 
@@ -267,7 +182,7 @@ impl Finding {
 
 fn found(station: Station, characters: Option<Characters>, answer: &Answer) -> Found {
     let (identity, model) = match answer {
-        Answer::Modbus { .. } | Answer::Dlt645 { .. } => (Vec::new(), Model::Unknown),
+        Answer::Modbus { .. } | Answer::Dlt645 { .. } => (Vec::new(), Model::NotAsked),
         Answer::Cjt188 { meter_type, payload, .. } => (Vec::new(), pipe_model(*meter_type, *payload)),
         Answer::Osdp { identity, .. } => {
             (identity.as_ref().map(reader_identity).unwrap_or_default(), Model::Known("osdp-reader"))
@@ -278,7 +193,7 @@ fn found(station: Station, characters: Option<Characters>, answer: &Answer) -> F
 }
 
 /// Whom a question to one station asks; `None`: many.
-fn asked(question: &Question) -> Option<Station> {
+pub(super) fn asked(question: &Question) -> Option<Station> {
     match question {
         Question::Modbus { unit, .. } => Some(Station::Modbus(*unit)),
         Question::Osdp { address, crc } => Some(Station::Osdp { address: *address, crc: *crc }),
@@ -292,30 +207,21 @@ fn asked(question: &Question) -> Option<Station> {
     }
 }
 
-/// The same question to the one that answered.
-fn exact(question: &Question, answer: &Answer) -> Option<Question> {
-    match (question, answer) {
-        (Question::Dlt645 { edition, di, .. }, Answer::Dlt645 { address, .. }) => {
-            Some(Question::Dlt645 { edition: *edition, address: *address, di: *di })
+/// Whether two stations are one: a reader is the same with a CRC or a checksum, and a meter whichever type was asked for.
+fn is_same(one: &Station, other: &Station) -> bool {
+    match (one, other) {
+        (Station::Osdp { address, .. }, Station::Osdp { address: other, .. }) => address == other,
+        (
+            Station::Cjt188 { address, order, meter_type },
+            Station::Cjt188 { address: other, order: order_2, meter_type: type_2 },
+        ) => {
+            let any = [meter_type, type_2].contains(&&MeterType::ANY);
+            (address, order) == (other, order_2) && (any || meter_type == type_2)
         }
-        (Question::Cjt188 { order, .. }, Answer::Cjt188 { address, .. }) => {
-            Some(Question::Cjt188 { address: *address, order: *order })
-        }
-        (Question::Modbus { .. } | Question::Dlt645 { .. } | Question::Cjt188 { .. } | Question::Osdp { .. }, _) => {
-            None
-        }
+        (one, other) => one == other,
     }
 }
 
-/// A hundred wildcards that together cover the same meters; `None` for a question to one meter.
-fn narrower(question: &Question) -> Option<Round> {
-    match question {
-        Question::Dlt645 { edition, address, .. } => {
-            address.is_wildcard().then(|| Round::Dlt645(*edition, address.narrower().collect()))
-        }
-        Question::Cjt188 { address, order } => {
-            address.is_wildcard().then(|| Round::Cjt188(*order, address.narrower().collect()))
-        }
-        Question::Modbus { .. } | Question::Osdp { .. } => None,
-    }
+fn speed(line: Option<Characters>) -> Option<u32> {
+    line.map(|line| line.baud)
 }

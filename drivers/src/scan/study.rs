@@ -1,59 +1,107 @@
 //! Which model a device is: what it is asked for that once it is believed.
 
-use super::finding::{Clash, ClashSign, Finding, Model, Station};
+use std::time::Duration;
+
+use super::finding::{ClashSign, Finding, Model, Station};
 use super::fingerprint::Fingerprint;
 use super::heard::Heard;
-use super::machine::{Job, Purpose, Scan};
+use super::job::{Job, Purpose};
+use super::machine::Scan;
 use super::patience::Pace;
 use super::question::{Answer, Question};
+use super::quiet::Doubt;
 use crate::cjt188::MeterType;
 use crate::cjt188::layout::{HEAT_2004_BYTES, HEAT_2018_BYTES};
 use crate::dlt645::Edition;
 use crate::modbus::pdu::{Reply, Request};
 
-/// Garbled answers of a device that was believed, after which it is two.
-const GARBLED: u8 = 2;
+/// One and the same read was so often garbled or answered twice: then a device that was believed is two.
+const TROUBLES: u8 = 3;
 /// Questions of a study that are not answered are asked once more.
 const STUDY_TRIES: u8 = 2;
+/// Who takes longer to answer is hardly heard by drivers as they are set without a `timeout` in the site file, one second.
+const SLOW: Duration = Duration::from_millis(800);
 /// Basic identification begins with object 0.
 const IDENTIFY: Request = Request::Identify { read_code: 1, object: 0 };
 
+/// What is known of the model of one finding.
+#[derive(Debug, Clone)]
+pub(super) struct Study {
+    /// How long its answers are waited for.
+    pace: Pace,
+    /// `None`: it was not asked who it is.
+    fingerprint: Option<Fingerprint>,
+}
+
 impl Scan {
-    /// The next question about the model of a finding.
-    pub(super) fn study(&mut self, place: usize, tries: u8) -> Option<Job> {
+    /// Asks for the model of a finding, before anything else.
+    pub(super) fn begin_study(&mut self, place: usize, pace: Pace) {
+        self.studies.insert(place, Study { pace: pace.max(Pace::Slow), fingerprint: None });
+        match self.study(place) {
+            Some(job) => self.agenda.push_front(job),
+            None => self.tell_slow(place),
+        }
+    }
+
+    /// The next question about the model of a finding; `None`: there is none.
+    fn study(&self, place: usize) -> Option<Job> {
         let Some(Finding::Found(found)) = self.findings.get(place) else { return None };
-        let (station, characters) = (found.station, found.characters);
-        let question = match station {
+        let Study { pace, fingerprint } = self.studies.get(&place)?;
+        let question = match found.station {
             Station::Modbus(unit) => {
-                let framing = self.plan.framing();
-                let request = match self.fingerprints.get(&place) {
+                let request = match fingerprint {
                     None => IDENTIFY,
                     Some(known) => known.next()?,
                 };
-                Question::Modbus { framing, unit, request }
+                Question::Modbus { framing: self.plan.framing(), unit, request }
             }
             Station::Dlt645(edition, address) => {
                 Question::Dlt645 { edition, address, di: Question::second_phase(edition) }
             }
             Station::Cjt188 { .. } | Station::Osdp { .. } | Station::Uhppote(_) => return None,
         };
-        Some(Job { question, characters, pace: Pace::Slow, purpose: Purpose::Study(place, tries) })
+        let purpose = Purpose::Study { place, tries: 1, troubles: 0 };
+        Some(Job::new(question, found.characters, *pace, purpose))
     }
 
-    pub(super) fn settle_study(&mut self, job: &Job, (place, tries): (usize, u8), heard: &Heard) {
-        let answer = heard.answers.first();
-        if answer.is_none() && tries < STUDY_TRIES {
-            let purpose = Purpose::Study(place, tries + 1);
-            self.count_garble(place, heard);
+    /// Judges an answer about a model. `asked`: how often this question was asked without trouble, and how often with it.
+    pub(super) fn settle_study(&mut self, job: &Job, place: usize, asked: (u8, u8), heard: &Heard) {
+        let (tries, troubles) = (asked.0, asked.1 + u8::from(heard.is_trouble()));
+        let answer = heard.answers.first().filter(|_| !heard.is_trouble());
+        let tries = match (answer, heard.is_trouble()) {
+            (Some(_), _) => None,
+            (None, true) => (troubles < TROUBLES).then_some(tries),
+            (None, false) => (tries < STUDY_TRIES).then_some(tries + 1),
+        };
+        if let Some(tries) = tries {
+            let purpose = Purpose::Study { place, tries, troubles };
             self.agenda.push_front(Job { purpose, ..job.clone() });
             return;
         }
-        self.count_garble(place, heard);
+        // Two devices that were in step at first are not for long: values differ. Who it is some devices tell in a manner of
+        // their own, which proves nothing.
+        let is_read = !matches!(job.question, Question::Modbus { request: IDENTIFY, .. });
+        if troubles >= TROUBLES && is_read {
+            let sign = if heard.is_garbled() { ClashSign::Garbled } else { ClashSign::Twice };
+            if let Some((station, _)) = self.findings.get(place).map(Finding::place) {
+                self.prove(job, Doubt { place: Some(place), ..Doubt::new(job, station, sign) });
+            }
+            return;
+        }
+        self.learn_model(&job.question, place, answer);
+    }
+
+    /// Takes the answer to a question about a model, or that there is none.
+    pub(super) fn learn_model(&mut self, question: &Question, place: usize, answer: Option<&Answer>) {
         let Some(Finding::Found(found)) = self.findings.get_mut(place) else { return };
-        match (&job.question, answer) {
-            (Question::Dlt645 { edition, .. }, answer) => found.model = electricity_model(*edition, answer),
-            (Question::Modbus { request, .. }, answer) => {
-                let known = self.fingerprints.entry(place).or_insert_with(Fingerprint::new);
+        match question {
+            Question::Dlt645 { edition, .. } => {
+                let model = electricity_model(*edition, answer);
+                self.tell_model(place, model);
+            }
+            Question::Modbus { request, .. } => {
+                let Some(study) = self.studies.get_mut(&place) else { return };
+                let known = study.fingerprint.get_or_insert_with(Fingerprint::new);
                 match (request, answer) {
                     (Request::Identify { .. }, Some(Answer::Modbus { reply: Reply::Identification(told), .. })) => {
                         let text = |text: &[u8]| {
@@ -80,29 +128,32 @@ impl Scan {
                         _,
                     ) => {}
                 }
-                found.model = known.model();
-                if let Some(job) = self.study(place, 1) {
-                    self.agenda.push_front(job);
+                let model = known.model();
+                match self.study(place) {
+                    Some(job) => self.agenda.push_front(job),
+                    None => self.tell_model(place, model),
                 }
             }
-            (Question::Cjt188 { .. } | Question::Osdp { .. }, _) => {}
+            Question::Cjt188 { .. } | Question::Osdp { .. } => {}
         }
     }
 
-    /// Two devices that were in step at first are not for long: values differ.
-    fn count_garble(&mut self, place: usize, heard: &Heard) {
-        if !heard.is_garbled() && heard.answers.len() < 2 {
-            return;
+    fn tell_model(&mut self, place: usize, model: Model) {
+        if let Some(Finding::Found(found)) = self.findings.get_mut(place) {
+            found.model = model;
         }
-        let garbled = self.garbled.entry(place).or_default();
-        *garbled += 1;
-        if *garbled < GARBLED {
-            return;
-        }
-        let sign = if heard.is_garbled() { ClashSign::Garbled } else { ClashSign::Twice };
-        if let Some(finding) = self.findings.get_mut(place) {
-            let (station, characters) = finding.place();
-            *finding = Finding::Clash(Clash { station, characters, sign });
+        self.tell_slow(place);
+    }
+
+    /// Says of who takes long to answer that the site file has to allow for that.
+    fn tell_slow(&mut self, place: usize) {
+        if let Some(Finding::Found(found)) = self.findings.get_mut(place)
+            && self.turnaround > SLOW
+        {
+            let ms = self.turnaround.as_millis();
+            found
+                .identity
+                .push(("answers".to_owned(), format!("{ms} ms after it was asked: give it a longer `timeout`")));
         }
     }
 }

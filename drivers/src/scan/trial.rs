@@ -2,7 +2,7 @@
 
 use super::finding::ClashSign;
 use super::heard::Heard;
-use super::question::Answer;
+use super::question::{Answer, Question};
 
 /// Most questions of one trial.
 const TRIES: u8 = 6;
@@ -17,6 +17,8 @@ pub(super) struct Trial {
     pub(super) first: Option<Answer>,
     asked: u8,
     alike: u8,
+    /// Bytes of the longest garble.
+    pub(super) stray: usize,
     garbled: u8,
     twice: u8,
     differ: u8,
@@ -41,15 +43,23 @@ impl Trial {
         Trial { first: Some(answer), asked: 1, alike: 1, ..Trial::default() }
     }
 
-    /// Takes what came after one question.
-    pub(super) fn handle(&mut self, heard: &Heard) -> Verdict {
+    /// Takes what came after one question. A gateway's word that nobody is there is no answer.
+    pub(super) fn handle(&mut self, heard: &Heard, question: &Question) -> Verdict {
         self.asked += 1;
+        self.stray = self.stray.max(heard.stray);
         match heard.answers.as_slice() {
             _ if heard.is_garbled() => self.garbled += 1,
             [] => {}
+            [answer] if !answer.is_alive(question) => {}
             [answer] => match &self.first {
                 None => (self.first, self.alike) = (Some(answer.clone()), 1),
-                Some(first) if first.is_like(answer) => self.alike += 1,
+                Some(first) if first.is_like(answer) => {
+                    self.alike += 1;
+                    // That it was busy says less of it than anything else.
+                    if first.is_busy() {
+                        self.first = Some(answer.clone());
+                    }
+                }
                 Some(_) => self.differ += 1,
             },
             [..] => self.twice += 1,
@@ -87,6 +97,7 @@ impl Trial {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::modbus::Framing;
     use crate::modbus::pdu::Reply;
 
     fn answer(code: u8) -> Answer {
@@ -100,9 +111,10 @@ mod tests {
     fn run(windows: &[Heard]) -> Verdict {
         let mut trial = Trial::default();
         let mut verdict = Verdict::Again;
+        let question = Question::alive(Framing::Tcp, 1);
         for window in windows {
             assert_eq!(verdict, Verdict::Again, "it had ended");
-            verdict = trial.handle(window);
+            verdict = trial.handle(window, &question);
         }
         verdict
     }
@@ -121,6 +133,20 @@ mod tests {
         assert_eq!(run(&[heard(&[2], 0), twice(), garble(), twice()]), Verdict::Clash(ClashSign::Twice));
         let differ = [heard(&[2], 0), heard(&[1], 0), heard(&[1], 0), heard(&[1], 0)];
         assert_eq!(run(&differ), Verdict::Clash(ClashSign::Differ));
+    }
+
+    #[test]
+    fn a_gateways_word_that_nobody_is_there_is_no_answer() {
+        for code in [0x04, 0x0A, 0x0B] {
+            assert_eq!(run(&[heard(&[2], 0), heard(&[code], 0), heard(&[2], 0)]), Verdict::Believed(answer(2)));
+            let gone = || heard(&[code], 0);
+            assert_eq!(run(&[heard(&[], 9), gone(), gone()]), Verdict::Nothing, "{code}");
+        }
+    }
+
+    #[test]
+    fn what_a_busy_device_answers_later_is_what_is_kept() {
+        assert_eq!(run(&[heard(&[6], 0), heard(&[2], 0)]), Verdict::Believed(answer(2)));
     }
 
     #[test]

@@ -20,6 +20,8 @@ pub(super) struct Device {
     pub(super) characters: Characters,
     /// From the end of a request to its answer.
     pub(super) turnaround_ms: u64,
+    /// It hears requests whatever their parity.
+    pub(super) is_lax: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -28,6 +30,10 @@ pub(super) enum Kind {
     Modbus { unit: u8, registers: Vec<(u16, Vec<u16>)>, identity: Option<[&'static str; 3]> },
     /// An electricity meter of 2007.
     Dlt645 { address: [u8; 6], phases: u8 },
+    /// One of the same that knows no wildcard but the widest.
+    WideOnly { address: [u8; 6] },
+    /// Something that answers each question to meters, whomever it is for, with noise.
+    Babbler { bytes: u8 },
     /// A meter of water or heat, with so many bytes to tell.
     Cjt188 { meter_type: u8, address: [u8; 7], payload: usize },
     /// A reader.
@@ -41,7 +47,7 @@ fn float(value: f32) -> Vec<u16> {
 pub(super) fn modbus(unit: u8, characters: Characters, turnaround_ms: u64) -> Device {
     let registers =
         vec![(0, float(230.0 + f32::from(unit) / 10.0)), (2, float(231.5)), (4, float(229.0)), (0x46, float(50.0))];
-    Device { kind: Kind::Modbus { unit, registers, identity: None }, characters, turnaround_ms }
+    Device { kind: Kind::Modbus { unit, registers, identity: None }, characters, turnaround_ms, is_lax: false }
 }
 
 /// Two digits to a byte.
@@ -52,16 +58,17 @@ pub(super) fn bcd(number: u8) -> u8 {
 pub(super) fn electricity(last: [u8; 3], phases: u8, baud: u32, turnaround_ms: u64) -> Device {
     let [a, b, c] = last.map(bcd);
     let kind = Kind::Dlt645 { address: [a, b, c, 0x45, 0x12, 0x00], phases };
-    Device { kind, characters: line(baud, Parity::Even), turnaround_ms }
+    Device { kind, characters: line(baud, Parity::Even), turnaround_ms, is_lax: false }
 }
 
 pub(super) fn water(last: u8, turnaround_ms: u64) -> Device {
     let kind = Kind::Cjt188 { meter_type: 0x10, address: [bcd(last), 0x33, 0x22, 0x11, 0x00, 0x78, 0x33], payload: 19 };
-    Device { kind, characters: line(2400, Parity::Even), turnaround_ms }
+    Device { kind, characters: line(2400, Parity::Even), turnaround_ms, is_lax: false }
 }
 
 pub(super) fn card_reader(address: u8, baud: u32) -> Device {
-    Device { kind: Kind::Osdp { address, serial: address }, characters: line(baud, Parity::None), turnaround_ms: 8 }
+    let kind = Kind::Osdp { address, serial: address };
+    Device { kind, characters: line(baud, Parity::None), turnaround_ms: 8, is_lax: false }
 }
 
 impl Device {
@@ -69,6 +76,21 @@ impl Device {
     pub(super) fn answer(&self, heard: &[u8]) -> Option<Vec<u8>> {
         match &self.kind {
             Kind::Modbus { unit, registers, identity } => modbus_answer(*unit, registers, identity.as_ref(), heard),
+            Kind::WideOnly { address } => {
+                let (frame, _) = dlt645::Frame::find(heard, false).ok()?;
+                let own = dlt645::Address::from_wire(*address);
+                if frame.address != dlt645::Address::ANY && frame.address != own {
+                    return None;
+                }
+                let kind = Kind::Dlt645 { address: *address, phases: 1 };
+                Device { kind, ..self.clone() }.answer(heard)
+            }
+            Kind::Babbler { bytes } => {
+                let (frame, _) = dlt645::Frame::find(heard, false).ok()?;
+                // Not when nobody is asked who is there.
+                let [.., last] = frame.address.wire();
+                (last != 0x98 && last != 0x97).then(|| (0..*bytes).map(|at| at.wrapping_mul(37) ^ 0x5A).collect())
+            }
             Kind::Dlt645 { address, phases } => {
                 let (frame, _) = dlt645::Frame::find(heard, false).ok()?;
                 let own = dlt645::Address::from_wire(*address);

@@ -1,7 +1,10 @@
 //! The whole scan on simulated wires.
 
+mod crowd;
 mod device;
 mod listening;
+mod noise;
+mod slow;
 mod socket;
 mod stories;
 mod world;

@@ -1,5 +1,6 @@
 //! Scans of a socket: no line settings, transactions, and gateways that answer for units that are not there.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use gatehouse_core::Mono;
@@ -7,40 +8,104 @@ use gatehouse_core::Mono;
 use crate::modbus::frame::Framing;
 use crate::modbus::pdu::{Reply, Request};
 use crate::modbus::point::Table;
-use crate::modbus::{ReplyFrame, decode_request};
+use crate::modbus::{ReplyFrame, RequestFrame, decode_request};
 use crate::scan::{Channel, End, Finding, Found, Options, Plan, Scan, Station, Want};
 
-/// Scans a host that answers a read of holding register 0 so, by unit, and refuses the rest.
-fn found(answer: impl Fn(u8) -> Option<Reply>) -> Vec<Found> {
-    let mut scan = Scan::new(Channel::Tcp, Plan::new(Channel::Tcp, &Options::default()), Duration::from_secs(2));
-    let mut now = 0u64;
+/// What a host does about a request.
+enum Does {
+    /// It answers after so many milliseconds of work. It works at one request at a time.
+    Answer(u64, Reply),
+    /// It sends these bytes instead.
+    Bytes(&'static [u8]),
+    /// It closes the connection, with an answer before that or without.
+    Close(Option<Reply>),
+    Nothing,
+}
+
+struct Outcome {
+    found: Vec<Found>,
+    requests: usize,
+    took: Duration,
+}
+
+impl Outcome {
+    fn units(&self) -> Vec<u8> {
+        let unit = |found: &Found| match found.station {
+            Station::Modbus(unit) => unit,
+            other => panic!("{other:?}"),
+        };
+        let mut units: Vec<u8> = self.found.iter().map(unit).collect();
+        units.sort_unstable();
+        units
+    }
+}
+
+fn frame(asked: &RequestFrame, reply: Reply) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let frame = ReplyFrame { transaction: asked.transaction, unit: asked.unit, reply };
+    frame.encode(Framing::Tcp, &mut bytes);
+    bytes
+}
+
+/// Scans a host that does so about a read of holding register 0, by unit and by how often that unit was asked for it before.
+/// The rest it refuses at once.
+fn scan(addresses: Option<(u8, u8)>, does: impl Fn(u8, usize) -> Does) -> Outcome {
+    let options = Options { addresses, ..Options::default() };
+    let mut scan = Scan::new(Channel::Tcp, Plan::new(Channel::Tcp, &options), Duration::from_secs(2));
+    let (mut now, mut busy, mut requests) = (0u64, 0u64, 0);
+    let mut asked_before = [0usize; 256];
+    let mut coming: VecDeque<(u64, Vec<u8>)> = VecDeque::new();
     for _ in 0..100_000 {
         match scan.poll_want(Mono(now)) {
             Want::Switch(characters) => panic!("a socket has no {characters}"),
-            Want::Wait(until) => now = until.0,
+            Want::Wait(until) => match coming.front() {
+                Some((at, _)) if *at <= until.0 => {
+                    let (at, bytes) = coming.pop_front().unwrap();
+                    now = now.max(at);
+                    scan.handle_bytes(Mono(now), &bytes);
+                }
+                Some(_) | None => now = until.0,
+            },
             Want::End(end) => {
                 assert_eq!(end, End::Finished);
                 let device = |finding: &Finding| match finding {
                     Finding::Found(found) => found.clone(),
                     Finding::Clash(clash) => panic!("{clash}"),
                 };
-                return scan.findings().iter().map(device).collect();
+                let found = scan.findings().iter().map(device).collect();
+                return Outcome { found, requests, took: Duration::from_nanos(now) };
             }
             Want::Send(bytes) => {
                 scan.handle_sent(Mono(now));
+                requests += 1;
                 let asked = decode_request(Framing::Tcp, &bytes).unwrap();
-                let reply = match asked.request {
-                    Request::Read { table: Table::Holding, address: 0, quantity: 1 } => answer(asked.unit),
-                    Request::Read { table, .. } => Some(Reply::Exception { function: table.read_function(), code: 2 }),
-                    Request::Identify { .. } => Some(Reply::Exception { function: 43, code: 1 }),
-                    other => panic!("the scan writes: {other:?}"),
+                let done = match asked.request {
+                    Request::Read { table: Table::Holding, address: 0, quantity: 1 } => {
+                        let before = &mut asked_before[usize::from(asked.unit)];
+                        *before += 1;
+                        does(asked.unit, *before - 1)
+                    }
+                    Request::Read { table, .. } => {
+                        Does::Answer(2, Reply::Exception { function: table.read_function(), code: 2 })
+                    }
+                    Request::Identify { .. } => Does::Answer(2, Reply::Exception { function: 43, code: 1 }),
+                    ref other => panic!("the scan writes: {other:?}"),
                 };
-                if let Some(reply) = reply {
-                    let mut bytes = Vec::new();
-                    let frame = ReplyFrame { transaction: asked.transaction, unit: asked.unit, reply };
-                    frame.encode(Framing::Tcp, &mut bytes);
-                    now += 2_000_000;
-                    scan.handle_bytes(Mono(now), &bytes);
+                match done {
+                    Does::Answer(ms, reply) => {
+                        busy = busy.max(now) + ms * 1_000_000;
+                        coming.push_back((busy, frame(&asked, reply)));
+                    }
+                    Does::Bytes(bytes) => coming.push_back((busy.max(now) + 2_000_000, bytes.to_vec())),
+                    Does::Close(reply) => {
+                        now += 2_000_000;
+                        if let Some(reply) = reply {
+                            scan.handle_bytes(Mono(now), &frame(&asked, reply));
+                        }
+                        coming.clear();
+                        scan.handle_reopened(Mono(now));
+                    }
+                    Does::Nothing => {}
                 }
             }
         }
@@ -48,31 +113,99 @@ fn found(answer: impl Fn(u8) -> Option<Reply>) -> Vec<Found> {
     panic!("the scan makes no progress");
 }
 
-fn register() -> Option<Reply> {
-    Some(Reply::Registers { function: 3, registers: vec![7] })
+fn register() -> Reply {
+    Reply::Registers { function: 3, registers: vec![7] }
+}
+
+fn refusal(code: u8) -> Reply {
+    Reply::Exception { function: 3, code }
+}
+
+fn is_any(found: &Found) -> bool {
+    found.identity.iter().any(|(name, text)| name == "unit" && text.starts_with("any"))
 }
 
 #[test]
 fn a_device_that_looks_at_no_unit_is_one_device() {
-    let found = found(|_| register());
-    let [one] = found.as_slice() else { panic!("{found:?}") };
-    assert_eq!(one.station, Station::Modbus(1));
-    assert!(one.identity.iter().any(|(name, text)| name == "unit" && text.starts_with("any")), "{one:?}");
+    let all = scan(None, |_, _| Does::Answer(2, register()));
+    assert_eq!((all.units(), is_any(&all.found[0])), (vec![1], true));
+    // Also where unit 0 is a broadcast, and where only some units are wanted.
+    let not_0 = scan(None, |unit, _| if unit == 0 { Does::Nothing } else { Does::Answer(2, register()) });
+    assert_eq!((not_0.units(), is_any(&not_0.found[0])), (vec![1], true));
+    let some = scan(Some((5, 12)), |_, _| Does::Answer(2, register()));
+    assert_eq!((some.units(), is_any(&some.found[0])), (vec![5], true));
 }
 
 #[test]
 fn a_gateway_that_answers_for_units_that_are_not_there_has_only_those_that_are() {
     for code in [0x04, 0x0A, 0x0B] {
-        let absent = move || Some(Reply::Exception { function: 3, code });
-        let found = found(|unit| match unit {
-            3 | 9 | 247 => register(),
+        let all = scan(None, |unit, _| match unit {
+            3 | 9 | 247 => Does::Answer(2, register()),
             // An exception of the device itself.
-            20 => Some(Reply::Exception { function: 3, code: 2 }),
-            _ => absent(),
+            20 => Does::Answer(2, refusal(2)),
+            _ => Does::Answer(2, refusal(code)),
         });
-        let mut units: Vec<String> = found.iter().map(|one| one.station.to_string()).collect();
-        units.sort();
-        assert_eq!(units, ["20", "247", "3", "9"], "exception {code}");
-        assert_eq!(found.iter().filter(|one| one.has_register).count(), 3);
+        assert_eq!(all.units(), [3, 9, 20, 247], "exception {code}");
+        assert_eq!(all.found.iter().filter(|one| one.has_register).count(), 3);
     }
+    // One that refuses as a device would is told as what it is, and those behind it as well.
+    let all = scan(None, |unit, _| match unit {
+        3 | 9 => Does::Answer(2, register()),
+        _ => Does::Answer(2, refusal(2)),
+    });
+    assert_eq!(all.units(), [1, 3, 9]);
+    assert_eq!(all.found.iter().filter(|one| is_any(one)).count(), 1);
+}
+
+#[test]
+fn a_gateways_word_within_a_trial_is_no_second_kind_of_answer() {
+    // Unit 7 answers once and is gone then; unit 8 is now there, now not.
+    for code in [0x04, 0x0A, 0x0B] {
+        let all = scan(Some((6, 9)), |unit, before| match (unit, before) {
+            (7, 0..=1) => Does::Answer(2, register()),
+            (8, _) if before % 2 == 0 => Does::Answer(2, register()),
+            _ => Does::Answer(2, refusal(code)),
+        });
+        assert!(all.units().contains(&8), "{:?}", all.units());
+    }
+}
+
+#[test]
+fn a_stream_without_frames_and_one_that_is_closed_are_no_clash() {
+    let all = scan(Some((1, 9)), |_, _| Does::Bytes(b"HTTP/1.1 400 Bad Request\r\n\r\n"));
+    assert!(all.found.is_empty());
+    let all = scan(Some((1, 9)), |unit, before| match unit {
+        4 => Does::Close(Some(register())),
+        // The connection was idle for too long: the question was not even read.
+        6 if before == 0 => Does::Close(None),
+        6 => Does::Answer(2, register()),
+        _ => Does::Close(None),
+    });
+    assert_eq!(all.units(), [4, 6]);
+    assert!(all.requests < 80, "{}: each question is asked again once", all.requests);
+}
+
+#[test]
+fn a_gateway_that_waits_long_for_who_is_not_there_hides_nobody() {
+    // It is asked the next while it still waits, so that its answers come late and later.
+    for (absent_ms, code) in [(1000, 0x0B), (2000, 0x0B), (700, 0x0A)] {
+        let all = scan(Some((1, 40)), |unit, _| match unit {
+            3 | 9 | 33 => Does::Answer(120, register()),
+            _ => Does::Answer(absent_ms, refusal(code)),
+        });
+        assert_eq!(all.units(), [3, 9, 33], "{absent_ms} ms");
+        println!("{absent_ms} ms: {} requests in {:?}", all.requests, all.took);
+        assert!(all.took < Duration::from_millis(absent_ms * 40 + 20_000), "{:?}", all.took);
+    }
+}
+
+#[test]
+fn a_slow_device_behind_a_gateway_is_found_in_the_second_pass() {
+    let all = scan(Some((1, 40)), |unit, _| match unit {
+        // The last that is asked, whose answer nobody waits for in the first pass.
+        40 => Does::Answer(2200, register()),
+        12 => Does::Answer(1800, register()),
+        _ => Does::Nothing,
+    });
+    assert_eq!(all.units(), [12, 40]);
 }

@@ -153,7 +153,7 @@ fn a_master_that_begins_later_ends_the_scan_and_what_was_found_stays() {
     let mut world = World::new(vec![modbus(1, usual, 20)], &only(Protocol::Modbus, 9600), LISTEN);
     let mut request = Vec::new();
     Framing::Rtu.encode(0, 9, &[4, 0, 0, 0, 10], &mut request);
-    world.other_master(usual, &request, (6000, 450));
+    world.other_master(usual, &request, (3000, 450));
     let end = world.run(20 * MINUTE, usize::MAX);
     assert!(matches!(end, Some(End::ForeignMaster { protocol: Protocol::Modbus, .. })), "{end:?}");
     assert_eq!(world.stations(), [Station::Modbus(1)]);
@@ -167,6 +167,46 @@ fn a_scan_that_is_broken_off_keeps_what_it_found_and_says_what_is_left() {
     let (found, progress) = (world.stations(), world.scan.progress());
     assert!((1..32).contains(&found.len()), "{}", found.len());
     assert!(progress.remaining > MINUTE && progress.elapsed > MINUTE / 2, "{progress:?}");
+}
+
+#[test]
+fn who_was_found_before_a_scan_is_broken_off_has_a_model_too() {
+    let mut world = World::new(mixed(), &Options::default(), LISTEN);
+    world.run(5 * MINUTE, 8);
+    let (last, before) = world.scan.findings().split_last().unwrap();
+    for finding in before {
+        let Finding::Found(found) = finding else { panic!("{finding:?}") };
+        assert!(matches!(found.model, Model::Known(_)), "{found:?}");
+    }
+    // Of whom nothing was asked yet nothing is told.
+    let Finding::Found(found) = last else { panic!("{last:?}") };
+    assert!(matches!(found.model, Model::NotAsked | Model::Known("osdp-reader")), "{found:?}");
+    let mut world = World::new(mixed(), &only(Protocol::Modbus, 9600), LISTEN);
+    world.run(5 * MINUTE, 1);
+    let [Finding::Found(found)] = world.scan.findings() else { panic!("{:?}", world.scan.findings()) };
+    assert_eq!(found.model, Model::NotAsked);
+}
+
+#[test]
+fn damaged_answers_to_different_questions_make_no_clash() {
+    // The first two make it believed; of the many of its study each third comes damaged.
+    let device = modbus(3, line(9600, Parity::None), 20);
+    let damaged: Vec<u64> = (2..60).step_by(3).collect();
+    let mut world = World::new(vec![device], &only(Protocol::Modbus, 9600), LISTEN).with_damage(&damaged);
+    world.run(2 * MINUTE, usize::MAX);
+    let [Finding::Found(found)] = world.scan.findings() else { panic!("{:?}", world.scan.findings()) };
+    assert_eq!(found.model, Model::Known("eastron-sdm630"));
+}
+
+#[test]
+fn a_device_that_looks_at_no_parity_is_found_at_its_own_and_is_no_clash_before() {
+    let options = Options { protocols: vec![Protocol::Modbus], bauds: vec![19200], addresses: None };
+    let mut device = modbus(3, line(19200, Parity::None), 20);
+    device.is_lax = true;
+    let mut world = World::new(vec![device], &options, LISTEN);
+    world.run(2 * MINUTE, 1);
+    let [Finding::Found(found)] = world.scan.findings() else { panic!("{:?}", world.scan.findings()) };
+    assert_eq!((found.station, found.characters), (Station::Modbus(3), Some(line(19200, Parity::None))));
 }
 
 #[test]

@@ -45,6 +45,9 @@ pub(super) struct World {
     talks: Vec<Talk>,
     pub(super) sent: u64,
     echo: bool,
+    /// Which answers of devices, counted from the first, come damaged.
+    damaged: Vec<u64>,
+    answers: u64,
     /// When each finding was made.
     pub(super) found_at: Vec<Duration>,
 }
@@ -73,6 +76,8 @@ impl World {
             talks: Vec::new(),
             sent: 0,
             echo: false,
+            damaged: Vec::new(),
+            answers: 0,
             found_at: Vec::new(),
         }
     }
@@ -83,10 +88,28 @@ impl World {
         self
     }
 
+    /// A bit is wrong in each of these answers of devices, counted from 0.
+    pub(super) fn with_damage(mut self, answers: &[u64]) -> World {
+        self.damaged = answers.to_vec();
+        self
+    }
+
     /// Somebody sends these bytes with these characters, from `first_ms` on again and again.
     pub(super) fn other_master(&mut self, characters: Characters, bytes: &[u8], (first_ms, every_ms): (u64, u64)) {
         for turn in 0..200 {
             self.at((first_ms + turn * every_ms) * 1_000_000, Event::Begin(characters, bytes.to_vec()));
+        }
+    }
+
+    /// Bursts of noise for an hour, each of 6 to 30 bytes, about every so many milliseconds.
+    pub(super) fn noise(&mut self, first_ms: u64, every_ms: u64) {
+        // With characters that nobody has, so that everybody hears something else.
+        let nobodys = Characters { baud: 9600, data_bits: 7, parity: Parity::Odd, stop_bits: 2 };
+        let mut at = first_ms;
+        while at < 3_600_000 {
+            let bytes = (0..self.rng.u8(6..30)).map(|_| self.rng.u8(..)).collect();
+            self.at(at * 1_000_000, Event::Begin(nobodys, bytes));
+            at += self.rng.u64(every_ms / 2..every_ms * 3 / 2);
         }
     }
 
@@ -163,11 +186,16 @@ impl World {
                 let length = self.talks[talk].bytes.len();
                 for at in 0..self.devices.len() {
                     let (characters, turnaround) = (self.devices[at].characters, self.devices[at].turnaround_ms);
-                    if characters != spoken {
+                    let is_lax = self.devices[at].is_lax && characters.baud == spoken.baud;
+                    if characters != spoken && !is_lax {
                         continue;
                     }
-                    let heard = self.received(talk, 0..length, characters);
-                    if let Some(reply) = self.devices[at].answer(&heard) {
+                    let heard = self.received(talk, 0..length, spoken);
+                    if let Some(mut reply) = self.devices[at].answer(&heard) {
+                        if self.damaged.contains(&self.answers) {
+                            reply[3] ^= 0x10;
+                        }
+                        self.answers += 1;
                         self.at(self.now + turnaround * 1_000_000, Event::Begin(characters, reply));
                     }
                 }

@@ -58,7 +58,7 @@ pub(super) async fn scan(target: &Target, scan: Scan) -> anyhow::Result<Outcome>
     let stop = Stop::new()?;
     let bar = bar();
     let mut driven =
-        Driven { kind, port, scan, timer, clock: Clock::open(), told: 0, stop, listens: true, bar, reopened: 0 };
+        Driven { kind, port, scan, timer, clock: Clock::open(), told: 0, stop, listens: true, bar, reopened: Some(0) };
     let ending = driven.run().await;
     driven.bar.finish_and_clear();
     let progress = driven.scan.progress();
@@ -92,7 +92,9 @@ struct Driven {
     /// Nothing was sent yet: a character that does not suit the line settings is word of somebody who talks at others.
     listens: bool,
     bar: ProgressBar,
-    reopened: u32,
+    /// How often a connection was made anew; `None` once bytes came: who has answered may close it instead of an answer,
+    /// which the scan asks for no more than twice.
+    reopened: Option<u32>,
 }
 
 /// What a wait ended with.
@@ -174,7 +176,7 @@ impl Driven {
         match read {
             Ok(0) => self.reopen("the other side closed the connection").await,
             Ok(count) => {
-                self.reopened = 0;
+                self.reopened = None;
                 self.scan.handle_bytes(self.clock.mono(), rx.get(..count).unwrap_or_default());
                 Ok(())
             }
@@ -184,12 +186,13 @@ impl Driven {
 
     /// Makes a connection anew; a serial port that is gone is gone.
     async fn reopen(&mut self, why: &str) -> Result<(), String> {
-        let again = matches!(self.kind, PortKind::Tcp { .. }) && self.reopened < REOPENINGS;
+        let again = matches!(self.kind, PortKind::Tcp { .. }) && self.reopened.is_none_or(|times| times < REOPENINGS);
         if !again {
             return Err(format!("{}: {why}", self.kind));
         }
-        self.reopened += 1;
+        self.reopened = self.reopened.map(|times| times + 1);
         self.port = Port::open(&self.kind).await.map_err(|why| why.to_string())?;
+        self.scan.handle_reopened(self.clock.mono());
         Ok(())
     }
 

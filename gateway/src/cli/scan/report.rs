@@ -40,15 +40,7 @@ pub(super) fn table(outcome: &Outcome, out: &mut dyn Write) -> anyhow::Result<()
     for finding in &outcome.findings {
         let (station, line, profile, says) = match finding {
             Finding::Found(found) => (found.station, found.characters, model(&found.model), identity(found)),
-            Finding::Clash(clash) => {
-                let what = match clash.station {
-                    Station::Uhppote(_) => "two controllers with this number",
-                    Station::Modbus(_) | Station::Dlt645(..) | Station::Cjt188 { .. } | Station::Osdp { .. } => {
-                        "two devices at this address"
-                    }
-                };
-                (clash.station, clash.characters, what.to_owned(), String::new())
-            }
+            Finding::Clash(clash) => (clash.station, clash.characters, clash.in_short().to_owned(), String::new()),
         };
         let line = line.map_or("-".to_owned(), |line| line.to_string());
         table.add_row([station.protocol().as_str().to_owned(), station.to_string(), line, profile, says]);
@@ -63,6 +55,7 @@ pub(super) fn model(model: &Model) -> String {
         Model::Known(name) => (*name).to_owned(),
         Model::OneOf(names) => names.join(" or "),
         Model::Unknown => "unknown".to_owned(),
+        Model::NotAsked => "not asked for yet".to_owned(),
     }
 }
 
@@ -110,7 +103,7 @@ fn device(finding: &Finding) -> Option<Value> {
     let (profile, candidates) = match model {
         Model::Known(name) => (Some(*name), Vec::new()),
         Model::OneOf(names) => (None, names.clone()),
-        Model::Unknown => (None, Vec::new()),
+        Model::Unknown | Model::NotAsked => (None, Vec::new()),
     };
     let identity: serde_json::Map<String, Value> =
         identity.iter().map(|(name, text)| (name.clone(), Value::from(text.as_str()))).collect();

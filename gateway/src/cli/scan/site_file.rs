@@ -27,6 +27,12 @@ const NO_REGISTER: &str = "# No profile is known to suit, and it refuses holding
      # add points from its manual, and take the # away. `gatehouse guess` finds type, order and scale of a\n\
      # register by the display.\n";
 
+/// The same where the scan ended before it asked.
+const NOT_ASKED_BUT_ONE: &str = "# The scan ended before it asked for the model. All that is known of its registers is the one that it answered\n\
+     # by: scan again for its unit alone (`--address`), name a profile instead, or add points from its manual.\n";
+const NOT_ASKED: &str = "# The scan ended before it asked for the model: scan again, or name a profile (`gatehouse profiles`) and take\n\
+     # the # away.\n";
+
 /// A reader beside others, which `gatehouse check` refuses until somebody has accepted it.
 const WAITS: &str = "# A reader beside slower devices: a card may wait for them. Give the bus `reader_latency` (`gatehouse check`\n\
                      # tells how long it is), or better a pair of its own, and take the # away.\n";
@@ -213,6 +219,13 @@ fn device(found: &Found, usual: Option<Characters>, ids: &mut BTreeMap<String, u
                 lines += &format!("profile = \"{name}\"\n");
             }
             false
+        }
+        Model::NotAsked => {
+            todo = Some(if found.has_register { NOT_ASKED_BUT_ONE } else { NOT_ASKED });
+            if found.has_register {
+                lines += REGISTER;
+            }
+            found.has_register
         }
         Model::Unknown => {
             todo = Some(if found.has_register { ONE_REGISTER } else { NO_REGISTER });
