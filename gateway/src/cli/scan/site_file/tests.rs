@@ -160,6 +160,7 @@ fn a_model(names: &'static [&'static str]) -> impl Strategy<Value = Model> {
         3 => proptest::sample::select(names).prop_map(Model::Known),
         1 => Just(Model::OneOf(names.to_vec())),
         1 => Just(Model::Unknown),
+        1 => Just(Model::NotAsked),
     ]
 }
 
