@@ -21,7 +21,7 @@ fn is_found_whole<F: MeterFrame>(bytes: &[u8]) {
     for end in 0..bytes.len() {
         match find::<F>(&bytes[..end]) {
             Found::Incomplete { missing } => {
-                assert!(missing > 0 && missing <= F::AROUND.max(bytes.len() - end), "{end}")
+                assert!(missing > 0 && missing <= F::AROUND.max(bytes.len() - end), "{end}");
             }
             Found::Skip { why, .. } => panic!("{end}: {why}"),
             Found::Frame { bytes, .. } => panic!("{end}: a frame of {bytes}"),
