@@ -1,4 +1,5 @@
-//! What the trace tells of bytes that were received: nothing, while they may be the echo of a secret request.
+//! What the trace tells of bytes that were received: of what is no answer nothing, while it may be the echo of a secret
+//! request, or a part of what a device says that nobody is to see.
 
 use gatehouse_core::{DeviceIx, Mono};
 
@@ -13,7 +14,8 @@ impl Line {
             Verdict::Reply | Verdict::Exception(_) | Verdict::Late | Verdict::Early => true,
             Verdict::Request | Verdict::Rejected(_) | Verdict::Stray | Verdict::TimedOut => false,
         };
-        let told = if is_answer || now >= self.hushed_until { bytes } else { 0 };
+        let hushed = now < self.hushed_until || self.devices.iter().any(|device| device.driver.tells_secrets());
+        let told = if is_answer || !hushed { bytes } else { 0 };
         self.trace.note(now, Direction::Received, device, verdict, (&self.rx[..told], &self.devices));
     }
 

@@ -61,9 +61,11 @@ impl Line {
         probe.into_iter().chain(poll).chain(patient).min_by_key(|(since, _)| *since).map(|(_, task)| task)
     }
 
-    /// Whether a command takes its turn among the polls. One that keeps another of its device from beginning does not.
+    /// Whether a command takes its turn among the polls. One that keeps another from beginning, of its device and itself in
+    /// a hurry, does not.
     fn waits_its_turn(&self, active: &Active) -> bool {
-        let hinders = self.commands.queue.iter().any(|(_, waiting)| waiting.device == active.command.device);
+        let is_hindered = |waiting: &super::Command| waiting.device == active.command.device && !waiting.is_patient();
+        let hinders = self.commands.queue.iter().any(|(_, waiting)| is_hindered(waiting));
         active.command.is_patient() && !hinders
     }
 

@@ -210,7 +210,7 @@ fn who(identity: &Identity) -> [PointReading; 3] {
 /// Blots out what follows KEYSET in a frame to this reader: in the clear it is a key, and sealed it is one to whoever has
 /// the key before. Of its answers it blots out what was typed: keys, and bursts of a few bits that are a key each.
 fn conceal_secrets(address: u8, frame: &mut [u8]) {
-    let begin = usize::from(frame.first() == Some(&MARK));
+    let begin = frame.iter().take_while(|byte| **byte == MARK).count();
     let Some([START, to, _, _, control, rest @ ..]) = frame.get_mut(begin..) else { return };
     // Bit 3: a security block stands before the command, which begins with its own length (OSDP 2.2, 5.9).
     let block = if *control & 8 == 0 { 0 } else { rest.first().map_or(0, |length| usize::from(*length)) };
@@ -260,6 +260,10 @@ impl Driver for OsdpReader {
 
     fn change_key(&mut self, key: [u8; 16]) {
         self.session.change_key(Key::new(key));
+    }
+
+    fn tells_secrets(&self) -> bool {
+        !self.session.is_secure()
     }
 
     fn conceal(&self, _: bool, frame: &mut [u8]) {

@@ -103,7 +103,7 @@ fn told_alike(a: &Device, b: &Device) -> bool {
 
 fn recorded_alike(a: &Device, b: &Device) -> bool {
     let rule = |device: &Device| -> Vec<_> {
-        device.points.iter().map(|p| (p.spec.name.clone(), p.billing, p.report)).collect()
+        device.points.iter().map(|p| (p.spec.name.clone(), p.billing, p.personal, p.report)).collect()
     };
     a.id == b.id && rule(a) == rule(b)
 }

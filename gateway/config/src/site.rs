@@ -338,6 +338,8 @@ pub struct PointConfig {
     pub billing: bool,
     /// Which of its readings become records.
     pub report: Policy,
+    /// True where it shows who was at a reader, or what was typed there: it becomes no record and is shown to nobody.
+    pub personal: bool,
     /// Of a billing point: how its register counts; `None`: as its protocol says.
     pub register: Option<Box<RegisterConfig>>,
 }

@@ -447,3 +447,24 @@ fn meters_of_both_editions_stand_beside_modbus_on_one_bus() {
     assert!(matches!(driver.decode(steps[0], 0, &reply, &mut readings), gatehouse_core::Decoded::Reply { bytes: 16 }));
     assert_eq!(readings[0].value.as_ref().unwrap().to_string(), "100");
 }
+
+#[test]
+fn what_shows_who_is_at_a_reader_is_personal_and_how_many_came_is_not() {
+    let text = std::fs::read_to_string(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/cases/keypad-bursts-that-nobody-counts/site.toml"
+    ));
+    let text = text.unwrap().replace("frame = \"board/card\"\n", "frame = \"board/card\"\ncount = \"board/count\"\n");
+    let site = site(&text);
+    let (_, board) = site.device_by_id("board").unwrap();
+    let points: Vec<_> = board.points.iter().map(|point| (point.spec.name.as_str(), point.personal)).collect();
+    assert_eq!(points, [("lock", false), ("card", true), ("count", false)]);
+    let (head, _) = text.split_once("[[reader]]").unwrap();
+    let without = self::site(head);
+    assert!(without.devices.iter().all(|device| device.points.iter().all(|point| !point.personal)));
+    let diff = without.diff(&site);
+    assert!(
+        diff.reports && diff.changed.is_empty(),
+        "a reader that comes with a reload counts, and stops no bus: {diff:?}"
+    );
+}

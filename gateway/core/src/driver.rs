@@ -330,6 +330,12 @@ pub trait Driver: Send {
         false
     }
 
+    /// True while the device may say what nobody is to see, in the clear. Of what is damaged or comes in pieces, in which
+    /// [`Driver::conceal`] finds nothing, a trace of the line then has no bytes.
+    fn tells_secrets(&self) -> bool {
+        false
+    }
+
     /// Blots out what nobody is to see of a frame in a trace of the line: numbers of cards, keys. `is_request`: the box
     /// sent it; else it was received, be it an answer, an echo or anything else. It may be cut short, or be another
     /// device's.

@@ -35,6 +35,8 @@ pub enum Request {
         device: String,
         /// Which.
         row: RegisterRow,
+        /// The unit that it is believed to have; `None`: whichever.
+        unit: Option<u8>,
     },
     /// Reads the load records of a meter from a time of its clock on.
     LoadRecords {

@@ -198,6 +198,9 @@ pub struct RegistersBody {
     pub first: u16,
     /// How many, 1 to 16.
     pub count: u16,
+    /// The unit that the device is believed to have: another is refused. It is not asked for when absent.
+    #[serde(default)]
+    pub unit: Option<u8>,
 }
 
 impl RegistersBody {
@@ -242,8 +245,8 @@ async fn read(State(api): State<Api>, UrlPath(device): UrlPath<String>, body: By
 }
 
 async fn registers(State(api): State<Api>, UrlPath(device): UrlPath<String>, body: Bytes) -> Response {
-    match parse::<RegistersBody>(&body).and_then(|body| body.row()) {
-        Ok(row) => answer(&api.desk, Request::Registers { device, row }).await,
+    match parse::<RegistersBody>(&body).and_then(|body| Ok((body.row()?, body.unit))) {
+        Ok((row, unit)) => answer(&api.desk, Request::Registers { device, row, unit }).await,
         Err(refusal) => refuse(&refusal),
     }
 }

@@ -12,7 +12,7 @@ use gatehouse_drivers::modbus::point::Table;
 use serde_json::json;
 
 use super::{Failure, Where, block_on, exit, load_site, print_json, table};
-use registers::Row;
+use registers::{Around, Lack, Row};
 
 /// Most candidates that are shown.
 const SHOWN_MOST: usize = 10;
@@ -81,8 +81,8 @@ fn shown(text: &str) -> Result<Decimal, String> {
 /// Reads the registers and shows what they may be.
 pub(crate) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
     let site = load_site(&args.at.config)?;
-    let (bus, device) = registers::find(&site, &args.device)?;
-    let Station::Modbus(_) = device.station else {
+    let meant = registers::find(&site, &args.device)?;
+    let Station::Modbus(station) = &meant.device.station else {
         let text =
             format!("{}: only Modbus registers have to be guessed; other protocols name type and scale", args.device);
         return Err(Failure::error(exit::USAGE, text));
@@ -92,12 +92,19 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<ExitCode> 
         None => vec![RegisterTable::Holding, RegisterTable::Input],
     };
     let (rows, reasons) = block_on(async {
-        let way = registers::way(args, &site, (bus, &device)).await?;
+        let way = registers::way(args, &meant, station.unit).await?;
         let (mut rows, mut reasons) = (Vec::new(), Vec::new());
+        let mut around = Around::All;
         for table in tables {
-            match registers::read(&way, table, args.register.address).await? {
+            match registers::read(&way, table, args.register.address, around).await? {
                 Ok(row) => rows.push(row),
-                Err(why) => reasons.push(format!("{} registers: {}", table.as_str(), registers::in_words(&why))),
+                Err(Lack::NoAnswer) => {
+                    around = Around::Nothing;
+                    reasons.push(format!("{} registers: no answer", table.as_str()));
+                }
+                Err(Lack::Refused(why)) => {
+                    reasons.push(format!("{} registers: {}", table.as_str(), registers::in_words(&why)));
+                }
             }
         }
         Ok((rows, reasons))

@@ -37,7 +37,7 @@ impl DeviceRuntime {
         let billing_schema = billing_schema(&config, &schema);
         let policies: Vec<_> = config.points.iter().map(|p| p.report).collect();
         let always = gatehouse_rules::report::Policy::Always;
-        let plain = config.points.iter().all(|p| !p.billing && p.report == always && !p.spec.is_personal());
+        let plain = config.points.iter().all(|p| !p.billing && p.report == always && !p.personal);
         let latest = config.points.iter().map(|_| None).collect();
         DeviceRuntime {
             config,
@@ -86,7 +86,7 @@ impl DeviceRuntime {
         }
         for reading in readings {
             // Who was at a reader is told by the passages; what was typed there is told to nobody.
-            if self.config.points.get(usize::from(reading.point.0)).is_some_and(|p| p.spec.is_personal()) {
+            if self.config.points.get(usize::from(reading.point.0)).is_some_and(|p| p.personal) {
                 continue;
             }
             let is_bill = self.config.points.get(usize::from(reading.point.0)).is_some_and(|p| p.billing);
@@ -197,7 +197,7 @@ fn billing_schema(config: &Device, schema: &Arc<Schema>) -> Arc<Schema> {
 /// The document of one point with this reading.
 pub fn point_doc(device: &Device, ix: PointIx, reading: Option<&Reading>, now: Mono) -> Option<doc::Point> {
     let point = device.points.get(usize::from(ix.0))?;
-    let personal = point.spec.is_personal();
+    let personal = point.personal;
     let value = reading.and_then(|r| r.value.as_ref().ok()).filter(|_| !personal);
     let missing = match reading.map(|r| &r.value) {
         None => Some("never_read".to_owned()),

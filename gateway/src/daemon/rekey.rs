@@ -88,15 +88,18 @@ impl Daemon {
         self.write_keys(changes, "reader_keys", &told).map(drop)
     }
 
-    /// Readers that were being given a key when the daemon stopped, or before they left the site file: whichever key they
-    /// have, the line finds it.
+    /// Readers that were being given a key when the daemon stopped, or before they left the site file and came back:
+    /// whichever key they have, the line finds it.
     pub(super) fn resume_rekeys(&mut self) {
         let step = Step::Told(self.hub.clock.mono());
-        let runs = |id: &&str| !self.rekeys.iter().any(|rekey| rekey.device == *id);
+        let waits = |id: &&str| {
+            let is_reader = self.locate(id).is_ok_and(|(ix, _)| self.reader(ix).is_some());
+            is_reader && !self.rekeys.iter().any(|rekey| rekey.device == *id)
+        };
         let resumed: Vec<Rekey> = self
             .keys
             .unsettled()
-            .filter(runs)
+            .filter(waits)
             .map(|id| Rekey { device: id.to_owned(), step, asked: None, lost: false })
             .collect();
         self.rekeys.extend(resumed);

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gatehouse_config::{Device, Site};
+use gatehouse_config::{Device, Site, Station};
 use gatehouse_core::driver::Action;
 use gatehouse_core::{DeviceIx, Kind, Mono, RegisterRow, Wall};
 use gatehouse_drivers::line::{Command, CommandResult};
@@ -52,7 +52,7 @@ impl Daemon {
                 return self.enter_reading(&device, &body, &issuer, reply);
             }
             Request::Read { device, points } => return self.read(&device, &points, reply),
-            Request::Registers { device, row } => return self.registers(&device, row, reply),
+            Request::Registers { device, row, unit } => return self.registers(&device, (row, unit), reply),
             Request::Identify(device) => return self.identify(&device, reply),
             Request::LoadRecords { device, body } => return self.load_records(&device, &body, reply),
             Request::Rekey { device, issuer } => return self.rekey(&device, issuer, reply),
@@ -108,8 +108,15 @@ impl Daemon {
         self.ask(id, reply, begin, |device, points, (at, result)| read_answer(device, at, &points, result));
     }
 
-    fn registers(&self, id: &str, row: RegisterRow, reply: Reply) {
-        let begin = |_: &Device| Ok((Action::Registers(row), row));
+    fn registers(&self, id: &str, (row, unit): (RegisterRow, Option<u8>), reply: Reply) {
+        let begin = |device: &Device| match (&device.station, unit) {
+            (Station::Modbus(station), Some(believed)) if station.unit != believed => {
+                let text =
+                    format!("device {id} has unit {} here: `gatehouse reload` the site file first", station.unit);
+                Err(Refusal::new(409, "other_unit", text))
+            }
+            (_, _) => Ok((Action::Registers(row), row)),
+        };
         self.ask(id, reply, begin, |device, row, (_, result)| registers_answer(device, row, result));
     }
 

@@ -41,6 +41,13 @@ pub struct CardSource {
     pub count: Option<PointRef>,
 }
 
+impl CardSource {
+    /// The points that show who is at the reader, or which key was pressed.
+    pub fn personal(&self) -> impl Iterator<Item = PointRef> {
+        std::iter::once(self.card.at()).chain(self.card.facility())
+    }
+}
+
 /// What the card's point holds.
 #[derive(Debug, Clone, PartialEq)]
 pub enum CardPoint {

@@ -272,3 +272,18 @@ fn commands_fail_when_the_port_stays_away_and_one_in_flight_is_unknown() {
     assert_eq!(outcome(&mut rig, 7), CommandResult::Unknown(NoData::BusDown, None));
     assert_eq!(outcome(&mut rig, 8), CommandResult::Failed(NoData::BusDown));
 }
+
+#[test]
+fn two_looks_at_one_device_hurry_no_more_than_one() {
+    let fakes = [fake(1, &[10, 12, 14]), fake(2, &[10])];
+    let mut rig = ready(&fakes);
+    while rig.next().1[..3] != [1, 3, 0] {
+        rig.receive(4, &reply(2, 10, 5, 0));
+    }
+    look(&mut rig, 7, 1);
+    look(&mut rig, 8, 1);
+    for (step, before) in [(1, 10), (2, 12)] {
+        rig.receive(4, &reply(1, before, 5, 0));
+        assert_eq!(rig.next().1[..3], [1, 3, step], "the rest of the poll that was under way goes first");
+    }
+}

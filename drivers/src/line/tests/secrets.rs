@@ -6,6 +6,7 @@ use gatehouse_core::{LocalTime, Name};
 use super::*;
 use crate::dlt645::{Access, Address, Dlt645Meter, Edition, MeterSettings};
 use crate::line::{Command, Verdict};
+use crate::osdp::{OsdpReader, ReaderSettings};
 
 /// A meter whose password is 123456, and its line at the moment when a trip was handed out.
 fn tripping(echo: Echo) -> (Line, Vec<u8>, Mono) {
@@ -92,4 +93,33 @@ fn the_own_request_that_comes_back_late_is_no_foreign_master_whatever_follows_it
     let other = [&[0x68, 1, 0, 0, 0, 0, 0, 0x68, 0x11, 4, 0x33, 0x33, 0x34, 0x33][..], &[0xB3, 0x16]].concat();
     line.handle_bytes(now + Duration::from_secs(1), &other);
     assert_eq!(line.stats().foreign_requests, 1, "another's is one");
+}
+
+#[test]
+fn keys_that_are_typed_at_a_reader_without_a_secure_channel_are_in_no_trace_however_damaged_their_frame_is() {
+    let typed: &[u8] = b"\x53\x85\x0E\x00\x04\x53\x00\x044711";
+    // Two marks before it, its check missing, its check wrong, and its head gone.
+    for heard in [&[&[0xFF, 0xFF], typed, &[0, 0]].concat(), typed, &[typed, &[0, 0]].concat(), &typed[5..]] {
+        let settings = ReaderSettings { address: 5, crc: true, mark: false, keyed: false };
+        let driver = Box::new(OsdpReader::new(settings, Vec::new(), &[Vec::new()]));
+        let intervals = vec![Duration::from_millis(100)];
+        let device = DeviceSettings { intervals, timeout_ceiling: None, characters: None, pauses_with: None };
+        let device = LineDevice { ix: DeviceIx(0), settings: device, driver };
+        let mut now = Mono::from_millis(1000);
+        let mut line = Line::new(LineSettings::new(Medium::Serial(WIRE)), vec![device], 1, now);
+        line.handle_opened(now);
+        let mut request = Vec::new();
+        while !line.poll_transmit(now, &mut request) {
+            now = line.poll_timeout().unwrap().0;
+            line.handle_timeout(now);
+        }
+        line.handle_sent(now);
+        line.handle_bytes(now + Duration::from_millis(30), heard);
+        now = now + Duration::from_secs(1);
+        line.handle_timeout(now);
+        line.handle_bytes(now + Duration::from_millis(50), heard);
+        let told = told(&line);
+        assert!(told.windows(request.len()).any(|part| part == request), "requests are told");
+        assert!(!told.windows(2).any(|pair| pair == b"47" || pair == b"11"), "{heard:02X?}: {told:02X?}");
+    }
 }

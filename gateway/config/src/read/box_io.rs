@@ -281,6 +281,7 @@ fn climate(
             interval_degraded: None,
             billing: false,
             report,
+            personal: false,
             register: None,
         })
     });
@@ -301,6 +302,7 @@ impl Usual<'_> {
             interval_degraded: None,
             billing: false,
             report,
+            personal: false,
             register: None,
         }
     }

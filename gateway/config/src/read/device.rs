@@ -428,7 +428,8 @@ impl Usual<'_> {
         let interval_degraded = interval_degraded.or(usual).filter(|degraded| *degraded != interval);
         let register = register.map(|(register, _)| Box::new(register));
         let billing = billing.is_some();
-        Some(PointConfig { spec, title, interval, interval_degraded, billing, report, register })
+        let personal = spec.is_personal();
+        Some(PointConfig { spec, title, interval, interval_degraded, billing, report, personal, register })
     }
 }
 

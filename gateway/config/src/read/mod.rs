@@ -35,6 +35,7 @@ use std::sync::Arc;
 use gatehouse_core::Name;
 use gatehouse_drivers::profile::keys::{Found, Keys, did_you_mean};
 use gatehouse_drivers::profile::{Library, Rule};
+use gatehouse_rules::PointRef;
 use gatehouse_rules::engine::AccessSetup;
 use toml::de::DeTable;
 
@@ -213,7 +214,7 @@ pub(crate) fn site(context: &mut Context<'_>, root: &DeTable<'_>, others: &mut V
     let devices: Option<Vec<Arc<Device>>> = devices.into_iter().map(|entry| entry.device.map(Arc::new)).collect();
     let buses: Option<Vec<Bus>> = buses.into_iter().map(|entry| entry.bus).collect();
     // Rules are about devices: while these are wrong, so would be everything that is said of rules.
-    let (devices, buses) = (devices?, buses?);
+    let (mut devices, buses) = (devices?, buses?);
     let catalog = rules::catalog(&devices, &buses);
     let (files, mut wrong) = rules::RuleFiles::read(context, &general.rules, (&catalog, &devices));
     let gates: Vec<_> =
@@ -222,6 +223,7 @@ pub(crate) fn site(context: &mut Context<'_>, root: &DeTable<'_>, others: &mut V
     box_io::check_pulses(context, &gates, (&devices, box_io.as_ref()));
     let of = (reference::Devices(&devices), buses.as_slice());
     let entrance = entrance(context, (gates, access, reader_tables), of, uplink.as_ref());
+    let personal: Vec<PointRef> = entrance.parts.personal().collect();
     let mains = mains.and_then(|at| mains::read(context, at, &catalog, reference::Devices(&devices)));
     let supply = supply::read(context, supply, &catalog, reference::Devices(&devices));
     let billing = billing::read(context, (reading_tables, balance_tables), &catalog, reference::Devices(&devices));
@@ -231,6 +233,11 @@ pub(crate) fn site(context: &mut Context<'_>, root: &DeTable<'_>, others: &mut V
     others.append(&mut wrong);
     if context.sink.has_errors() {
         return None;
+    }
+    for at in personal {
+        let device = usize::try_from(at.device.0).ok().and_then(|ix| devices.get_mut(ix)).map(Arc::make_mut);
+        let point = device.and_then(|device| device.points.get_mut(usize::from(at.point.0)));
+        point.into_iter().for_each(|point| point.personal = true);
     }
     Some(Site {
         id: general.id?,

@@ -9,13 +9,13 @@ use gatehouse_drivers::profile::keys::{Found, Keys, did_you_mean};
 use gatehouse_rules::alarm::{AlarmSpec, builtin};
 use gatehouse_rules::billing::BillingSetup;
 use gatehouse_rules::controller::ControllerSpec;
-use gatehouse_rules::engine::{AccessSetup, BoxLimits, Engine, Mains, ReaderSpec, RuleSpec, Setup};
+use gatehouse_rules::engine::{AccessSetup, BoxLimits, CardSource, Engine, Mains, ReaderSpec, RuleSpec, Setup};
 use gatehouse_rules::gate::GateSpec;
 use gatehouse_rules::mode::ModeSettings;
 use gatehouse_rules::schedule::{Calendar, Proof, RoundSpec, Weekly};
 use gatehouse_rules::supply::SupplySetup;
 use gatehouse_rules::ticket::{TicketKind, TicketRules};
-use gatehouse_rules::{Catalog, CatalogDevice, CatalogPoint, command};
+use gatehouse_rules::{Catalog, CatalogDevice, CatalogPoint, PointRef, command};
 use jiff::tz::TimeZone;
 use toml::de::DeTable;
 
@@ -52,6 +52,13 @@ pub(super) struct EntranceParts {
     pub(super) readers: Vec<ReaderSpec>,
     pub(super) controllers: Vec<ControllerSpec>,
     pub(super) access: Option<AccessSetup>,
+}
+
+impl EntranceParts {
+    /// The points that show who is at a reader, or what is typed there.
+    pub(super) fn personal(&self) -> impl Iterator<Item = PointRef> {
+        self.readers.iter().filter_map(|reader| reader.card.as_ref()).flat_map(CardSource::personal)
+    }
 }
 
 /// Where the rule files are that `[site] rules` names.
