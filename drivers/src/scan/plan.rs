@@ -132,6 +132,11 @@ const SOCKET_UNITS: [u8; 3] = [1, 255, 0];
 /// The highest unit that is likely behind a gateway.
 const SOCKET_LOW: u8 = 32;
 
+/// Whether a unit is a likely one on a socket: the host itself, or behind it one of the low ones.
+pub(super) fn is_likely_on_socket(unit: u8) -> bool {
+    unit <= SOCKET_LOW || SOCKET_UNITS.contains(&unit)
+}
+
 /// Of 100 devices, how many answer only to who waits long.
 const SLOW: u64 = 12;
 /// Of 100 devices, how many are slower still.

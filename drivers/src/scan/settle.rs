@@ -32,6 +32,7 @@ impl Scan {
             }
             self.suggest_closer();
             let attempt = self.plan.next(self.port, &self.patience)?;
+            self.doubt_words(&attempt);
             let wildcard = matches!(attempt.round, Round::Dlt645(..) | Round::Cjt188(..));
             for question in attempt.round.questions(self.plan.framing()) {
                 let purpose = if wildcard { Purpose::Wildcard(Hearing::default()) } else { Purpose::Probe };

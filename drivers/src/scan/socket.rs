@@ -1,23 +1,26 @@
 //! What is different on a socket: gateways that answer for who is not there, and devices that look at no unit.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use super::finding::Finding;
 use super::heard::Heard;
 use super::job::{Job, Purpose};
 use super::machine::Scan;
 use super::patience::Pace;
-use super::plan::Channel;
+use super::plan::{Attempt, Channel, is_likely_on_socket};
 use super::question::{Answer, Question};
 
 /// Units that nobody has (Modbus over Serial Line 1.02, 2.2): what answers there answers whatever unit is asked.
 const SENTINELS: [u8; 2] = [251, 253];
 
+/// Who was said to be not there so often is not.
+const WORDS: u8 = 2;
+
 /// What is known of units that are not there.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Socket {
-    /// Units of which a gateway said that nobody is there.
-    absent: BTreeSet<u8>,
+    /// Units of which a gateway said that nobody is there, and how often.
+    absent: BTreeMap<u8, u8>,
     /// Whether the sentinels were asked, and what they answered.
     asked: bool,
     sentinels: Vec<Answer>,
@@ -28,7 +31,7 @@ pub(super) struct Socket {
 impl Socket {
     /// Whether a gateway said that nobody is at this unit.
     pub(super) fn is_absent(&self, unit: u8) -> bool {
-        self.absent.contains(&unit)
+        self.absent.contains_key(&unit)
     }
 
     /// What is answered at units that nobody has.
@@ -41,12 +44,21 @@ impl Socket {
 }
 
 impl Scan {
+    /// Forgets what a gateway said only once of likely units, before they are waited for longer: it may have lost one answer.
+    /// The others are too many to be asked again, where it takes a second for each that is not there.
+    pub(super) fn doubt_words(&mut self, attempt: &Attempt) {
+        if self.channel == Channel::Tcp && attempt.pace > Pace::Fast {
+            self.socket.absent.retain(|unit, words| *words >= WORDS || !is_likely_on_socket(*unit));
+        }
+    }
+
     /// Takes the word of a gateway about a unit, and what answers whatever unit is asked; false: the answer may be of a device.
     pub(super) fn settle_word(&mut self, question: &Question, answer: &Answer) -> bool {
         let Some(unit) = question.number() else { return false };
         if !answer.is_alive(question) {
             if self.channel == Channel::Tcp {
-                self.socket.absent.insert(unit);
+                let words = self.socket.absent.entry(unit).or_default();
+                *words = words.saturating_add(1);
             }
             return true;
         }
@@ -59,7 +71,7 @@ impl Scan {
         }
         let is_nobodys = self.socket.nobodys().is_some_and(|nobodys| !answer.is_busy() && nobodys.is_of_kind(answer));
         if is_nobodys {
-            self.socket.absent.insert(unit);
+            self.socket.absent.insert(unit, WORDS);
             self.tell_any(question, answer);
         }
         is_nobodys
@@ -86,8 +98,9 @@ impl Scan {
         }
     }
 
+    /// Takes what is answered at a unit that nobody has. That the host was busy says of nobody that he is not there.
     fn hear_sentinel(&mut self, answer: &Answer) {
-        if self.socket.sentinels.len() < SENTINELS.len() {
+        if !answer.is_busy() && self.socket.sentinels.len() < SENTINELS.len() {
             self.socket.sentinels.push(answer.clone());
         }
     }
