@@ -6,7 +6,7 @@ use std::time::Duration;
 use gatehouse_core::Mono;
 
 use super::finding::Finding;
-use super::heard::Heard;
+use super::heard::{Heard, echo_end};
 use super::job::{Job, Purpose};
 use super::late::Recent;
 use super::listen::Listening;
@@ -344,8 +344,15 @@ impl Scan {
         };
         match &mut self.phase {
             Phase::Waiting(window) => {
-                window.first_byte.get_or_insert(now);
+                let known = window.bytes.len();
                 keep(&mut window.bytes);
+                match echo_end(&window.sent, &window.bytes) {
+                    // What came before was no answer, and here it ends.
+                    Some(end) if end > known => window.first_byte = (window.bytes.len() > end).then_some(now),
+                    Some(_) | None => {
+                        window.first_byte.get_or_insert(now);
+                    }
+                }
                 let heard = Heard::read(&window.job.question, self.tag, &window.sent, &window.bytes);
                 let line = window.job.characters;
                 let mut quiet = Patience::quiet(&window.job.question, line);
