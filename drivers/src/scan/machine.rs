@@ -10,6 +10,7 @@ use super::heard::{Heard, echo_end};
 use super::job::{Job, Purpose};
 use super::late::Recent;
 use super::listen::Listening;
+use super::often::Often;
 use super::patience::{Patience, rest, wire};
 use super::plan::{Channel, Plan};
 use super::question::Question;
@@ -93,7 +94,7 @@ pub struct Scan {
     pub(super) quiet: Quiet,
     pub(super) hundred: Hundred,
     pub(super) socket: Socket,
-    pub(super) foreign: u32,
+    pub(super) foreign: Often,
     /// What ends the scan before all was tried, once the step under way is done.
     pub(super) end: Option<End>,
     phase: Phase,
@@ -147,7 +148,7 @@ impl Scan {
             quiet: Quiet::default(),
             hundred: Hundred::default(),
             socket: Socket::default(),
-            foreign: 0,
+            foreign: Often::default(),
             end: None,
             phase,
             port: None,

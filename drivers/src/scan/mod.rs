@@ -12,6 +12,7 @@ mod job;
 mod late;
 mod listen;
 mod machine;
+mod often;
 mod patience;
 mod plan;
 mod question;

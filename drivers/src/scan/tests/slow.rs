@@ -75,6 +75,17 @@ fn a_device_slower_than_any_driver_waits_does_not_hold_the_scan() {
 }
 
 #[test]
+fn a_device_whose_answers_come_when_nobody_waits_any_more_is_no_other_master() {
+    let options = Options { protocols: vec![Protocol::Modbus], bauds: vec![9600], addresses: Some((1, 100)) };
+    for turnaround_ms in [4200, 4500, 5000] {
+        let devices = vec![modbus(4, line(9600, Parity::None), turnaround_ms)];
+        let mut world = World::new(devices, &options, Duration::ZERO);
+        assert_eq!(world.run(30 * MINUTE, usize::MAX), Some(End::Finished), "{turnaround_ms} ms");
+        assert!(world.scan.findings().is_empty(), "{:?}", world.scan.findings());
+    }
+}
+
+#[test]
 fn late_answers_are_nobody_elses_however_late_they_are() {
     let options = Options { protocols: vec![Protocol::Modbus], bauds: vec![9600], addresses: Some((9, 10)) };
     for turnaround_ms in (150..1450).step_by(50) {
