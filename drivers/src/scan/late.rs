@@ -121,15 +121,15 @@ impl Scan {
             let turnaround = at.since(asked);
             self.patience.learn(&question, turnaround);
             let Some(exact) = question.exact(&one.answer) else { continue };
-            if self.settle_word(&exact, &one.answer) || is_same_station(&exact, &job.question) {
-                continue;
-            }
-            if !settle::asked(&exact).is_some_and(|station| self.recent.is_worth(station)) {
-                continue;
-            }
             let purpose = if exact.number().is_some() { Purpose::Probe } else { Purpose::trial(Trial::default()) };
             let pace = self.patience.pace(&question, turnaround);
-            self.agenda.push_front(Job { question: exact, pace, purpose, ..job.clone() });
+            let exact = Job { question: exact, pace, purpose, ..job.clone() };
+            if self.settle_word(&exact, &one.answer) || is_same_station(&exact.question, &job.question) {
+                continue;
+            }
+            if settle::asked(&exact.question).is_some_and(|station| self.recent.is_worth(station)) {
+                self.agenda.push_front(exact);
+            }
         }
     }
 

@@ -13,10 +13,10 @@ use super::listen::Listening;
 use super::often::Often;
 use super::patience::{Patience, rest, wire};
 use super::plan::{Channel, Plan};
+use super::proxies::Proxies;
 use super::question::Question;
 use super::quiet::Quiet;
 use super::settle::TRIAL_QUIET;
-use super::socket::Socket;
 use super::study::Study;
 use super::wildcard::Hundred;
 use crate::line::settings::Characters;
@@ -93,7 +93,7 @@ pub struct Scan {
     pub(super) recent: Recent,
     pub(super) quiet: Quiet,
     pub(super) hundred: Hundred,
-    pub(super) socket: Socket,
+    pub(super) proxies: Proxies,
     pub(super) foreign: Often,
     /// What ends the scan before all was tried, once the step under way is done.
     pub(super) end: Option<End>,
@@ -147,7 +147,7 @@ impl Scan {
             recent: Recent::default(),
             quiet: Quiet::default(),
             hundred: Hundred::default(),
-            socket: Socket::default(),
+            proxies: Proxies::default(),
             foreign: Often::default(),
             end: None,
             phase,

@@ -28,6 +28,8 @@ pub(super) struct Device {
 pub(super) enum Kind {
     /// A meter with these input registers; holding registers it has none.
     Modbus { unit: u8, registers: Vec<(u16, Vec<u16>)>, identity: Option<[&'static str; 3]> },
+    /// One that answers whatever unit is asked, with these input registers.
+    AnyUnit { registers: Vec<(u16, Vec<u16>)> },
     /// An electricity meter.
     Dlt645 { edition: Edition, address: [u8; 6], phases: u8 },
     /// A meter that knows no wildcard but the widest.
@@ -77,6 +79,10 @@ impl Device {
     pub(super) fn answer(&self, heard: &[u8]) -> Option<Vec<u8>> {
         match &self.kind {
             Kind::Modbus { unit, registers, identity } => modbus_answer(*unit, registers, identity.as_ref(), heard),
+            Kind::AnyUnit { registers } => {
+                let asked = decode_request(Framing::Rtu, heard).ok()?.unit;
+                modbus_answer(asked, registers, None, heard)
+            }
             Kind::WideOnly(kind) => {
                 let is_narrower = match kind.as_ref() {
                     Kind::Dlt645 { address, .. } => {
@@ -87,7 +93,11 @@ impl Device {
                         let (frame, _) = cjt188::Frame::find(heard, false).ok()?;
                         ![cjt188::Address::ANY, cjt188::Address::from_wire(*address)].contains(&frame.address)
                     }
-                    Kind::Modbus { .. } | Kind::WideOnly(_) | Kind::Babbler { .. } | Kind::Osdp { .. } => {
+                    Kind::Modbus { .. }
+                    | Kind::AnyUnit { .. }
+                    | Kind::WideOnly(_)
+                    | Kind::Babbler { .. }
+                    | Kind::Osdp { .. } => {
                         panic!("{kind:?} knows no wildcard")
                     }
                 };
