@@ -180,11 +180,16 @@ fn is_odd_answer(question: &Question, bytes: &[u8]) -> bool {
     }
 }
 
-/// The bytes without the echo of what was sent, which comes first where the adapter hands it back.
+/// Where the echo of what was sent ends, which comes first where the adapter hands it back; `None`: it is not there as a whole.
+pub(super) fn echo_end(sent: &[u8], bytes: &[u8]) -> Option<usize> {
+    let at = bytes.windows(sent.len().max(1)).position(|window| window == sent)?;
+    Some(at + sent.len())
+}
+
+/// The bytes without the echo of what was sent.
 fn without_echo(sent: &[u8], bytes: &[u8]) -> Vec<u8> {
-    let at = bytes.windows(sent.len().max(1)).position(|window| window == sent);
-    match at {
-        Some(at) => [&bytes[..at], &bytes[at + sent.len()..]].concat(),
+    match echo_end(sent, bytes) {
+        Some(end) => [&bytes[..end - sent.len()], &bytes[end..]].concat(),
         None => bytes.to_vec(),
     }
 }

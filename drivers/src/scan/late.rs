@@ -1,6 +1,6 @@
 //! Sound answers to other questions than the last one: late ones, or of whom somebody else asked.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use gatehouse_core::Mono;
@@ -11,7 +11,7 @@ use super::job::{Job, Purpose};
 use super::machine::{End, Scan};
 use super::patience::Pace;
 use super::plan::Channel;
-use super::question::Question;
+use super::question::{Answer, Question};
 use super::settle;
 use super::trial::Trial;
 use super::wildcard::Hearing;
@@ -23,8 +23,10 @@ const RECENT: usize = 128;
 const LATE_MOST: Duration = Duration::from_secs(4);
 /// Who answers late so often, although he is waited for from the second time on, is slower than any driver waits.
 const LATE_TIMES: u8 = 3;
-/// So many sound frames of somebody else end a scan that has begun.
-const FOREIGN: u32 = 2;
+/// Most stations that are asked again for late answers: as many as a pair carries.
+const LATE_STATIONS: usize = 256;
+/// So many sound frames of somebody else, within so long, end a scan that has begun. One may be chance.
+const FOREIGN: (usize, Duration) = (2, Duration::from_secs(300));
 
 /// Who was asked last, and when.
 #[derive(Debug, Clone, Default)]
@@ -32,6 +34,36 @@ pub(super) struct Recent {
     asked: VecDeque<Asked>,
     /// Who answered late, and how often.
     late: Vec<(Station, u8)>,
+    ever: Ever,
+}
+
+/// Who was asked in the whole scan. Of meters all are, as the widest wildcard comes first.
+#[derive(Debug, Clone, Default)]
+struct Ever {
+    units: BTreeSet<u8>,
+    readers: BTreeSet<u8>,
+    electricity: bool,
+    pipes: bool,
+}
+
+impl Ever {
+    fn push(&mut self, question: &Question) {
+        match question {
+            Question::Modbus { unit, .. } => drop(self.units.insert(*unit)),
+            Question::Osdp { address, .. } => drop(self.readers.insert(*address)),
+            Question::Dlt645 { .. } => self.electricity = true,
+            Question::Cjt188 { .. } => self.pipes = true,
+        }
+    }
+
+    fn has(&self, answer: &Answer) -> bool {
+        match answer {
+            Answer::Modbus { unit, .. } => self.units.contains(unit),
+            Answer::Osdp { address, .. } => self.readers.contains(address),
+            Answer::Dlt645 { .. } => self.electricity,
+            Answer::Cjt188 { .. } => self.pipes,
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -43,6 +75,7 @@ struct Asked {
 
 impl Recent {
     pub(super) fn push(&mut self, question: Question, tag: u16, at: Mono) {
+        self.ever.push(&question);
         self.asked.truncate(RECENT - 1);
         self.asked.push_front(Asked { question, tag, at });
     }
@@ -58,12 +91,14 @@ impl Recent {
 
     /// Whether a late answer of this station is worth another question.
     fn is_worth(&mut self, station: Station) -> bool {
+        let is_full = self.late.len() >= LATE_STATIONS;
         match self.late.iter_mut().find(|(one, _)| *one == station) {
             Some((_, times)) if *times >= LATE_TIMES => false,
             Some((_, times)) => {
                 *times += 1;
                 true
             }
+            None if is_full => false,
             None => {
                 self.late.push((station, 1));
                 true
@@ -77,8 +112,8 @@ impl Scan {
     pub(super) fn settle_astray(&mut self, job: &Job, astray: &[Astray], at: Mono) {
         for one in astray {
             let Some((question, asked)) = self.recent.find(one, self.now) else {
-                // Who answers without having been asked here was asked by somebody else.
-                if self.channel == Channel::Serial {
+                // Who answers without ever having been asked here was asked by somebody else; others may be very late.
+                if self.channel == Channel::Serial && !self.recent.ever.has(&one.answer) {
                     self.note_foreign(one.answer.protocol());
                 }
                 continue;
@@ -86,15 +121,15 @@ impl Scan {
             let turnaround = at.since(asked);
             self.patience.learn(&question, turnaround);
             let Some(exact) = question.exact(&one.answer) else { continue };
-            if self.settle_word(&exact, &one.answer) || is_same_station(&exact, &job.question) {
-                continue;
-            }
-            if !settle::asked(&exact).is_some_and(|station| self.recent.is_worth(station)) {
-                continue;
-            }
             let purpose = if exact.number().is_some() { Purpose::Probe } else { Purpose::trial(Trial::default()) };
             let pace = self.patience.pace(&question, turnaround);
-            self.agenda.push_front(Job { question: exact, pace, purpose, ..job.clone() });
+            let exact = Job { question: exact, pace, purpose, ..job.clone() };
+            if self.settle_word(&exact, &one.answer) || is_same_station(&exact.question, &job.question) {
+                continue;
+            }
+            if settle::asked(&exact.question).is_some_and(|station| self.recent.is_worth(station)) {
+                self.agenda.push_front(exact);
+            }
         }
     }
 
@@ -147,8 +182,7 @@ impl Scan {
 
     /// Somebody else talks on the line.
     pub(super) fn note_foreign(&mut self, protocol: Protocol) {
-        self.foreign += 1;
-        if self.foreign >= FOREIGN {
+        if self.foreign.push(self.now, 1, FOREIGN).is_some() {
             self.end = Some(End::ForeignMaster { protocol, characters: self.port });
         }
     }
@@ -164,5 +198,34 @@ fn is_same_station(exact: &Question, other: &Question) -> bool {
         (Question::Modbus { .. } | Question::Osdp { .. } | Question::Dlt645 { .. } | Question::Cjt188 { .. }, _) => {
             false
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scan::{Options, Plan};
+
+    #[test]
+    fn two_frames_of_somebody_else_are_a_master_when_they_come_within_minutes() {
+        let mut scan = Scan::new(Channel::Serial, Plan::new(Channel::Serial, &Options::default()), Duration::ZERO);
+        let mut after = |seconds| {
+            scan.now = scan.now + Duration::from_secs(seconds);
+            scan.note_foreign(Protocol::Modbus);
+            scan.end
+        };
+        for seconds in [10, 300, 2700] {
+            assert_eq!(after(seconds), None, "{seconds} s after the one before");
+        }
+        assert!(matches!(after(299), Some(End::ForeignMaster { protocol: Protocol::Modbus, .. })));
+    }
+
+    #[test]
+    fn late_answers_of_a_bounded_number_of_stations_are_worth_another_question() {
+        let mut recent = Recent::default();
+        let all: Vec<Station> = (0..257).map(Station::Uhppote).collect();
+        assert_eq!(all.iter().filter(|one| recent.is_worth(**one)).count(), LATE_STATIONS);
+        assert!(recent.is_worth(all[0]), "one that is known");
+        assert_eq!(recent.late.len(), LATE_STATIONS);
     }
 }

@@ -6,16 +6,17 @@ use std::time::Duration;
 use gatehouse_core::Mono;
 
 use super::finding::Finding;
-use super::heard::Heard;
+use super::heard::{Heard, echo_end};
 use super::job::{Job, Purpose};
 use super::late::Recent;
 use super::listen::Listening;
+use super::often::Often;
 use super::patience::{Patience, rest, wire};
 use super::plan::{Channel, Plan};
+use super::proxies::Proxies;
 use super::question::Question;
 use super::quiet::Quiet;
 use super::settle::TRIAL_QUIET;
-use super::socket::Socket;
 use super::study::Study;
 use super::wildcard::Hundred;
 use crate::line::settings::Characters;
@@ -92,8 +93,8 @@ pub struct Scan {
     pub(super) recent: Recent,
     pub(super) quiet: Quiet,
     pub(super) hundred: Hundred,
-    pub(super) socket: Socket,
-    pub(super) foreign: u32,
+    pub(super) proxies: Proxies,
+    pub(super) foreign: Often,
     /// What ends the scan before all was tried, once the step under way is done.
     pub(super) end: Option<End>,
     phase: Phase,
@@ -146,8 +147,8 @@ impl Scan {
             recent: Recent::default(),
             quiet: Quiet::default(),
             hundred: Hundred::default(),
-            socket: Socket::default(),
-            foreign: 0,
+            proxies: Proxies::default(),
+            foreign: Often::default(),
             end: None,
             phase,
             port: None,
@@ -344,8 +345,15 @@ impl Scan {
         };
         match &mut self.phase {
             Phase::Waiting(window) => {
-                window.first_byte.get_or_insert(now);
+                let known = window.bytes.len();
                 keep(&mut window.bytes);
+                match echo_end(&window.sent, &window.bytes) {
+                    // What came before was no answer, and here it ends.
+                    Some(end) if end > known => window.first_byte = (window.bytes.len() > end).then_some(now),
+                    Some(_) | None => {
+                        window.first_byte.get_or_insert(now);
+                    }
+                }
                 let heard = Heard::read(&window.job.question, self.tag, &window.sent, &window.bytes);
                 let line = window.job.characters;
                 let mut quiet = Patience::quiet(&window.job.question, line);

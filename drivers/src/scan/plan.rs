@@ -41,6 +41,20 @@ pub(super) struct Attempt {
     pub(super) pace: Pace,
     /// How likely it is that something is found, on no scale of its own.
     weight: u64,
+    /// It was deferred: more of its kind may join it.
+    is_deferred: bool,
+}
+
+impl Attempt {
+    fn new(round: Round, characters: Option<Characters>, pace: Pace, weight: u64) -> Attempt {
+        Attempt { round, characters, pace, weight, is_deferred: false }
+    }
+
+    fn cost(&self, framing: Framing, patience: &Patience) -> Duration {
+        let questions = self.round.questions(framing);
+        let each = questions.first().map_or(Duration::ZERO, |one| patience.cost(one, self.characters, self.pace));
+        each * u32::try_from(questions.len()).unwrap_or(u32::MAX)
+    }
 }
 
 /// The questions of an attempt.
@@ -117,6 +131,11 @@ const READERS: [(u8, u8, u64); 2] = [(0, 7, 80), (8, 126, 20)];
 const SOCKET_UNITS: [u8; 3] = [1, 255, 0];
 /// The highest unit that is likely behind a gateway.
 const SOCKET_LOW: u8 = 32;
+
+/// Whether a unit is a likely one on a socket: the host itself, or behind it one of the low ones.
+pub(super) fn is_likely_on_socket(unit: u8) -> bool {
+    unit <= SOCKET_LOW || SOCKET_UNITS.contains(&unit)
+}
 
 /// Of 100 devices, how many answer only to who waits long.
 const SLOW: u64 = 12;
@@ -217,7 +236,7 @@ impl Plan {
             [(own, Pace::Fast, 100_000), (all, Pace::Fast, 1000), (low, Pace::Slow, 200), (high, Pace::Slow, 100)];
         for (units, pace, weight) in passes {
             if !units.is_empty() {
-                self.attempts.push(Attempt { round: Round::Modbus(units), characters: None, pace, weight });
+                self.attempts.push(Attempt::new(Round::Modbus(units), None, pace, weight));
             }
         }
     }
@@ -235,21 +254,22 @@ impl Plan {
     }
 
     fn add(&mut self, round: Round, line: Characters, pace: Pace, weight: u64) {
-        self.attempts.push(Attempt { round, characters: Some(line), pace, weight });
+        self.attempts.push(Attempt::new(round, Some(line), pace, weight));
     }
 
     /// Adds wildcards of whom at least two meters answer.
     pub(super) fn suggest(&mut self, round: Round, characters: Option<Characters>) {
-        self.attempts.push(Attempt { round, characters, pace: Pace::Fast, weight: SEVERAL });
+        self.attempts.push(Attempt::new(round, characters, Pace::Fast, SEVERAL));
     }
 
     /// Adds what is hardly likely, for when all else was tried.
     pub(super) fn defer(&mut self, round: Round, characters: Option<Characters>) {
-        let alike = |known: &&mut Attempt| known.weight == DEFERRED && known.characters == characters;
+        let alike = |known: &&mut Attempt| known.is_deferred && known.characters == characters;
         if self.attempts.iter_mut().filter(alike).any(|known| known.round.extend(&round)) {
             return;
         }
-        self.attempts.push(Attempt { round, characters, pace: Pace::Slow, weight: DEFERRED });
+        let attempt = Attempt::new(round, characters, Pace::Slow, DEFERRED);
+        self.attempts.push(Attempt { is_deferred: true, ..attempt });
     }
 
     /// Makes what is like the first find of its kind likelier.
@@ -317,98 +337,5 @@ impl Plan {
         }
         all.sort_by_key(|(weight, line)| (std::cmp::Reverse(*weight), line.baud));
         all.into_iter().map(|(_, line)| line).collect()
-    }
-}
-
-impl Attempt {
-    fn cost(&self, framing: Framing, patience: &Patience) -> Duration {
-        let questions = self.round.questions(framing);
-        let each = questions.first().map_or(Duration::ZERO, |one| patience.cost(one, self.characters, self.pace));
-        each * u32::try_from(questions.len()).unwrap_or(u32::MAX)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn order(options: &Options) -> Vec<Attempt> {
-        let mut plan = Plan::new(Channel::Serial, options);
-        let patience = Patience::default();
-        let mut port = None;
-        std::iter::from_fn(|| {
-            let next = plan.next(port, &patience)?;
-            port = next.characters;
-            Some(next)
-        })
-        .collect()
-    }
-
-    #[test]
-    fn the_factory_settings_of_each_protocol_come_first_and_each_question_once() {
-        let all = order(&Options::default());
-        let first: Vec<(Protocol, Option<u32>)> =
-            all.iter().take(4).map(|one| (one.round.protocol(), one.characters.map(|line| line.baud))).collect();
-        assert!(first.contains(&(Protocol::Modbus, Some(9600))), "{first:?}");
-        assert!(first.contains(&(Protocol::Dlt645(Edition::V2007), Some(2400))), "{first:?}");
-        let at_9600 = Some(characters(9600, Parity::None));
-        for unit in 1..=247u8 {
-            for pace in [Pace::Fast, Pace::Slow] {
-                let asks = |one: &&Attempt| {
-                    one.characters == at_9600
-                        && one.pace == pace
-                        && matches!(&one.round, Round::Modbus(units) if units.contains(&unit))
-                };
-                assert_eq!(all.iter().filter(asks).count(), 1, "unit {unit}, {pace:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn what_the_caller_knows_is_all_that_is_tried() {
-        let options = Options { protocols: vec![Protocol::Modbus], bauds: vec![19200], addresses: Some((5, 12)) };
-        for attempt in order(&options) {
-            let Round::Modbus(units) = &attempt.round else { panic!("{attempt:?}") };
-            assert!(units.iter().all(|unit| (5..=12).contains(unit)), "{attempt:?}");
-            assert_eq!(attempt.characters.map(|line| line.baud), Some(19200));
-        }
-    }
-
-    #[test]
-    fn the_highest_speed_of_readers_is_tried_when_it_is_asked_for() {
-        let bauds = |options: &Options| -> Vec<u32> {
-            order(options).iter().filter_map(|one| one.characters.map(|line| line.baud)).collect()
-        };
-        let readers = Options { protocols: vec![Protocol::Osdp], ..Options::default() };
-        assert!(bauds(&readers).contains(&230_400));
-        assert!(bauds(&Options { bauds: vec![230_400], ..Options::default() }).contains(&230_400));
-        assert!(!bauds(&Options::default()).contains(&230_400));
-    }
-
-    #[test]
-    fn low_units_at_usual_settings_are_waited_for_longest_once_the_rest_of_them_was_asked() {
-        let all = order(&Options::default());
-        let at = |line, pace| {
-            let asks = move |one: &Attempt| {
-                one.characters == Some(line)
-                    && one.pace == pace
-                    && matches!(&one.round, Round::Modbus(units) if units.contains(&32))
-            };
-            all.iter().position(asks)
-        };
-        for line in [characters(9600, Parity::None), characters(19200, Parity::Even)] {
-            let patient = at(line, Pace::Patient);
-            assert!(patient.is_some() && patient > at(line, Pace::Slow), "{line}");
-        }
-        assert_eq!(at(characters(1200, Parity::None), Pace::Patient), None);
-    }
-
-    #[test]
-    fn each_speed_is_listened_at_once_and_the_likeliest_first() {
-        let listened = Plan::new(Channel::Serial, &Options::default()).listened();
-        assert_eq!(listened.first().map(|line| line.baud), Some(2400));
-        let mut bauds: Vec<u32> = listened.iter().map(|line| line.baud).collect();
-        bauds.sort_unstable();
-        assert_eq!(bauds, [1200, 2400, 4800, 9600, 19200, 38400, 57600, 115_200]);
     }
 }

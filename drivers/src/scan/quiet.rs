@@ -1,6 +1,5 @@
 //! Whether the line is quiet while nobody is asked: what tells two devices at one address from somebody else's talk.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use gatehouse_core::Mono;
@@ -9,6 +8,7 @@ use super::finding::{Clash, ClashSign, Finding, Station};
 use super::heard::{GLITCH, Heard};
 use super::job::{Job, Purpose};
 use super::machine::{End, Scan};
+use super::often::Often;
 use super::patience::Pace;
 use super::plan::Channel;
 use super::question::Question;
@@ -31,8 +31,8 @@ const NOISE: (usize, Duration) = (6, Duration::from_secs(60));
 pub(super) struct Quiet {
     /// When nobody answered who is not there, and at which line settings.
     last: Option<(Option<Characters>, Mono)>,
-    /// Noise that nobody explains: when, and how many bytes.
-    noise: VecDeque<(Mono, usize)>,
+    /// Noise that nobody explains, in bytes.
+    noise: Often,
 }
 
 /// Questions to addresses that nobody has.
@@ -140,15 +140,10 @@ impl Scan {
 
     /// So many bytes came that nobody explains.
     pub(super) fn note_noise(&mut self, bytes: usize) {
-        let (most, within) = NOISE;
         if self.channel != Channel::Serial || bytes <= GLITCH {
             return;
         }
-        self.quiet.noise.truncate(most - 1);
-        self.quiet.noise.push_front((self.now, bytes));
-        let first = self.quiet.noise.back().filter(|_| self.quiet.noise.len() == most);
-        if first.is_some_and(|(at, _)| self.now.since(*at) < within) {
-            let bytes = self.quiet.noise.iter().map(|(_, bytes)| bytes).sum();
+        if let Some(bytes) = self.quiet.noise.push(self.now, bytes, NOISE) {
             self.end = Some(End::Unquiet { bytes });
         }
     }

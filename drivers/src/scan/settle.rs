@@ -7,7 +7,7 @@ use super::heard::Heard;
 use super::job::{Job, Purpose};
 use super::machine::Scan;
 use super::patience::Pace;
-use super::plan::Round;
+use super::plan::{Channel, Round};
 use super::question::{Answer, Question, other_parity, reader_identity, station};
 use super::quiet::Doubt;
 use super::study::pipe_model;
@@ -32,6 +32,7 @@ impl Scan {
             }
             self.suggest_closer();
             let attempt = self.plan.next(self.port, &self.patience)?;
+            self.doubt_words(&attempt);
             let wildcard = matches!(attempt.round, Round::Dlt645(..) | Round::Cjt188(..));
             for question in attempt.round.questions(self.plan.framing()) {
                 let purpose = if wildcard { Purpose::Wildcard(Hearing::default()) } else { Purpose::Probe };
@@ -48,7 +49,7 @@ impl Scan {
             Purpose::Wildcard(_) | Purpose::Study { .. } | Purpose::Control(_) | Purpose::Sentinel => false,
         };
         let Some(station) = asked(&job.question).filter(|_| asks) else { return false };
-        let is_absent = job.question.number().is_some_and(|unit| self.socket.is_absent(unit));
+        let is_absent = self.proxies.is_absent(job);
         let known = |finding: &Finding| {
             let (other, line) = finding.place();
             // A clash may be one device at the wrong parity.
@@ -77,14 +78,16 @@ impl Scan {
 
     fn settle_probe(&mut self, job: Job, heard: &Heard) {
         if let [answer] = heard.answers.as_slice()
-            && self.settle_word(&job.question, answer)
+            && self.settle_word(&job, answer)
         {
             return;
         }
         if heard.answers.is_empty() && !heard.is_garbled() {
             return;
         }
-        if self.ask_sentinels(&job) {
+        // Garble on a line may be of another parity: what follows from it is judged where it is heard clean.
+        let may_ask = self.channel == Channel::Tcp || !heard.answers.is_empty();
+        if may_ask && self.ask_sentinels(&job) {
             return;
         }
         let mut trial = Trial::default();
@@ -103,6 +106,7 @@ impl Scan {
             None => self.settle_verdict(&job, &trial, verdict),
             Some(doubt) if doubt.is_proved => self.settle_proved(&job, &doubt, verdict),
             Some(doubt) => match verdict {
+                Verdict::Believed(answer) if self.ask_sentinels(&job) || self.settle_word(&job, &answer) => {}
                 Verdict::Believed(answer) => self.believe(&job, &answer),
                 Verdict::Clash(_) | Verdict::Nothing | Verdict::Again => self.prove(&job, *doubt),
             },

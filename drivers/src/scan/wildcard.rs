@@ -83,7 +83,7 @@ pub(super) struct Hundred {
     silent: u32,
     troubled: u32,
     /// What is to be looked at closer.
-    closer: Vec<(Round, Option<Characters>)>,
+    closer: Vec<(Question, Option<Characters>)>,
     /// What was looked at closer in the whole scan.
     narrowed: Vec<(Question, Option<Characters>)>,
 }
@@ -132,12 +132,12 @@ impl Scan {
 
     /// Several meters answer: those are asked next that together are the same.
     fn look_closer(&mut self, job: &Job) {
-        let Some(round) = narrower(&job.question) else {
+        if narrower(&job.question).is_none() {
             // It is one number: several meters have it.
             let purpose = Purpose::trial(Trial::default());
             self.agenda.push_front(Job { pace: job.pace.max(Pace::Slow), purpose, ..job.clone() });
             return;
-        };
+        }
         let this = (job.question.clone(), job.characters);
         if self.hundred.narrowed.contains(&this) {
             return;
@@ -146,21 +146,21 @@ impl Scan {
             self.tell_crowd(job, &widest(&job.question));
             return;
         }
-        self.hundred.narrowed.push(this);
-        self.hundred.closer.push((round, job.characters));
+        self.hundred.narrowed.push(this.clone());
+        self.hundred.closer.push(this);
     }
 
     /// Whether a hundred wildcards tell nobody apart.
     fn judge_hundred(&mut self, job: &Job) {
         let Some((wider, ..)) = self.hundred.of.clone() else { return };
-        let of_hundred = |one: &Job| {
-            matches!(one.purpose, Purpose::Wildcard(_))
-                && one.characters == job.characters
-                && self::wider(&one.question).as_ref() == Some(&wider)
+        let of_hundred = |question: &Question, characters: Option<Characters>| {
+            characters == job.characters && self::wider(question).as_ref() == Some(&wider)
         };
         if self.hundred.troubled >= IN_ROW && self.hundred.troubled == self.hundred.asked {
-            self.agenda.retain(|one| !of_hundred(one));
-            self.hundred.closer.clear();
+            let is_over =
+                |one: &Job| matches!(one.purpose, Purpose::Wildcard(_)) && of_hundred(&one.question, one.characters);
+            self.agenda.retain(|one| !is_over(one));
+            self.hundred.closer.retain(|(question, characters)| !of_hundred(question, *characters));
             self.tell_crowd(job, &wider);
         } else if self.hundred.silent == HUNDRED && job.pace != Pace::Fast {
             // Some know no wildcard but the widest; or it was noise, which is not heard again.
@@ -186,8 +186,10 @@ impl Scan {
 
     /// Hands what is to be looked at closer to the plan.
     pub(super) fn suggest_closer(&mut self) {
-        for (round, characters) in std::mem::take(&mut self.hundred.closer) {
-            self.plan.suggest(round, characters);
+        for (question, characters) in std::mem::take(&mut self.hundred.closer) {
+            if let Some(round) = narrower(&question) {
+                self.plan.suggest(round, characters);
+            }
         }
     }
 
@@ -238,8 +240,13 @@ fn wider(question: &Question) -> Option<Question> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
-    use crate::dlt645::Address;
+    use crate::dlt645::{Address, Edition};
+    use crate::line::settings::Parity;
+    use crate::scan::usual::characters;
+    use crate::scan::{Channel, Options, Plan};
 
     fn heard(meters: &[u8], stray: usize) -> Heard {
         let answer = |last: &u8| Answer::Dlt645 { address: Address::from_wire([*last, 0, 0, 0, 0, 0]), data: None };
@@ -266,6 +273,29 @@ mod tests {
         // A meter that answers now and then is asked by its own number.
         let lone = run(&[heard(&[5], 0), silence(), silence(), silence()]);
         assert!(matches!(lone, Reach::One(_)), "{lone:?}");
+    }
+
+    #[test]
+    fn a_hundred_that_tells_nobody_apart_hides_no_other_hundred() {
+        let plan = Plan::new(Channel::Serial, &Options::default());
+        let mut scan = Scan::new(Channel::Serial, plan, Duration::ZERO);
+        let (any, di) = (Address::ANY, Question::energy(Edition::V2007));
+        let mut hundreds = any.narrower();
+        let ask = |address: Address, baud: u32| {
+            let question = Question::Dlt645 { edition: Edition::V2007, address, di };
+            Job::new(question, Some(characters(baud, Parity::Even)), Pace::Slow, Purpose::Wildcard(Hearing::default()))
+        };
+        let several = heard(&[5, 6], 0);
+        let (one, other) = (hundreds.next().unwrap(), hundreds.next().unwrap());
+        let spared = [ask(one.narrower().next().unwrap(), 2400), ask(other.narrower().next().unwrap(), 9600)];
+        for job in &spared {
+            scan.settle_wildcard(job.clone(), Hearing::default(), &several);
+        }
+        for address in other.narrower().take(24) {
+            scan.settle_wildcard(ask(address, 2400), Hearing::default(), &several);
+        }
+        let closer: Vec<_> = spared.into_iter().map(|job| (job.question, job.characters)).collect();
+        assert_eq!(scan.hundred.closer, closer);
     }
 
     #[test]

@@ -4,15 +4,21 @@ use std::time::Duration;
 
 use super::device::{Device, Kind, electricity, line};
 use super::world::World;
+use crate::cjt188::{self, MeterType};
 use crate::dlt645::{Address, Edition};
-use crate::line::settings::Parity;
+use crate::line::settings::{Characters, Parity};
 use crate::point::Protocol;
+use crate::scan::usual::{CJT188, DLT645};
 use crate::scan::{ClashSign, End, Finding, Options, Station};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
 fn scan(devices: Vec<Device>) -> World {
-    let options = Options { protocols: vec![Protocol::Dlt645(Edition::V2007)], bauds: vec![2400], addresses: None };
+    scan_of(Protocol::Dlt645(Edition::V2007), 2400, devices)
+}
+
+fn scan_of(protocol: Protocol, baud: u32, devices: Vec<Device>) -> World {
+    let options = Options { protocols: vec![protocol], bauds: vec![baud], addresses: None };
     let mut world = World::new(devices, &options, Duration::ZERO);
     assert_eq!(world.run(3 * HOUR, usize::MAX), Some(End::Finished), "it has no end");
     world
@@ -44,15 +50,36 @@ fn what_garbles_whatever_is_asked_is_told_and_not_narrowed_without_end() {
     );
 }
 
+/// Two meters of a kind that know no wildcard but the widest are told, and one alone is found.
+fn are_told(protocol: Protocol, characters: Characters, crowd: Station, meter: impl Fn(u8) -> Kind) {
+    let device = |last: u8| Device {
+        kind: Kind::WideOnly(Box::new(meter(last))),
+        characters,
+        turnaround_ms: 60 + u64::from(last) * 20,
+        is_lax: false,
+    };
+    let world = scan_of(protocol, characters.baud, vec![device(1), device(2)]);
+    println!("{crowd:?} at {characters} took {} s and {} requests", world.now / 1_000_000_000, world.sent);
+    assert_eq!(crowds(&world), [crowd], "{characters}");
+    let world = scan_of(protocol, characters.baud, vec![device(1)]);
+    assert_eq!((world.stations().len(), crowds(&world).len()), (1, 0), "{characters}: {:?}", world.scan.findings());
+}
+
 #[test]
 fn meters_that_know_the_widest_wildcard_alone_are_told() {
-    let meter = |last| device(Kind::WideOnly { address: [last, 0, 7, 0x45, 0x12, 0] }, 60 + u64::from(last) * 20);
-    let world = scan(vec![meter(1), meter(2)]);
-    println!("it took {} s and {} requests", world.now / 1_000_000_000, world.sent);
-    assert_eq!(crowds(&world), [Station::Dlt645(Edition::V2007, Address::ANY)]);
-    // One alone is found.
-    let world = scan(vec![meter(1)]);
-    assert_eq!((world.stations().len(), crowds(&world).len()), (1, 0), "{:?}", world.scan.findings());
+    for (edition, baud, _) in DLT645 {
+        let crowd = Station::Dlt645(edition, Address::ANY);
+        let meter = |last| Kind::Dlt645 { edition, address: [last, 0, 7, 0x45, 0x12, 0], phases: 1 };
+        are_told(Protocol::Dlt645(edition), line(baud, Parity::Even), crowd, meter);
+    }
+    for (order, baud, parity, _) in CJT188 {
+        let crowd = Station::Cjt188 { meter_type: MeterType::ANY, address: cjt188::Address::ANY, order };
+        let meter = |last| {
+            let address = [last, 0x33, 0x22, 0x11, 0x00, 0x78, 0x33];
+            Kind::Cjt188 { order, meter_type: 0x10, address, payload: 19 }
+        };
+        are_told(Protocol::Cjt188(cjt188::Edition::V2004), line(baud, parity), crowd, meter);
+    }
 }
 
 #[test]

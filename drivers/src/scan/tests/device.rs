@@ -1,7 +1,7 @@
 //! Simulated devices, each with its line settings and the time that it takes to answer.
 
-use crate::cjt188::{self, MeterType};
-use crate::dlt645;
+use crate::cjt188::{self, DiOrder, MeterType};
+use crate::dlt645::{self, Edition};
 use crate::line::settings::{Characters, Parity};
 use crate::modbus::frame::Framing;
 use crate::modbus::pdu::{Identification, Reply, Request};
@@ -28,14 +28,16 @@ pub(super) struct Device {
 pub(super) enum Kind {
     /// A meter with these input registers; holding registers it has none.
     Modbus { unit: u8, registers: Vec<(u16, Vec<u16>)>, identity: Option<[&'static str; 3]> },
-    /// An electricity meter of 2007.
-    Dlt645 { address: [u8; 6], phases: u8 },
-    /// One of the same that knows no wildcard but the widest.
-    WideOnly { address: [u8; 6] },
+    /// One that answers whatever unit is asked, with these input registers.
+    AnyUnit { registers: Vec<(u16, Vec<u16>)> },
+    /// An electricity meter.
+    Dlt645 { edition: Edition, address: [u8; 6], phases: u8 },
+    /// A meter that knows no wildcard but the widest.
+    WideOnly(Box<Kind>),
     /// Something that answers each question to meters, whomever it is for, with noise.
     Babbler { bytes: u8 },
     /// A meter of water or heat, with so many bytes to tell.
-    Cjt188 { meter_type: u8, address: [u8; 7], payload: usize },
+    Cjt188 { order: DiOrder, meter_type: u8, address: [u8; 7], payload: usize },
     /// A reader.
     Osdp { address: u8, serial: u8 },
 }
@@ -57,12 +59,13 @@ pub(super) fn bcd(number: u8) -> u8 {
 
 pub(super) fn electricity(last: [u8; 3], phases: u8, baud: u32, turnaround_ms: u64) -> Device {
     let [a, b, c] = last.map(bcd);
-    let kind = Kind::Dlt645 { address: [a, b, c, 0x45, 0x12, 0x00], phases };
+    let kind = Kind::Dlt645 { edition: Edition::V2007, address: [a, b, c, 0x45, 0x12, 0x00], phases };
     Device { kind, characters: line(baud, Parity::Even), turnaround_ms, is_lax: false }
 }
 
 pub(super) fn water(last: u8, turnaround_ms: u64) -> Device {
-    let kind = Kind::Cjt188 { meter_type: 0x10, address: [bcd(last), 0x33, 0x22, 0x11, 0x00, 0x78, 0x33], payload: 19 };
+    let address = [bcd(last), 0x33, 0x22, 0x11, 0x00, 0x78, 0x33];
+    let kind = Kind::Cjt188 { order: DiOrder::LowFirst, meter_type: 0x10, address, payload: 19 };
     Device { kind, characters: line(2400, Parity::Even), turnaround_ms, is_lax: false }
 }
 
@@ -76,14 +79,30 @@ impl Device {
     pub(super) fn answer(&self, heard: &[u8]) -> Option<Vec<u8>> {
         match &self.kind {
             Kind::Modbus { unit, registers, identity } => modbus_answer(*unit, registers, identity.as_ref(), heard),
-            Kind::WideOnly { address } => {
-                let (frame, _) = dlt645::Frame::find(heard, false).ok()?;
-                let own = dlt645::Address::from_wire(*address);
-                if frame.address != dlt645::Address::ANY && frame.address != own {
-                    return None;
-                }
-                let kind = Kind::Dlt645 { address: *address, phases: 1 };
-                Device { kind, ..self.clone() }.answer(heard)
+            Kind::AnyUnit { registers } => {
+                let asked = decode_request(Framing::Rtu, heard).ok()?.unit;
+                modbus_answer(asked, registers, None, heard)
+            }
+            Kind::WideOnly(kind) => {
+                let is_narrower = match kind.as_ref() {
+                    Kind::Dlt645 { address, .. } => {
+                        let (frame, _) = dlt645::Frame::find(heard, false).ok()?;
+                        ![dlt645::Address::ANY, dlt645::Address::from_wire(*address)].contains(&frame.address)
+                    }
+                    Kind::Cjt188 { address, .. } => {
+                        let (frame, _) = cjt188::Frame::find(heard, false).ok()?;
+                        ![cjt188::Address::ANY, cjt188::Address::from_wire(*address)].contains(&frame.address)
+                    }
+                    Kind::Modbus { .. }
+                    | Kind::AnyUnit { .. }
+                    | Kind::WideOnly(_)
+                    | Kind::Babbler { .. }
+                    | Kind::Osdp { .. } => {
+                        panic!("{kind:?} knows no wildcard")
+                    }
+                };
+                let device = Device { kind: kind.as_ref().clone(), ..self.clone() };
+                if is_narrower { None } else { device.answer(heard) }
             }
             Kind::Babbler { bytes } => {
                 let (frame, _) = dlt645::Frame::find(heard, false).ok()?;
@@ -91,25 +110,29 @@ impl Device {
                 let [.., last] = frame.address.wire();
                 (last != 0x98 && last != 0x97).then(|| (0..*bytes).map(|at| at.wrapping_mul(37) ^ 0x5A).collect())
             }
-            Kind::Dlt645 { address, phases } => {
+            Kind::Dlt645 { edition, address, phases } => {
                 let (frame, _) = dlt645::Frame::find(heard, false).ok()?;
                 let own = dlt645::Address::from_wire(*address);
-                if !frame.address.covers(own) || frame.function() != 0x11 {
+                let read = match edition {
+                    Edition::V1997 => 0x01,
+                    Edition::V2007 => 0x11,
+                };
+                if !frame.address.covers(own) || frame.function() != read {
                     return None;
                 }
                 let mut bytes = Vec::new();
                 let known = frame.data() != [0x00, 0x02, 0x01, 0x02] || *phases == 3;
                 if known {
-                    dlt645::encode(4, own, 0x91, &[frame.data(), &[0x12, 0x34, 0x56, 0x00]], &mut bytes);
+                    dlt645::encode(4, own, read | 0x80, &[frame.data(), &[0x12, 0x34, 0x56, 0x00]], &mut bytes);
                 } else {
-                    dlt645::encode(4, own, 0xD1, &[&[0x02]], &mut bytes);
+                    dlt645::encode(4, own, read | 0xC0, &[&[0x02]], &mut bytes);
                 }
                 Some(bytes)
             }
-            Kind::Cjt188 { meter_type, address, payload } => {
+            Kind::Cjt188 { order, meter_type, address, payload } => {
                 let (frame, _) = cjt188::Frame::find(heard, false).ok()?;
                 let own = cjt188::Address::from_wire(*address);
-                if !frame.address.covers(own) || frame.data().get(..2) != Some(&[0x1F, 0x90]) {
+                if !frame.address.covers(own) || frame.data().get(..2) != Some(&order.wire(0x901F)) {
                     return None;
                 }
                 let mut bytes = Vec::new();

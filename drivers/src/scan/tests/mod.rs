@@ -4,6 +4,7 @@ mod crowd;
 mod device;
 mod listening;
 mod noise;
+mod plan;
 mod slow;
 mod socket;
 mod stories;

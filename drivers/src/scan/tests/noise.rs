@@ -62,6 +62,20 @@ fn a_master_at_other_settings_ends_the_scan_and_makes_no_clash() {
 }
 
 #[test]
+fn answers_of_who_was_never_asked_are_of_another_master() {
+    // Its requests are not heard, as behind a repeater.
+    let usual = line(9600, Parity::None);
+    let mut answer = Vec::new();
+    Framing::Rtu.encode(0, 9, &[&[4, 20][..], &[7; 20]].concat(), &mut answer);
+    let options = Options { addresses: Some((1, 5)), ..modbus_at(9600) };
+    let mut world = World::new(vec![modbus(1, usual, 20)], &options, LISTEN);
+    world.other_master(usual, &answer, (2700, 450));
+    let end = world.run(20 * MINUTE, usize::MAX);
+    assert!(matches!(end, Some(End::ForeignMaster { protocol: Protocol::Modbus, .. })), "{end:?}");
+    assert_eq!((world.stations(), clashes(&world).len()), (vec![Station::Modbus(1)], 0));
+}
+
+#[test]
 fn a_master_is_no_crowd_of_meters_and_no_reader() {
     for protocol in [Protocol::Dlt645(Edition::V2007), Protocol::Cjt188(crate::cjt188::Edition::V2004)] {
         let options = Options { protocols: vec![protocol], bauds: vec![2400], addresses: None };

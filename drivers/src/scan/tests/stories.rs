@@ -189,9 +189,9 @@ fn who_was_found_before_a_scan_is_broken_off_has_a_model_too() {
 
 #[test]
 fn damaged_answers_to_different_questions_make_no_clash() {
-    // The first two make it believed; of the many of its study each third comes damaged.
+    // The first three make it believed; of the many of its study each third comes damaged.
     let device = modbus(3, line(9600, Parity::None), 20);
-    let damaged: Vec<u64> = (2..60).step_by(3).collect();
+    let damaged: Vec<u64> = (3..60).step_by(3).collect();
     let mut world = World::new(vec![device], &only(Protocol::Modbus, 9600), LISTEN).with_damage(&damaged);
     world.run(2 * MINUTE, usize::MAX);
     let [Finding::Found(found)] = world.scan.findings() else { panic!("{:?}", world.scan.findings()) };
@@ -233,4 +233,23 @@ fn a_device_is_named_by_what_it_says_of_itself() {
     let [Finding::Found(found)] = findings else { panic!("{findings:?}") };
     assert_eq!(found.model, Model::Known("schneider-iem3000"));
     assert!(found.identity.contains(&("product_code".to_owned(), "iEM3155".to_owned())), "{:?}", found.identity);
+}
+
+#[test]
+fn a_device_on_a_line_that_answers_whatever_unit_is_asked_is_one_device() {
+    let (usual, even) = (line(9600, Parity::None), line(9600, Parity::Even));
+    for (characters, is_lax, turnaround_ms) in
+        [(usual, false, 20), (even, false, 20), (usual, true, 20), (usual, false, 300)]
+    {
+        let kind = Kind::AnyUnit { registers: vec![(0, vec![0x4366, 0x8000])] };
+        let device = Device { kind, characters, turnaround_ms, is_lax };
+        let mut world = World::new(vec![device], &only(Protocol::Modbus, 9600), LISTEN);
+        assert_eq!(world.run(FOREVER, usize::MAX), Some(End::Finished), "{characters}, {turnaround_ms} ms");
+        println!("{characters}, {turnaround_ms} ms: {} requests in {} s", world.sent, world.now / 1_000_000_000);
+        let findings = world.scan.findings();
+        let [Finding::Found(found)] = findings else { panic!("{characters}: {} findings", findings.len()) };
+        assert_eq!(found.characters, Some(characters));
+        let told = found.identity.iter().find(|(name, _)| name == "unit").map(|(_, text)| text.as_str());
+        assert_eq!(told, Some("any: it answers whatever unit is asked"));
+    }
 }
