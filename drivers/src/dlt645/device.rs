@@ -355,6 +355,12 @@ impl Dlt645Meter {
         self.read_step(step).is_some() || matches!(self.action(step), Some(Step::Records { .. }))
     }
 
+    /// Whether a refusal says that the meter has no load records, which is an answer without any. A refused further frame
+    /// says nothing of them.
+    fn has_no_records(&self, step: StepId, code: u8) -> bool {
+        frame_of(step) == 0 && says_no_data(code) && matches!(self.action(step), Some(Step::Records { .. }))
+    }
+
     /// Appends the readings of a whole answer that may have come in several frames.
     fn take_whole(&self, step: StepId, data: &[u8], readings: &mut Vec<PointReading>) {
         if let Some(read) = self.read_step(step) {
@@ -472,6 +478,10 @@ impl Driver for Dlt645Meter {
                 let expect = Expect { address, edition: self.settings.edition, function, di, sequence };
                 match expect.judge(&frame) {
                     Err(why) => Decoded::Skip { bytes, why: why.reject() },
+                    Ok(Answer::Refused(code)) if self.has_no_records(step, code) => {
+                        self.take(step, &[], false, readings);
+                        Decoded::Reply { bytes }
+                    }
                     Ok(Answer::Refused(code)) => Decoded::Exception { bytes, code },
                     Ok(Answer::Data { payload, more }) => {
                         self.take(step, payload, more, readings);

@@ -5,6 +5,10 @@
 //! mm hh DD MM YY (7.1, frame formats 2 and 3). Records follow each other without anything between; a meter that has none
 //! answers with the identifier alone. `E0 E0` in place of `A0 A0` marks a record that the meter itself holds for wrong.
 //!
+//! \[U\] Whether a meter that has no record of exactly the time that was asked for gives the next later one, as it is written,
+//! or refuses with "no such data" differs between makes. That refusal is an answer without records: who asks does not take
+//! it for the end, but asks once more from a later time. Every other refusal, as of a busy meter, is none.
+//!
 //! \[U\] What count and sum run over differs between sources, so that neither is looked at: the frame has its own sum, and
 //! a block must be as long as its classes are, to the byte.
 

@@ -18,14 +18,18 @@ impl LoadRecord {
     /// Takes records out of the readings of an answer, in their order there. Each record has one reading of each of its
     /// points and one of [`LOAD_TIME`], so that the n-th of each are of the n-th record.
     ///
-    /// A record whose time is none of the calendar is left out, since nobody could say what its values are of. `None`
-    /// where the readings are no records, or a time is a `BadReply`: the answer cannot be told apart into records.
+    /// A record whose time is none of the calendar is left out, since nobody could say what its values are of. No readings
+    /// are no records. `None` where the readings are no records, none of them has a time, or a time is a `BadReply`: the
+    /// answer cannot be told apart into records, and says nothing of what the device has.
     pub fn from_readings(readings: &[PointReading]) -> Option<Vec<LoadRecord>> {
         let stamps = || readings.iter().filter(|reading| reading.point == LOAD_TIME);
         if stamps().any(|reading| reading.value == Err(NoData::BadReply)) {
             return None;
         }
         let times: Vec<Option<LocalTime>> = stamps().map(moment).collect();
+        if !times.is_empty() && times.iter().all(Option::is_none) {
+            return None;
+        }
         let mut records: Vec<Vec<PointReading>> = vec![Vec::new(); times.len()];
         let values = || readings.iter().filter(|reading| reading.point != LOAD_TIME);
         for reading in values() {
@@ -95,6 +99,8 @@ mod tests {
         assert_eq!(LoadRecord::from_readings(&uneven), None, "whose is 10?");
         let broken = PointReading::new(LOAD_TIME, Err(NoData::BadReply));
         assert_eq!(LoadRecord::from_readings(&[number(1, 10), time("2026-11-26T00:15"), broken]), None, "cut off");
+        let undated = PointReading::new(LOAD_TIME, Err(NoData::OutOfRange));
+        assert_eq!(LoadRecord::from_readings(&[number(1, 10), undated]), None, "it has records, of whichever time");
         assert_eq!(LoadRecord::from_readings(&[]), Some(Vec::new()), "the device has no record");
     }
 }

@@ -2,8 +2,7 @@
 
 use gatehouse_config::Device;
 use gatehouse_core::driver::{Action, ActionError};
-use gatehouse_core::{LoadRecord, LocalTime, Mono, NoData, PointIx, Reading};
-use gatehouse_drivers::dlt645::words::says_no_data;
+use gatehouse_core::{LoadRecord, LocalTime, Mono, PointIx, Reading};
 use gatehouse_drivers::line::{CommandRefusal, CommandResult};
 
 use super::command::not_done;
@@ -40,7 +39,6 @@ pub(super) fn load_answer(device: &Device, result: CommandResult) -> Result<doc:
         CommandResult::Read(readings) => LoadRecord::from_readings(&readings).ok_or_else(|| {
             Refusal::new(502, "bad_reply", format!("device {id} answered, but not with load records of DL/T 645-2007"))
         })?,
-        CommandResult::Failed(NoData::Exception(code)) if says_no_data(code) => Vec::new(),
         CommandResult::Failed(why) | CommandResult::Unknown(why, _) => {
             let text = format!("device {id} gave no load records ({why})");
             return Err(Refusal::new(502, "no_load_records", text));
@@ -68,7 +66,7 @@ pub(super) fn load_answer(device: &Device, result: CommandResult) -> Result<doc:
 #[cfg(test)]
 mod tests {
     use gatehouse_core::driver::LOAD_TIME;
-    use gatehouse_core::{Decimal, PointReading, Value};
+    use gatehouse_core::{Decimal, NoData, PointReading, Value};
     use gatehouse_drivers::profile::Library;
 
     use super::*;
@@ -112,9 +110,7 @@ mod tests {
         assert_eq!((record.at.as_str(), energy.value.as_deref()), ("2026-11-26T00:15", Some("12.34")));
         assert_eq!((energy.unit.as_str(), energy.age_s), ("kWh", None));
         assert_eq!(power.missing.as_deref(), Some("not_available"));
-        for none in [CommandResult::Read(Vec::new()), CommandResult::Failed(NoData::Exception(2))] {
-            assert!(load_answer(&meter(), none).unwrap().records.is_empty());
-        }
+        assert!(load_answer(&meter(), CommandResult::Read(Vec::new())).unwrap().records.is_empty());
     }
 
     #[test]
@@ -123,6 +119,8 @@ mod tests {
         assert_eq!(load_answer(&meter(), CommandResult::Read(broken)).unwrap_err().code, "bad_reply");
         let silent = load_answer(&meter(), CommandResult::Failed(NoData::Timeout)).unwrap_err();
         assert!(silent.message.contains("timeout"), "{}", silent.message);
+        let busy = load_answer(&meter(), CommandResult::Failed(NoData::Exception(1))).unwrap_err();
+        assert_eq!(busy.code, "no_load_records", "it may have some, but does not give them now");
         let refusal = CommandRefusal::Action(ActionError::Unsupported);
         let unsupported = load_answer(&meter(), CommandResult::Refused(refusal)).unwrap_err();
         assert!(unsupported.message.contains("DL/T 645-2007"), "{}", unsupported.message);

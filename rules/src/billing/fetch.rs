@@ -283,11 +283,8 @@ impl Billing {
         if let Some(due) = self.due_mut(fetch) {
             let tried = if fetch.freeze { &mut due.tried.1 } else { &mut due.tried.0 };
             *tried += 1;
-            let pause = match (fetch.freeze, *tried) {
-                (false, tries) => Duration::from_secs(5) * tries,
-                // A meter whose clock is behind freezes later.
-                (true, tries) => Duration::from_secs(300) * (1 << tries.min(4)),
-            };
+            // A meter whose clock is behind freezes later.
+            let pause = if fetch.freeze { pause(*tried) } else { Duration::from_secs(5) * *tried };
             due.not_before = now.mono + pause;
             due.why = why.to_owned();
         }
@@ -372,7 +369,7 @@ impl Billing {
             let Some((ix, spec)) = meter.spec.register(value.point) else { continue };
             match value.value.as_ref().map(Value::to_decimal) {
                 Ok(Some(number)) => {
-                    let (carried, flags) = meter.judge_past(ix, number);
+                    let (carried, flags) = meter.judge_past(None, ix, number);
                     let taken =
                         Taken { value: number, carried, at_us: Some(due.due_us), source, flags, raw: value.raw };
                     reading.values.insert(spec.name.to_string(), taken);
@@ -426,6 +423,12 @@ impl Billing {
         };
         self.tell(ix, READING_MISSED, holds, message);
     }
+}
+
+/// How long what a meter kept is not asked for again after so many failures: 10 minutes, then twice as long each time, up
+/// to 80.
+pub(super) fn pause(tried: u32) -> Duration {
+    Duration::from_secs(300) * (1 << tried.min(4))
 }
 
 /// A reading without values yet.

@@ -6,23 +6,19 @@
 //! place, is never told. What was told and what is owed still is kept together, so that each record is told once.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use gatehouse_core::driver::Action;
-use gatehouse_core::{
-    Decimal, Lane, LoadRecord, LocalTime, Mono, NoData, PointIx, PointReading, Stamp, Trust, Value, Wall,
-};
-use jiff::civil::DateTime;
+use gatehouse_core::{Decimal, Lane, LoadRecord, Mono, PointIx, PointReading, Stamp, Trust, Value};
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
-use super::fetch::{EXPIRES, PACE};
+use super::fetch::{EXPIRES, PACE, pause};
 use super::judge::Flag;
 use super::meter::Meter;
+use super::moments::{MINUTE_US, local, micros, moment, moment_from, wall};
 use super::record::{LoadGap, LoadReading, Source, Taken, zero};
 use super::{Billing, until};
 use crate::effect::{Act, ActId, ActResult, Effect};
-use crate::schedule::zone;
 
 /// Records of one request: an answer of some three seconds at 2400 baud.
 const AT_ONCE: u8 = 4;
@@ -34,7 +30,6 @@ const FURTHEST_US: i64 = 62 * 86_400 * 1_000_000;
 const MOST_SPANS: usize = 32;
 /// Attempts that may fail one after the other.
 const TRIES: u32 = 24;
-const MINUTE_US: i64 = 60_000_000;
 
 /// What is owed of one meter's load records.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -50,6 +45,9 @@ pub(super) struct LoadOwed {
     /// Attempts that failed one after the other.
     #[serde(skip)]
     pub(super) tried: u32,
+    /// Answers without a record one after the other.
+    #[serde(skip)]
+    pub(super) empty: u32,
     /// Not to be asked again before.
     #[serde(skip)]
     pub(super) not_before: Mono,
@@ -103,8 +101,7 @@ impl Billing {
         let (from_us, to_us) = (owed(furthest).saturating_add(every), owed(now.wall.0));
         if from_us <= to_us {
             meter.load.spans.push(Span { from_us, to_us });
-            meter.load.tried = 0;
-            meter.load.not_before = now.mono;
+            (meter.load.tried, meter.load.not_before) = (0, now.mono);
         }
         let lost = owed(before).saturating_add(every);
         if lost < from_us {
@@ -154,7 +151,9 @@ impl Billing {
 
     fn ask_load(&mut self, now: Stamp, bus: Option<usize>, ix: usize, span: Span) {
         let Some(meter) = self.meters.get(ix) else { return };
-        let Some((load, from)) = meter.spec.load.as_ref().zip(local(span.from_us, &self.zone)) else { return };
+        let Some(load) = meter.spec.load.as_ref() else { return };
+        let asked_us = asked_from(span, meter.load.empty, micros(load.every), &self.zone);
+        let Some(from) = local(asked_us, &self.zone) else { return };
         let points = load.points.iter().map(|(point, _)| *point).collect();
         let action = Action::LoadRecords { points, from, count: AT_ONCE };
         let id = self.next_act;
@@ -186,8 +185,7 @@ impl Billing {
         self.free(id);
         match result {
             _ if !self.is_owed(ix, span) => {}
-            // A meter that has no record of that time or later says so, and one that keeps none as well.
-            ActResult::Failed(NoData::Exception(_)) => self.give_up(now, ix, "not_recorded"),
+            // Whatever the device refuses with, a busy one may give its records later: that it has none is an answer.
             ActResult::Refused(why) if &*why.reason == "unsupported" => self.give_up(now, ix, "not_recorded"),
             ActResult::Failed(why) | ActResult::Unknown(why) => self.load_failed(now, ix, &why.to_string()),
             ActResult::Refused(why) => self.load_failed(now, ix, &why.to_string()),
@@ -211,8 +209,14 @@ impl Billing {
         else {
             return;
         };
+        if records.is_empty() {
+            return self.take_none(now, ix, span, every);
+        }
         let mut timed: Vec<(i64, LoadRecord)> =
             records.into_iter().filter_map(|record| Some((wall(record.at, &self.zone)?, record))).collect();
+        if timed.is_empty() {
+            return self.load_failed(now, ix, "bad_reply");
+        }
         timed.sort_by_key(|(at_us, _)| *at_us);
         let mut is_over = timed.last().is_none_or(|(at_us, _)| *at_us < span.from_us);
         let mut gaps = Vec::new();
@@ -235,7 +239,7 @@ impl Billing {
         }
         gaps.into_iter().for_each(|gap| self.tell_load_gap(now, ix, gap, "not_recorded"));
         let Some(meter) = self.meters.get_mut(ix) else { return };
-        (meter.load.tried, meter.load.not_before) = (0, now.mono);
+        (meter.load.tried, meter.load.empty, meter.load.not_before) = (0, 0, now.mono);
         if let Some(first) = meter.load.spans.first_mut() {
             *first = span;
         }
@@ -245,10 +249,21 @@ impl Billing {
         self.keep_load(ix);
     }
 
+    /// The meter has no record of the time that was asked for, and perhaps none that is later. Some refuse only because
+    /// they have none of exactly that time: it is asked from later moments on, each time twice as far, before it is
+    /// believed to have none at all.
+    fn take_none(&mut self, now: Stamp, ix: usize, span: Span, every: i64) {
+        let Some(meter) = self.meters.get_mut(ix) else { return };
+        (meter.load.tried, meter.load.empty, meter.load.not_before) = (0, meter.load.empty + 1, now.mono);
+        if asked_from(span, meter.load.empty, every, &self.zone) > span.to_us {
+            self.give_up(now, ix, "not_recorded");
+        }
+    }
+
     fn load_failed(&mut self, now: Stamp, ix: usize, why: &str) {
         let Some(meter) = self.meters.get_mut(ix) else { return };
         meter.load.tried += 1;
-        meter.load.not_before = now.mono + Duration::from_secs(300) * (1 << meter.load.tried.min(4));
+        meter.load.not_before = now.mono + pause(meter.load.tried);
         if meter.load.tried >= TRIES {
             self.give_up(now, ix, why);
         }
@@ -258,7 +273,7 @@ impl Billing {
     fn give_up(&mut self, now: Stamp, ix: usize, why: &str) {
         let Some(meter) = self.meters.get_mut(ix).filter(|meter| !meter.load.spans.is_empty()) else { return };
         let span = meter.load.spans.remove(0);
-        meter.load.tried = 0;
+        (meter.load.tried, meter.load.empty) = (0, 0);
         let every = meter.spec.load.as_ref().map_or(MINUTE_US, |load| micros(load.every));
         let first = moment_from(span.from_us, every, &self.zone);
         if first <= span.to_us {
@@ -270,7 +285,7 @@ impl Billing {
     /// What another meter recorded, which stood at the place before, is nobody's any more.
     fn drop_foreign(&mut self, now: Stamp, ix: usize) {
         while let Some((meter, span)) = self.meters.get(ix).and_then(|m| Some((m, *m.load.spans.first()?))) {
-            let since = meter.current().map_or(i64::MIN, |one| Stamp::from(one.from).wall.0);
+            let since = meter.there_since().map_or(i64::MIN, |since| Stamp::from(since).wall.0);
             let every = meter.spec.load.as_ref().map_or(MINUTE_US, |load| micros(load.every));
             if since <= span.from_us {
                 return;
@@ -290,13 +305,14 @@ impl Billing {
 
     fn tell_load(&mut self, now: Stamp, ix: usize, at_us: i64, record: &LoadRecord) {
         let Some(meter) = self.meters.get(ix) else { return };
+        let installation = meter.installed_at(at_us).ok().flatten();
         let mut reading = LoadReading {
             device: meter.id.clone(),
             at: record.at.to_string(),
             at_us,
             source: Source::Recalled,
             clock_offset_s: meter.clock_offset_s,
-            installation: meter.installed_at(at_us).ok().flatten(),
+            installation,
             values: BTreeMap::new(),
             missing: BTreeMap::new(),
         };
@@ -305,7 +321,7 @@ impl Billing {
             let Some(found) = record.readings.iter().find(|reading| reading.point == *point) else { continue };
             match found.value.as_ref().map(Value::to_decimal) {
                 Ok(Some(value)) => {
-                    let (carried, flags) = judged(meter, *point, value);
+                    let (carried, flags) = judged(meter, installation, *point, value);
                     let source = Source::Recalled;
                     let taken = Taken { value, carried, at_us: Some(at_us), source, flags, raw: found.raw };
                     reading.values.insert(name.to_string(), taken);
@@ -335,42 +351,22 @@ fn ready(now: Stamp, meter: &Meter) -> Option<(Span, Mono)> {
     (!is_other && !meter.load.silent).then_some((span, ready))
 }
 
-/// What rollovers had counted by then, and what is conspicuous, of a billing point; nothing of others.
-fn judged(meter: &Meter, point: PointIx, value: Decimal) -> (Decimal, Vec<Flag>) {
-    match meter.spec.register(point) {
-        Some((ix, _)) => meter.judge_past(ix, value),
-        None => (zero(), Vec::new()),
+/// The moment from which on records are asked for, after so many answers without one.
+fn asked_from(span: Span, empty: u32, every: i64, zone: &TimeZone) -> i64 {
+    match empty.checked_sub(1) {
+        None => span.from_us,
+        // The first record that is owed may be of any minute, while meters record at whole intervals.
+        Some(more) => {
+            let skipped = every.saturating_mul((1i64 << more.min(32)) - 1);
+            moment_from(span.from_us.saturating_add(MINUTE_US), every, zone).saturating_add(skipped)
+        }
     }
 }
 
-/// The last moment of a record at `at_us` or before. Records are made at whole intervals of the civil day.
-fn moment(at_us: i64, every: i64, zone: &TimeZone) -> i64 {
-    let shown = zone::local(Wall(at_us), zone);
-    let into_hour = i64::from(shown.minute()) * MINUTE_US + i64::from(shown.second()) * 1_000_000;
-    let into_hour = into_hour + i64::from(shown.subsec_nanosecond()) / 1_000;
-    at_us.saturating_sub(into_hour % every.max(1))
-}
-
-/// The first moment of a record at `at_us` or after.
-fn moment_from(at_us: i64, every: i64, zone: &TimeZone) -> i64 {
-    moment(at_us.saturating_sub(1), every, zone).saturating_add(every)
-}
-
-fn micros(time: Duration) -> i64 {
-    i64::try_from(time.as_micros()).unwrap_or(i64::MAX)
-}
-
-/// The time that the meter's clock shows, which is set to the site's zone.
-fn local(at_us: i64, zone: &TimeZone) -> Option<LocalTime> {
-    let at = zone::local(Wall(at_us), zone);
-    let part = |part: i8| u8::try_from(part).ok();
-    let year = u16::try_from(at.year()).ok()?;
-    LocalTime::new(year, part(at.month())?, part(at.day())?, part(at.hour())?, part(at.minute())?, 0)
-}
-
-fn wall(at: LocalTime, zone: &TimeZone) -> Option<i64> {
-    let part = |part: u8| i8::try_from(part).ok();
-    let (year, month, day) = (i16::try_from(at.year).ok()?, part(at.month)?, part(at.day)?);
-    let civil = DateTime::new(year, month, day, part(at.hour)?, part(at.minute)?, 0, 0).ok()?;
-    zone::wall(civil, zone).map(|at| at.0)
+/// What rollovers had counted by then, and what is conspicuous, of a billing point; nothing of others.
+fn judged(meter: &Meter, installation: Option<u32>, point: PointIx, value: Decimal) -> (Decimal, Vec<Flag>) {
+    match meter.spec.register(point) {
+        Some((ix, _)) => meter.judge_past(installation, ix, value),
+        None => (zero(), Vec::new()),
+    }
 }

@@ -86,6 +86,22 @@ impl Meter {
         self.history.last().filter(|installation| installation.to.is_none())
     }
 
+    /// Since when the meter is there: over all installations that it went on from, as it does with another ratio.
+    pub(super) fn there_since(&self) -> Option<Instant> {
+        let mut first = self.current()?;
+        for before in self.history.iter().rev().skip(1) {
+            let is_same = |(name, last): (&String, &Taken)| {
+                first.opening.get(name).is_some_and(|opening| opening.value.same_number(last.value))
+            };
+            let goes_on = before.serial == first.serial && before.to == Some(first.from);
+            if !goes_on || !before.closing.iter().all(is_same) {
+                break;
+            }
+            first = before;
+        }
+        Some(first.from)
+    }
+
     /// The version of the installation that was there at `wall_us`; `Err` where that is not known or was none.
     pub(super) fn installed_at(&self, wall_us: i64) -> Result<Option<u32>, ()> {
         if self.history.is_empty() {
@@ -196,23 +212,26 @@ impl Meter {
         })
     }
 
-    /// Judges a value that is from an earlier moment than the last reading: it cannot be more than what was read since.
-    pub(super) fn judge_past(&self, ix: usize, value: Decimal) -> (Decimal, Vec<Flag>) {
+    /// Judges a value that is from an earlier moment than the last reading: it cannot be more than what was read since,
+    /// nor than what an installation of that version ended with.
+    pub(super) fn judge_past(&self, version: Option<u32>, ix: usize, value: Decimal) -> (Decimal, Vec<Flag>) {
         let (Some(spec), Some(register)) = (self.spec.registers.get(ix), self.registers.get(ix)) else {
             return (zero(), Vec::new());
         };
         let mut flags = if self.is_stranger() { vec![Flag::Swapped] } else { Vec::new() };
-        let Some(last) = register.last.filter(|_| spec.counter) else { return (zero(), flags) };
-        let is_more = value.compare(last.value) == Some(std::cmp::Ordering::Greater);
-        let before =
-            spec.rollover.and_then(|end| last.carried.checked_sub(end)).filter(|carried| carried.mantissa >= 0);
+        let ended = self.history.iter().find(|one| Some(one.version) == version && one.to.is_some());
+        let ended = ended.and_then(|one| one.closing.get(&*spec.name)).map(|last| (last.value, last.carried));
+        let last = ended.or_else(|| register.last.map(|last| (last.value, last.carried)));
+        let Some((last, counted)) = last.filter(|_| spec.counter) else { return (zero(), flags) };
+        let is_more = value.compare(last) == Some(std::cmp::Ordering::Greater);
+        let before = spec.rollover.and_then(|end| counted.checked_sub(end)).filter(|carried| carried.mantissa >= 0);
         match before {
-            Some(carried) if is_more && last.carried.mantissa > 0 => (carried, flags),
+            Some(carried) if is_more && counted.mantissa > 0 => (carried, flags),
             _ if is_more => {
                 flags.insert(0, Flag::Regression);
-                (last.carried, flags)
+                (counted, flags)
             }
-            _ => (last.carried, flags),
+            _ => (counted, flags),
         }
     }
 }

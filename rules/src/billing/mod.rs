@@ -15,13 +15,15 @@
 //! | `reading/DAY/READING/DEVICE` | one [`FixedReading`]; not taken back at a start |
 //!
 //! The files: `spec` what the site file says, `judge` one value after another, `meter` one device, `calendar` when
-//! readings are due, `fetch` who is asked when, `load` what was recorded while nobody read, `people` swaps and readings by hand, `statement` a month's account.
+//! readings are due, `fetch` who is asked when, `load` what was recorded while nobody read, `moments` when meters record,
+//! `people` swaps and readings by hand, `statement` a month's account.
 
 mod calendar;
 mod fetch;
 mod judge;
 mod load;
 mod meter;
+mod moments;
 mod owed;
 mod people;
 mod record;
@@ -125,7 +127,7 @@ impl Billing {
     }
 
     /// Takes back what was kept under a key. False when it cannot be understood. What devices and readings that are no
-    /// longer configured have kept stays where it is.
+    /// longer configured have kept stays where it is; load records that are no longer wanted of a meter are forgotten.
     pub fn restore(&mut self, key: &str, value: &[u8]) -> bool {
         let Some(rest) = key.strip_prefix(PREFIX) else { return false };
         if key == DAYS {
@@ -151,6 +153,11 @@ impl Billing {
                 })
                 .is_ok(),
             ("owed", Some(meter)) => serde_json::from_slice(value).map(|owed| meter.owed = owed).is_ok(),
+            // What nobody wants any more would be asked for by a later site file, of a time long past.
+            ("load", Some(meter)) if meter.spec.load.is_none() => {
+                self.effects.forget(key.to_owned());
+                true
+            }
             ("load", Some(meter)) => serde_json::from_slice(value)
                 // Nobody read it while the box was off.
                 .map(|owed| meter.load = LoadOwed { silent: true, ..owed })

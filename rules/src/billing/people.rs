@@ -217,7 +217,7 @@ impl Billing {
         let due = spec.and_then(|spec| calendar::due_at(spec, day, &self.zone)).map_or(now.wall.0, |due| due.0);
         let Some(meter) = self.meters.get(ix) else { return Err(MeterError::NoMeter(device.to_owned())) };
         let by_hand = taken(now, &Given { value, live: false });
-        let carried = meter.spec.register_by_name(&entry.point).map(|(ix, _)| meter.judge_past(ix, value));
+        let carried = meter.spec.register_by_name(&entry.point).map(|(ix, _)| meter.judge_past(None, ix, value));
         let (carried, flags) = carried.unwrap_or((zero(), Vec::new()));
         let reading = FixedReading {
             reading: spec.map_or("manual", |spec| spec.name.as_str()).to_owned(),

@@ -71,6 +71,7 @@ impl Engine {
         let Presentation { reader, gate, direction, proof } = presentation;
         let Some(gate) = gate else { return self.patrol(now, &reader, &proof) };
         let request = self.gates.mint();
+        let is_card = matches!(proof, Proof::Card { .. });
         let presented = Presented { gate: gate.to_string(), via: reader.to_string(), direction, proof };
         let Some(access) = &mut self.access else {
             let verdict = Verdict {
@@ -89,15 +90,24 @@ impl Engine {
             return Admission::Decided(verdict);
         };
         match access.handle_presented(now, request, &presented, self.mode) {
-            Taken::Asked => Admission::Asked(request),
+            Taken::Asked => {
+                if is_card {
+                    self.readers.handle_asked(&presented.via, request);
+                }
+                Admission::Asked(request)
+            }
             Taken::Duplicate(earlier) => {
                 // Shown again, it still wants what it wanted.
-                if access.wants_pin(earlier) {
-                    self.readers.want_pin(&presented.via);
+                let wants_pin = access.wants_pin(earlier);
+                if is_card {
+                    self.readers.handle_repeated(&presented.via, earlier, wants_pin);
                 }
                 Admission::Duplicate(earlier)
             }
             Taken::Decided => {
+                if is_card {
+                    self.readers.handle_asked(&presented.via, request);
+                }
                 let decided = self.verdicts(now).into_iter().find(|verdict| verdict.request == request);
                 decided.map_or(Admission::Duplicate(request), Admission::Decided)
             }
@@ -117,9 +127,7 @@ impl Engine {
     fn verdicts(&mut self, now: Stamp) -> Vec<Verdict> {
         let mut all = Vec::new();
         while let Some(verdict) = self.access.as_mut().and_then(Access::poll_verdict) {
-            if verdict.reason == reason::PIN_NEEDED {
-                self.readers.want_pin(&verdict.via);
-            }
+            self.readers.handle_verdict(now.mono, verdict.request, verdict.reason == reason::PIN_NEEDED);
             let is_card = verdict.facts.get("kind").is_some_and(|kind| kind.starts_with("card"));
             let valid = ![reason::REVOKED, reason::EXPIRED, reason::NOT_YET_VALID].contains(&verdict.reason.as_str());
             if let (true, true, Some(who)) = (is_card, valid, &verdict.who) {
@@ -134,6 +142,10 @@ impl Engine {
     /// Carries verdicts to the gates, and passages, questions and conditions to those who wait for them.
     pub(super) fn admit(&mut self, now: Stamp) -> bool {
         let mut any = !self.verdicts(now).is_empty();
+        while let Some(typed) = self.readers.poll_released() {
+            any = true;
+            self.present(now, typed);
+        }
         while let Some(passed) = self.gates.poll_passed() {
             any = true;
             if let Some(access) = &mut self.access {

@@ -2,7 +2,8 @@
 //!
 //! `#` ends an entry, and so does its last digit where the length is known; `*` clears it, and so does a pause. Of keys
 //! that were lost nobody knows what they were: the entry is then void until the next `#`, `*` or pause. A card that
-//! was refused because it opens with its PIN only waits for the next entry, which then is its PIN.
+//! was refused because it opens with its PIN only waits for the next entry, which then is its PIN. What is typed while
+//! it is still asked whether the card opens is kept until that is decided: it may be the PIN that nobody asked for yet.
 
 use std::fmt;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use super::readers::{READER_GAP, whole};
 use crate::access::Proof;
 use crate::access::wiegand::Bits;
 use crate::catalog::PointRef;
+use crate::words::RequestId;
 
 /// Most digits of an entry; more are no code.
 pub const MOST_DIGITS: usize = 16;
@@ -73,6 +75,8 @@ pub(super) struct Keypad {
     is_void: bool,
     /// When the last key came.
     at: Mono,
+    /// What was entered while it is asked about the card.
+    held: Option<Zeroizing<String>>,
     card: Option<Waiting>,
 }
 
@@ -81,8 +85,20 @@ struct Waiting {
     since: Mono,
     bits: Bits,
     format: Option<String>,
+    pin: Pin,
+}
+
+/// Whether the next entry is the PIN of a card.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pin {
+    /// Nobody was asked about the card.
+    Unasked,
+    /// By that request's verdict.
+    Asked(RequestId),
     /// It was refused because it opens with its PIN only.
-    wants_pin: bool,
+    Wanted,
+    /// It opened, or was refused for good.
+    Unwanted,
 }
 
 impl fmt::Debug for Keypad {
@@ -95,7 +111,7 @@ impl fmt::Debug for Keypad {
 impl Keypad {
     pub(super) fn new(spec: KeypadSpec) -> Self {
         let digits = Zeroizing::new(String::with_capacity(MOST_DIGITS));
-        Keypad { spec, counted: None, digits, is_void: false, at: Mono(0), card: None }
+        Keypad { spec, counted: None, digits, is_void: false, at: Mono(0), held: None, card: None }
     }
 
     pub(super) fn source(&self) -> KeySource {
@@ -105,7 +121,7 @@ impl Keypad {
     /// The reader is lost: who typed has gone.
     pub(super) fn handle_lost(&mut self) {
         self.counted = None;
-        self.clear();
+        self.forget();
         self.card = None;
     }
 
@@ -118,25 +134,46 @@ impl Keypad {
         let now = find(count).and_then(|reading| whole(reading.value.as_ref().ok()?));
         let before = std::mem::replace(&mut self.counted, now.map(|now| (at, now)));
         let recent = before.filter(|(seen, _)| at.since(*seen) <= READER_GAP);
-        let (Some((_, before)), Some(now)) = (recent, now) else { return (Vec::new(), 0) };
-        let more = now.saturating_sub(before);
+        let (Some((_, last)), Some(now)) = (recent, now) else {
+            if before.zip(now).is_some_and(|((_, last), now)| last != now) {
+                self.lose(at);
+            }
+            self.handle_gap(at);
+            return (Vec::new(), 0);
+        };
+        // A device that counts from the beginning again was restarted.
+        if now < last {
+            self.handle_gap(at);
+        }
+        let more = now.saturating_sub(last);
+        if more == 0 {
+            return (Vec::new(), 0);
+        }
+        let text = match &text.value {
+            Ok(Value::Text(text)) => text.clone(),
+            Ok(Value::Bool(_) | Value::Decimal(_) | Value::F32(_) | Value::F64(_)) | Err(_) => {
+                self.lose(at);
+                return (Vec::new(), u64::try_from(more).unwrap_or(u64::MAX));
+            }
+        };
         if more > 1 {
             self.lose(at);
         }
-        let text = match &text.value {
-            Ok(Value::Text(text)) if more > 0 => text.clone(),
-            Ok(Value::Text(_) | Value::Bool(_) | Value::Decimal(_) | Value::F32(_) | Value::F64(_)) | Err(_) => {
-                return (Vec::new(), 0);
-            }
-        };
         let entered = text.chars().filter_map(|key| self.press(at, key)).collect();
         (entered, u64::try_from(more - 1).unwrap_or(u64::MAX))
     }
 
     /// Keys came that nobody has read.
     pub(super) fn lose(&mut self, at: Mono) {
-        self.clear();
+        self.forget();
         (self.is_void, self.at) = (true, at);
+    }
+
+    /// Nobody looked for a while, or nobody knows whether keys came: what is begun may lack some.
+    pub(super) fn handle_gap(&mut self, at: Mono) {
+        if !self.digits.is_empty() || self.is_void {
+            self.lose(at);
+        }
     }
 
     /// A key is pressed: what is entered with it.
@@ -146,7 +183,7 @@ impl Keypad {
         match key {
             '#' => self.end(),
             '*' => {
-                self.clear();
+                self.forget();
                 None
             }
             digit if digit.is_ascii_digit() && self.digits.len() < MOST_DIGITS => {
@@ -163,32 +200,57 @@ impl Keypad {
 
     /// A card is shown: what was typed before is not its PIN.
     pub(super) fn handle_card(&mut self, at: Mono, proof: &Proof) {
-        self.clear();
+        self.forget();
         self.card = match proof {
             Proof::Card { bits, format } => {
-                Some(Waiting { since: at, bits: *bits, format: format.clone(), wants_pin: false })
+                Some(Waiting { since: at, bits: *bits, format: format.clone(), pin: Pin::Unasked })
             }
             Proof::CardAndPin { .. } | Proof::Plate { .. } | Proof::Code(_) => None,
         };
     }
 
-    /// The card that was shown last opens with its PIN only.
-    pub(super) fn want_pin(&mut self) {
-        if let Some(card) = &mut self.card {
-            card.wants_pin = true;
+    /// The card that was shown last is asked about, or belongs to what was asked a moment ago.
+    pub(super) fn handle_asked(&mut self, pin: Pin) {
+        if let Some(card) = self.card.as_mut().filter(|card| card.pin == Pin::Unasked) {
+            card.pin = pin;
         }
     }
 
+    /// A request is decided: whether its card opens with its PIN only. What was entered meanwhile, if anything was.
+    pub(super) fn handle_verdict(&mut self, at: Mono, request: RequestId, wants_pin: bool) -> Option<Proof> {
+        self.expire(at);
+        let card = self.card.as_mut().filter(|card| card.pin == Pin::Asked(request))?;
+        card.pin = if wants_pin { Pin::Wanted } else { Pin::Unwanted };
+        let typed = self.held.take()?;
+        Some(self.proof(&typed))
+    }
+
     fn end(&mut self) -> Option<Proof> {
-        let (typed, is_void) = (self.digits.as_str().to_owned(), self.is_void);
+        let (typed, is_void) = (Zeroizing::new(self.digits.as_str().to_owned()), self.is_void);
         self.clear();
         if typed.is_empty() || is_void {
             return None;
         }
-        Some(match self.card.take().filter(|card| card.wants_pin) {
+        if self.card.as_ref().is_some_and(|card| matches!(card.pin, Pin::Asked(_))) {
+            // Whoever enters something else before it is decided has corrected it.
+            self.held = Some(typed);
+            return None;
+        }
+        Some(self.proof(&typed))
+    }
+
+    fn proof(&mut self, typed: &str) -> Proof {
+        let typed = typed.to_owned();
+        match self.card.take().filter(|card| card.pin == Pin::Wanted) {
             Some(Waiting { bits, format, .. }) => Proof::CardAndPin { bits, format, pin: typed },
             None => Proof::Code(typed),
-        })
+        }
+    }
+
+    /// Forgets what was entered as well.
+    fn forget(&mut self) {
+        self.clear();
+        self.held = None;
     }
 
     fn clear(&mut self) {
@@ -200,135 +262,13 @@ impl Keypad {
     /// Whoever makes too long a pause has gone.
     fn expire(&mut self, now: Mono) {
         if now.since(self.at) > self.spec.pause {
-            self.clear();
+            self.forget();
         }
-        let begun = !self.digits.is_empty();
+        let begun = !self.digits.is_empty() || self.held.is_some();
         let pause = self.spec.pause;
         self.card = self.card.take().filter(|card| begun || now.since(card.since) <= pause);
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use gatehouse_core::{Decimal, DeviceIx, NoData, PointIx};
-
-    use super::*;
-
-    const KEYS: PointRef = PointRef { device: DeviceIx(4), point: PointIx(3) };
-    const COUNT: PointRef = PointRef { device: DeviceIx(4), point: PointIx(4) };
-
-    fn pad(length: Option<u8>) -> Keypad {
-        let source = KeySource::Points { keys: KEYS, count: COUNT };
-        Keypad::new(KeypadSpec { source, length, pause: Duration::from_secs(5) })
-    }
-
-    fn told(proof: Proof) -> String {
-        match proof {
-            Proof::Code(code) => code,
-            Proof::CardAndPin { bits, pin, .. } => format!("{}+{pin}", bits.value()),
-            Proof::Card { .. } | Proof::Plate { .. } => panic!("nobody types that"),
-        }
-    }
-
-    /// Presses keys one second apart, a `.` being a second without one.
-    fn typed(pad: &mut Keypad, begin_s: u64, keys: &str) -> Vec<String> {
-        let seconds = (begin_s..).map(|second| Mono::from_millis(second * 1000));
-        let pressed = seconds.zip(keys.chars()).filter(|(_, key)| *key != '.');
-        pressed.filter_map(|(at, key)| pad.press(at, key)).map(told).collect()
-    }
-
-    fn card() -> Proof {
-        Proof::Card { bits: Bits::of_number(77, 26).unwrap(), format: None }
-    }
-
-    #[test]
-    fn digits_are_entered_by_the_hash_cleared_by_the_star_and_by_a_pause() {
-        let mut pad = pad(None);
-        assert_eq!(typed(&mut pad, 100, "4711#"), ["4711"]);
-        assert_eq!(typed(&mut pad, 200, "99*4711##"), ["4711"]);
-        assert_eq!(typed(&mut pad, 300, "99.....4711#"), ["4711"], "six seconds are a pause of more than five");
-        assert_eq!(typed(&mut pad, 400, "99....11#"), ["9911"]);
-        assert_eq!(typed(&mut pad, 500, "4711......#"), [""; 0], "nobody finishes what another began");
-        assert_eq!(typed(&mut pad, 600, &format!("{}#12#", "1".repeat(17))), ["12"], "too long to be a code");
-        assert_eq!(typed(&mut pad, 700, "12A34#56#"), ["56"], "a key that is no digit makes it void");
-    }
-
-    #[test]
-    fn a_known_length_ends_an_entry_by_itself_and_the_hash_after_it_does_nothing() {
-        let mut pad = pad(Some(4));
-        assert_eq!(typed(&mut pad, 100, "47114711#"), ["4711", "4711"]);
-        assert_eq!(typed(&mut pad, 200, "123#"), ["123"], "the hash ends it as well");
-    }
-
-    #[test]
-    fn a_card_that_wants_its_pin_gets_the_next_entry_and_no_other_card_does() {
-        let mut pad = pad(None);
-        let show = |pad: &mut Keypad, second: u64| pad.handle_card(Mono::from_millis(second * 1000), &card());
-        show(&mut pad, 100);
-        pad.want_pin();
-        assert_eq!(typed(&mut pad, 103, "4711#0815#"), ["77+4711", "0815"]);
-        show(&mut pad, 200);
-        assert_eq!(typed(&mut pad, 201, "4711#"), ["4711"], "it opened without");
-        show(&mut pad, 300);
-        pad.want_pin();
-        assert_eq!(typed(&mut pad, 306, "4711#"), ["4711"], "its holder has gone");
-        typed(&mut pad, 400, "47");
-        show(&mut pad, 402);
-        pad.want_pin();
-        assert_eq!(typed(&mut pad, 403, "11#"), ["77+11"], "what stood there before the card is not its PIN");
-        show(&mut pad, 500);
-        pad.want_pin();
-        assert_eq!(typed(&mut pad, 504, "4..7..1..1#"), ["77+4711"], "a slow hand keeps its card");
-        pad.handle_lost();
-        pad.want_pin();
-        assert_eq!(typed(&mut pad, 516, "4711#"), ["4711"]);
-    }
-
-    fn sample(pad: &mut Keypad, at_ms: u64, keys: Result<&str, NoData>, count: i128) -> (Vec<String>, u64) {
-        let readings = [
-            PointReading::new(KEYS.point, keys.map(|keys| Value::Text(keys.into()))),
-            PointReading::new(COUNT.point, Ok(Value::Decimal(Decimal::whole(count)))),
-        ];
-        let (entered, missed) = pad.handle_readings(Mono::from_millis(at_ms), &readings);
-        (entered.into_iter().map(told).collect(), missed)
-    }
-
-    #[test]
-    fn keys_count_once_and_an_entry_of_which_some_were_lost_is_none() {
-        let mut pad = pad(None);
-        assert_eq!(sample(&mut pad, 1_000, Ok("4711#"), 9).0, [""; 0], "typed before the box looked");
-        assert_eq!(sample(&mut pad, 1_100, Ok("4711#"), 9).0, [""; 0]);
-        assert_eq!(sample(&mut pad, 1_200, Ok("47"), 10).0, [""; 0]);
-        assert_eq!(sample(&mut pad, 1_300, Ok("11#"), 11).0, ["4711"]);
-        assert_eq!(sample(&mut pad, 1_400, Ok("1"), 12).0, [""; 0]);
-        assert_eq!(sample(&mut pad, 1_500, Ok("11"), 14), (Vec::new(), 1), "what was between, nobody knows");
-        assert_eq!(sample(&mut pad, 1_600, Ok("#"), 15).0, [""; 0]);
-        assert_eq!(sample(&mut pad, 1_700, Ok("4711#"), 16).0, ["4711"]);
-        assert_eq!(sample(&mut pad, 12_000, Ok("4711#"), 17).0, [""; 0], "nobody looked for long");
-    }
-
-    #[test]
-    fn bursts_of_four_and_eight_bits_are_keys_and_cards_are_none() {
-        let keys = |source: KeySource, bursts: &[(u128, Option<u8>)]| -> Vec<Option<char>> {
-            bursts.iter().map(|(value, bits)| source.key(*value, *bits)).collect()
-        };
-        let four = keys(KeySource::FourBits, &[(0, Some(4)), (9, Some(4)), (10, None), (11, Some(4)), (13, Some(4))]);
-        assert_eq!(four, [Some('0'), Some('9'), Some('*'), Some('#'), Some('?')]);
-        let eight = keys(KeySource::EightBits, &[(0xF0, Some(8)), (0x69, Some(8)), (0x5A, None), (0x4B, Some(8))]);
-        assert_eq!(eight, [Some('0'), Some('9'), Some('*'), Some('#')]);
-        let none = [(0x05, Some(8)), (0x2F7, None), (0xE1, Some(26)), (0xE0, None)];
-        assert_eq!(keys(KeySource::EightBits, &none), [None; 4]);
-        assert_eq!(keys(KeySource::FourBits, &[(5, Some(26)), (16, None)]), [None; 2]);
-    }
-
-    #[test]
-    fn what_is_typed_is_in_no_debug_text() {
-        let mut pad = pad(None);
-        typed(&mut pad, 100, "4711");
-        assert!(!format!("{pad:?}").contains("4711"));
-        for proof in [Proof::Code("4711".to_owned()), card()] {
-            let text = format!("{proof:?}");
-            assert!(!text.contains("4711") && !text.contains("77"), "{text}");
-        }
-    }
-}
+mod tests;

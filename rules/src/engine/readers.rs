@@ -3,16 +3,16 @@
 //! A device shows its last card and, mostly, how many it has read. What it shows first, after a start of the box or a
 //! gap in its readings, is a card that was presented before, at a time that nobody knows: it opens nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use gatehouse_core::{DeviceIx, Mono, Name, PointReading, Value};
 
-use super::keypad::{Keypad, KeypadSpec};
+use super::keypad::{KeySource, Keypad, KeypadSpec, Pin};
 use crate::access::Proof;
 use crate::access::wiegand::{Bits, Card, Format};
 use crate::catalog::PointRef;
-use crate::words::Direction;
+use crate::words::{Direction, RequestId};
 
 /// Longer without a look at a reader is a gap: whoever presented something in it has gone.
 pub const READER_GAP: Duration = Duration::from_secs(10);
@@ -169,6 +169,10 @@ pub(super) struct Readers {
     by_device: BTreeMap<DeviceIx, Vec<usize>>,
     /// Cards that came and went between two polls: nobody knows whose they were.
     missed: u64,
+    /// Requests whose verdicts are to come.
+    open: BTreeSet<RequestId>,
+    /// What was typed while a verdict was to come.
+    released: VecDeque<Presentation>,
 }
 
 impl Readers {
@@ -183,7 +187,7 @@ impl Readers {
             .iter()
             .map(|spec| Reader { spec: spec.clone(), shown: None, keypad: spec.keypad.clone().map(Keypad::new) })
             .collect();
-        Readers { readers, by_device, missed: 0 }
+        Readers { readers, by_device, missed: 0, open: BTreeSet::new(), released: VecDeque::new() }
     }
 
     /// Something that was read elsewhere, at a reader of that name; `None` when there is no such reader.
@@ -220,10 +224,40 @@ impl Readers {
         }
     }
 
-    /// The card that was shown last at a reader opens with its PIN only.
-    pub(super) fn want_pin(&mut self, reader: &str) {
+    /// A card that was shown at a reader is asked about: its verdict comes.
+    pub(super) fn handle_asked(&mut self, reader: &str, request: RequestId) {
+        self.open.insert(request);
+        self.tell_pin(reader, Pin::Asked(request));
+    }
+
+    /// A card that was shown at a reader is that of an earlier request, which may be decided already: whether it was
+    /// refused because it opens with its PIN only.
+    pub(super) fn handle_repeated(&mut self, reader: &str, earlier: RequestId, wants_pin: bool) {
+        let pin = match (self.open.contains(&earlier), wants_pin) {
+            (true, _) => Pin::Asked(earlier),
+            (false, true) => Pin::Wanted,
+            (false, false) => Pin::Unwanted,
+        };
+        self.tell_pin(reader, pin);
+    }
+
+    fn tell_pin(&mut self, reader: &str, pin: Pin) {
         let own = self.readers.iter_mut().find(|own| own.spec.name == *reader);
-        own.and_then(|own| own.keypad.as_mut()).into_iter().for_each(Keypad::want_pin);
+        own.and_then(|own| own.keypad.as_mut()).into_iter().for_each(|keypad| keypad.handle_asked(pin));
+    }
+
+    /// A request is decided: whether its card opens with its PIN only.
+    pub(super) fn handle_verdict(&mut self, at: Mono, request: RequestId, wants_pin: bool) {
+        self.open.remove(&request);
+        for own in &mut self.readers {
+            let typed = own.keypad.as_mut().and_then(|keypad| keypad.handle_verdict(at, request, wants_pin));
+            self.released.extend(typed.map(|proof| own.presentation(proof)));
+        }
+    }
+
+    /// Takes the next that was typed while a verdict was to come.
+    pub(super) fn poll_released(&mut self) -> Option<Presentation> {
+        self.released.pop_front()
     }
 
     /// Cards that came and went between two polls.
@@ -283,6 +317,15 @@ impl Reader {
             .map(|(((card, bits), facility), count)| Shown { card, bits, facility, count });
         let before = std::mem::replace(&mut self.shown, shown.map(|shown| (at, shown)));
         let recent = before.filter(|(seen, _)| at.since(*seen) <= READER_GAP);
+        let is_behind = |(_, last): (Mono, Shown)| shown.is_some_and(|now| now.count < last.count);
+        // Keys that come as cards may be lost where nobody looked, and where a device counts from the beginning again.
+        if recent.is_none_or(is_behind) || shown.is_none() {
+            let of_cards = self.keypad.as_mut().filter(|keypad| match keypad.source() {
+                KeySource::FourBits | KeySource::EightBits => true,
+                KeySource::Points { .. } => false,
+            });
+            of_cards.into_iter().for_each(|keypad| keypad.handle_gap(at));
+        }
         let (Some((_, before)), Some(shown)) = (recent, shown) else { return (None, 0) };
         let more = match (before.count, shown.count) {
             // A device that counts from the beginning again was restarted.
@@ -466,6 +509,28 @@ mod tests {
         assert_eq!(frames(&[1, 4, 0, 0, 7, 11]), ["4007"], "the first was there before the box looked");
         assert_eq!(frames(&[4, 10, 9, 12_345_678, 8, 11]), ["card 12345678", "8"]);
         assert_eq!(readers.missed(), 0);
+    }
+
+    #[test]
+    fn keys_that_come_as_frames_are_no_entry_where_some_came_while_nobody_looked() {
+        let entered = |gap_at_ms: u64, count: i128| {
+            let mut readers = frame(Some(COUNT));
+            readers.readers[0].keypad = Some(Keypad::new(KeypadSpec {
+                source: KeySource::FourBits,
+                length: None,
+                pause: Duration::from_secs(30),
+            }));
+            let frames = [(1_000, 0, 0), (1_200, 4, 1), (gap_at_ms, 7, count), (gap_at_ms + 200, 11, count + 1)];
+            let shown = frames.map(|(at_ms, key, count)| {
+                let readings = [(0, key), (1, count)]
+                    .map(|(point, value)| PointReading::new(PointIx(point), Ok(Value::Decimal(Decimal::whole(value)))));
+                readers.handle_readings(DEVICE, Mono::from_millis(at_ms), &readings).len()
+            });
+            shown.iter().sum::<usize>()
+        };
+        assert_eq!(entered(1_400, 2), 1, "47");
+        assert_eq!(entered(12_000, 2), 0, "7 was pressed in a gap");
+        assert_eq!(entered(1_400, 0), 0, "the reader was restarted");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 mod core;
 mod entrance;
 mod happening;
+mod keypad;
 mod law;
 mod long;
 mod plant;

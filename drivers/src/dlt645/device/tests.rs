@@ -570,7 +570,30 @@ fn a_meter_without_load_records_says_so_and_one_that_is_cut_off_gives_none() {
     assert_eq!(gives(&record).unwrap().len(), 1);
     assert_eq!(gives(&record[..record.len() - 1]), None);
     assert_eq!(gives(&[&record[..], &record[..9]].concat()), None, "half a record behind a whole one");
-    assert!(matches!(read(&meter, begun[0], &frame(0xD1, &[2])).0, Decoded::Exception { code: 2, .. }));
+}
+
+#[test]
+fn a_meter_that_refuses_for_want_of_load_records_answers_without_any_and_a_busy_one_fails() {
+    let from = LocalTime::new(2026, 11, 26, 0, 15, 0).unwrap();
+    let heard = |refusal: &[u8]| {
+        let asked = Action::LoadRecords { points: vec![PointIx(0)], from, count: 1 };
+        let mut bench = Bench::with(vec![point(0x0001_0000, 0)], asked);
+        bench.sends().unwrap();
+        bench.hears(&frame(0xD1, refusal));
+        bench.result()
+    };
+    assert_eq!(heard(&[2]), CommandResult::Read(Vec::new()), "no such data");
+    for busy in [1, 4] {
+        assert_eq!(heard(&[busy]), CommandResult::Failed(NoData::Exception(busy)), "other, or the password");
+    }
+    let mut meter = meter(vec![point(0x0001_0000, 0)]);
+    let mut begun = Vec::new();
+    meter.begin(&Action::LoadRecords { points: vec![PointIx(0)], from, count: 2 }, &mut begun).unwrap();
+    read(&meter, begun[0], &frame(0xB1, &[&[1, 0, 0, 6][..], &load_record("15", "34120000")].concat()));
+    let mut more = Vec::new();
+    meter.follow_up(begun[0], &mut more);
+    let cut = read(&meter, more[0], &frame(0xD2, &[2])).0;
+    assert!(matches!(cut, Decoded::Exception { code: 2, .. }), "what it has begun to give, it has: {cut:?}");
 }
 
 #[test]

@@ -48,12 +48,28 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<ExitCode> 
     if args.to.is_some_and(|to| to < args.from) {
         return Err(Failure::error(exit::USAGE, "--to is before --from".to_owned()));
     }
-    let records = block_on(gather(args.from, args.to, async |from: LocalTime| ask(args, from).await))?;
+    let listed = async { Ok(gather(args.from, args.to, async |from: LocalTime| ask(args, from).await).await) };
+    let (records, end) = block_on(listed)?;
     let answer = LoadAnswer { device: args.device.clone(), records };
+    let end = match end {
+        // Nothing is lost with it: the reason says by itself how it is to be taken.
+        End::Broken(error) if answer.records.is_empty() => return Err(error),
+        end => end,
+    };
     if args.json {
         print_json(out, &answer)?;
     } else {
         show(&answer.records, out)?;
+    }
+    match (end, answer.records.last()) {
+        (End::Broken(error), Some(last)) => {
+            let text = format!("the records end with {}, though there may be later ones: {error:#}", last.at);
+            return Err(Failure::error(exit::DEVICE, text));
+        }
+        (End::Most, Some(last)) => {
+            eprintln!("gatehouse: {MOST} records are the most of one list: go on with --from behind {}", last.at);
+        }
+        (End::Whole | End::Most | End::Broken(_), _) => {}
     }
     if answer.records.is_empty() {
         eprintln!("gatehouse: device {} has no load record of {} or later", args.device, args.from);
@@ -72,25 +88,49 @@ async fn ask(args: &Args, from: LocalTime) -> anyhow::Result<LoadAnswer> {
     }
 }
 
-/// Asks on until the meter has no later record, each record once and in the order of time.
+/// Why a list ends.
+#[derive(Debug)]
+enum End {
+    /// The last moment is there, or the meter has no later record.
+    Whole,
+    /// At [`MOST`].
+    Most,
+    /// A question failed, or was answered with records of no time: there may be later ones.
+    Broken(anyhow::Error),
+}
+
+/// Asks on until the meter has no later record, each record once and in the order of time. What was read before a
+/// question failed is kept.
 async fn gather(
     from: LocalTime,
     to: Option<LocalTime>,
     ask: impl AsyncFn(LocalTime) -> anyhow::Result<LoadAnswer>,
-) -> anyhow::Result<Vec<LoadRecord>> {
+) -> (Vec<LoadRecord>, End) {
     let mut records = Vec::new();
     let mut next = Some(from);
-    while let Some(first) = next.filter(|first| to.is_none_or(|to| *first <= to) && records.len() < MOST) {
-        let answer = ask(first).await?;
+    while let Some(first) = next.filter(|first| to.is_none_or(|to| *first <= to)) {
+        if records.len() >= MOST {
+            records.truncate(MOST);
+            return (records, End::Most);
+        }
+        let answer = match ask(first).await {
+            Ok(answer) => answer,
+            Err(error) => return (records, End::Broken(error)),
+        };
+        let came = answer.records.len();
         let mut fresh: Vec<(LocalTime, LoadRecord)> =
             answer.records.into_iter().filter_map(|one| Some((LocalTime::parse_minute(&one.at)?, one))).collect();
+        if came > 0 && fresh.is_empty() {
+            let text = format!("device {} gave {came} records from {first} on, none with a time", answer.device);
+            return (records, End::Broken(Failure::error(exit::DEVICE, text)));
+        }
         fresh.retain(|(at, _)| *at >= first);
         fresh.sort_by_key(|(at, _)| *at);
         fresh.dedup_by_key(|(at, _)| *at);
         next = fresh.last().and_then(|(at, _)| at.after(MINUTE));
         records.extend(fresh.into_iter().filter(|(at, _)| to.is_none_or(|to| *at <= to)).map(|(_, one)| one));
     }
-    Ok(records)
+    (records, End::Whole)
 }
 
 fn show(records: &[LoadRecord], out: &mut dyn Write) -> std::io::Result<()> {
@@ -127,15 +167,24 @@ mod tests {
         LoadRecord { at: at(minute).to_string(), points: vec![serde_json::from_value(point).unwrap()] }
     }
 
+    fn gathered(
+        from: LocalTime,
+        to: Option<LocalTime>,
+        ask: impl AsyncFn(LocalTime) -> anyhow::Result<LoadAnswer>,
+    ) -> (Vec<LoadRecord>, End) {
+        block_on(async { Ok(gather(from, to, ask).await) }).unwrap()
+    }
+
     /// What is listed of a meter that records every five minutes up to 00:55 and gives two records at a time.
     fn listed(from: u8, to: Option<u8>) -> (Vec<String>, Vec<LocalTime>) {
         let asked = RefCell::new(Vec::new());
-        let records = block_on(gather(at(from), to.map(at), async |from: LocalTime| {
+        let (records, end) = gathered(at(from), to.map(at), async |from: LocalTime| {
             asked.borrow_mut().push(from);
             let kept = (0..12).map(|step| 5 * step).filter(|minute| at(*minute) >= from);
             Ok(LoadAnswer { device: "m".to_owned(), records: kept.take(2).map(record).collect() })
-        }));
-        let times = records.unwrap().into_iter().map(|one| one.at[14..].to_owned()).collect();
+        });
+        assert!(matches!(end, End::Whole), "{end:?}");
+        let times = records.into_iter().map(|one| one.at[14..].to_owned()).collect();
         (times, asked.into_inner())
     }
 
@@ -151,11 +200,45 @@ mod tests {
     #[test]
     fn a_meter_that_gives_earlier_records_is_not_asked_for_ever() {
         let asked = RefCell::new(0);
-        let records = block_on(gather(at(30), None, async |_: LocalTime| {
+        let (records, _) = gathered(at(30), None, async |_: LocalTime| {
             *asked.borrow_mut() += 1;
             Ok(LoadAnswer { device: "m".to_owned(), records: vec![record(30), record(5), record(30)] })
-        }));
-        assert_eq!((records.unwrap().len(), asked.into_inner()), (1, 2));
+        });
+        assert_eq!((records.len(), asked.into_inner()), (1, 2));
+    }
+
+    #[test]
+    fn a_question_that_fails_throws_no_record_away_that_came_before_and_is_told() {
+        let (records, end) = gathered(at(0), None, async |from: LocalTime| {
+            if from > at(30) {
+                return Err(Failure::error(exit::DEVICE, "device m gave no load records (timeout)"));
+            }
+            Ok(LoadAnswer { device: "m".to_owned(), records: vec![record(from.minute + 5)] })
+        });
+        let End::Broken(error) = end else { panic!("{end:?}") };
+        assert!(error.to_string().contains("timeout"), "{error}");
+        assert_eq!(records.last().map(|last| last.at.as_str()), Some("2026-11-26T00:35"));
+    }
+
+    #[test]
+    fn records_of_no_time_are_no_silent_end() {
+        let (records, end) = gathered(at(0), None, async |from: LocalTime| {
+            let undated = |one: LoadRecord| LoadRecord { at: if from > at(0) { String::new() } else { one.at }, ..one };
+            Ok(LoadAnswer { device: "m".to_owned(), records: vec![undated(record(5))] })
+        });
+        let End::Broken(error) = end else { panic!("{end:?}") };
+        assert!(error.to_string().contains("device m gave 1 records from 2026-11-26T00:06 on"), "{error}");
+        assert_eq!(records.len(), 1);
+    }
+
+    #[test]
+    fn a_list_that_is_cut_at_its_bound_says_so() {
+        let (records, end) = gathered(at(0), None, async |from: LocalTime| {
+            let one = LoadRecord { at: from.to_string(), ..record(0) };
+            Ok(LoadAnswer { device: "m".to_owned(), records: vec![one] })
+        });
+        assert!(matches!(end, End::Most), "{end:?}");
+        assert_eq!(records.len(), MOST);
     }
 
     #[test]

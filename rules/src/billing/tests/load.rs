@@ -27,6 +27,18 @@ pub(super) fn answer(kept: &[(DateTime, Decimal)], from: LocalTime, count: u8) -
     later.flat_map(reading).collect()
 }
 
+/// What a meter answers with its own faults.
+pub(super) fn answer_of(real: &Real, kept: &[(DateTime, Decimal)], from: LocalTime, count: u8) -> Vec<PointReading> {
+    let exact = |(at, _): &(DateTime, Decimal)| at.strftime("%Y-%m-%dT%H:%M").to_string() == from.to_string();
+    if real.is_exact && !kept.iter().any(exact) {
+        return Vec::new();
+    }
+    let mut readings = answer(kept, from, count);
+    let times = readings.iter_mut().filter(|reading| real.is_undated && reading.point == LOAD_TIME);
+    times.for_each(|time| time.value = Err(NoData::OutOfRange));
+    readings
+}
+
 /// A meter that records its energy each quarter of an hour: 1 kWh in each, from 100.00 at noon of the 20th on.
 fn record(rig: &mut Rig, device: u32, from: &str, to: &str) {
     let start = at("2026-11-20T12:00:00").0;
@@ -162,14 +174,118 @@ fn moments_that_the_meter_did_not_record_are_told_as_missing() {
 }
 
 #[test]
-fn a_meter_that_keeps_no_load_records_is_asked_once_for_each_silence() {
+fn a_meter_that_keeps_no_load_records_is_asked_from_a_few_moments_on_for_each_silence() {
     let mut rig = Rig::new(vec![recording(0)], Vec::new());
-    rig.real.get_mut(&DeviceIx(0)).unwrap().load = Err(NoData::Exception(2));
     polled(&mut rig, 0, "2026-11-20T12:02:00");
     rig.billing.handle_device_state(DeviceIx(0), false);
     rig.minutes(60);
     polled(&mut rig, 0, "2026-11-20T16:00:00");
-    assert_eq!((rig.asked.len(), gaps(&rig)), (1, vec![gap("20 12:15", "20 13:00", "not_recorded")]));
+    assert_eq!(asked_from(&rig), ["12:15", "12:30", "12:45"], "and 13:15 is not owed");
+    assert_eq!(gaps(&rig), [gap("20 12:15", "20 13:00", "not_recorded")]);
+}
+
+/// The first moment of each request.
+fn asked_from(rig: &Rig) -> Vec<String> {
+    let from = |(_, act): &(Mono, Act)| match act.action {
+        Action::LoadRecords { from, .. } => from.to_string()[11..].to_owned(),
+        _ => panic!("{act:?}"),
+    };
+    rig.asked.iter().map(from).collect()
+}
+
+#[test]
+fn a_meter_that_has_no_record_of_exactly_the_first_moment_still_gives_later_ones() {
+    let mut rig = Rig::new(vec![recording(0)], Vec::new());
+    rig.real.get_mut(&DeviceIx(0)).unwrap().is_exact = true;
+    polled(&mut rig, 0, "2026-11-20T12:02:00");
+    rig.billing.handle_device_state(DeviceIx(0), false);
+    rig.minutes(120);
+    record(&mut rig, 0, "2026-11-20T12:45:00", "2026-11-20T14:00:00");
+    polled(&mut rig, 0, "2026-11-20T14:20:00");
+    let times: Vec<String> = told(&rig, 0).into_iter().map(|(at, _)| at[11..].to_owned()).collect();
+    assert_eq!(times, ["12:45", "13:00", "13:15", "13:30", "13:45", "14:00"]);
+    assert_eq!(asked_from(&rig), ["12:15", "12:30", "12:45", "13:31", "13:45"]);
+    assert_eq!(gaps(&rig), [gap("20 12:15", "20 12:30", "not_recorded")]);
+}
+
+#[test]
+fn a_busy_meter_that_refuses_is_asked_again_and_loses_nothing() {
+    for busy in [1, 4] {
+        let mut rig = Rig::new(vec![recording(0)], Vec::new());
+        rig.real.get_mut(&DeviceIx(0)).unwrap().load = Err(NoData::Exception(busy));
+        polled(&mut rig, 0, "2026-11-20T12:02:00");
+        rig.billing.handle_device_state(DeviceIx(0), false);
+        rig.minutes(60);
+        polled(&mut rig, 0, "2026-11-20T13:08:00");
+        assert_eq!((rig.asked.len(), gaps(&rig).len(), rig.billing.load_owed()), (1, 0, 4));
+        rig.real.get_mut(&DeviceIx(0)).unwrap().load = Ok(Vec::new());
+        record(&mut rig, 0, "2026-11-20T12:00:00", "2026-11-20T13:30:00");
+        polled(&mut rig, 0, "2026-11-20T13:30:00");
+        assert_eq!((told(&rig, 0).len(), gaps(&rig).len()), (4, 0));
+    }
+}
+
+#[test]
+fn an_answer_with_records_of_no_time_is_not_taken_for_the_end_of_what_the_meter_has() {
+    let mut rig = Rig::new(vec![recording(0)], Vec::new());
+    polled(&mut rig, 0, "2026-11-20T12:02:00");
+    rig.billing.handle_device_state(DeviceIx(0), false);
+    rig.real.get_mut(&DeviceIx(0)).unwrap().is_undated = true;
+    record(&mut rig, 0, "2026-11-20T12:00:00", "2026-11-20T13:30:00");
+    rig.minutes(60);
+    polled(&mut rig, 0, "2026-11-20T13:08:00");
+    assert_eq!((rig.asked.len(), gaps(&rig).len(), rig.billing.load_owed()), (1, 0, 4));
+    rig.real.get_mut(&DeviceIx(0)).unwrap().is_undated = false;
+    polled(&mut rig, 0, "2026-11-20T13:30:00");
+    assert_eq!((told(&rig, 0).len(), gaps(&rig).len()), (4, 0));
+}
+
+#[test]
+fn a_new_ratio_of_the_same_meter_loses_none_of_its_records() {
+    let mut rig = Rig::new(vec![recording(0)], Vec::new());
+    polled(&mut rig, 0, "2026-11-20T12:02:00");
+    rig.billing.handle_device_state(DeviceIx(0), false);
+    record(&mut rig, 0, "2026-11-20T12:00:00", "2026-11-20T16:00:00");
+    rig.minutes(80);
+    for ratio in ["40", "60"] {
+        let swap = Swap {
+            who: "Li".to_owned(),
+            reason: "other transformers".to_owned(),
+            serial: "1001".to_owned(),
+            multiplier: Some(ratio.to_owned()),
+            closing: BTreeMap::new(),
+            opening: BTreeMap::new(),
+        };
+        rig.billing.swap(rig.now, "meter-0", &swap, "1000").unwrap();
+        rig.follow();
+        rig.minutes(10);
+    }
+    polled(&mut rig, 0, "2026-11-20T14:00:00");
+    let loads = rig.events.iter().filter(|(kind, _)| *kind == "meter_load").map(|(_, json)| json);
+    let of: Vec<(String, i64)> =
+        loads.map(|json| (text(&json["at"])[11..].to_owned(), json["installation"].as_i64().unwrap())).collect();
+    let wanted = [("12:15", 1), ("12:30", 1), ("12:45", 1), ("13:00", 1), ("13:15", 1), ("13:30", 2)];
+    assert_eq!(of, wanted.map(|(at, version)| (at.to_owned(), version)));
+    assert!(gaps(&rig).is_empty(), "{:?}", gaps(&rig));
+}
+
+#[test]
+fn what_is_owed_of_load_records_is_forgotten_once_they_are_no_longer_wanted() {
+    let mut rig = Rig::new(vec![recording(0)], Vec::new());
+    polled(&mut rig, 0, "2026-11-20T12:02:00");
+    rig.real.get_mut(&DeviceIx(0)).unwrap().load = Err(NoData::Timeout);
+    rig.billing.handle_device_state(DeviceIx(0), false);
+    rig.minutes(60);
+    polled(&mut rig, 0, "2026-11-20T13:08:00");
+    assert_eq!((rig.billing.load_owed(), rig.journal.contains_key("billing/load/meter-0")), (4, true));
+    let wanted = rig.setup.meters[0].load.take();
+    rig.restart(at("2026-11-20T13:10:00"), Trust::Synchronised);
+    rig.minutes(60);
+    assert_eq!((rig.billing.load_owed(), rig.journal.contains_key("billing/load/meter-0")), (0, false));
+    rig.setup.meters[0].load = wanted;
+    rig.restart(at("2026-12-20T13:10:00"), Trust::Synchronised);
+    rig.poll(0, "200.00");
+    assert_eq!(rig.billing.load_owed(), 0, "wanted anew, it begins anew");
 }
 
 #[test]

@@ -73,6 +73,10 @@ pub(super) struct Real {
     pub(super) clock: Option<String>,
     /// What it recorded itself, by its own clock; `Err`: how it refuses.
     pub(super) load: Result<Vec<(DateTime, Decimal)>, NoData>,
+    /// It gives records only from a moment on of which it has one.
+    pub(super) is_exact: bool,
+    /// Its records have no time.
+    pub(super) is_undated: bool,
 }
 
 /// A box with meters, a clock and a journal.
@@ -102,7 +106,14 @@ impl Rig {
             wall: at("2026-11-20T12:00:00"),
             trust: Trust::Synchronised,
         };
-        let real = Real { energy: Ok(dec("100.00")), frozen: Vec::new(), clock: None, load: Ok(Vec::new()) };
+        let real = Real {
+            energy: Ok(dec("100.00")),
+            frozen: Vec::new(),
+            clock: None,
+            load: Ok(Vec::new()),
+            is_exact: false,
+            is_undated: false,
+        };
         let mut rig = Rig {
             billing: Billing::new(&setup, &catalog, shanghai(), ActId(1)),
             real: setup.meters.iter().map(|meter| (meter.device, real.clone())).collect(),
@@ -161,7 +172,7 @@ impl Rig {
         self.pass(self.takes);
         let real = &self.real[&act.device];
         if let Action::LoadRecords { from, count, .. } = act.action {
-            let recorded = real.load.clone().map(|kept| load::answer(&kept, from, count));
+            let recorded = real.load.clone().map(|kept| load::answer_of(real, &kept, from, count));
             return match recorded {
                 Ok(readings) => self.billing.handle_act_readings(self.now, act.id, self.now.mono, &readings),
                 Err(why) => drop(self.billing.handle_act_result(self.now, act.id, &ActResult::Failed(why))),

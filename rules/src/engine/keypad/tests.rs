@@ -1,0 +1,181 @@
+//! The keypad of a reader, key by key.
+
+use gatehouse_core::{Decimal, DeviceIx, NoData, PointIx};
+
+use super::*;
+
+const KEYS: PointRef = PointRef { device: DeviceIx(4), point: PointIx(3) };
+const COUNT: PointRef = PointRef { device: DeviceIx(4), point: PointIx(4) };
+
+fn pad(length: Option<u8>) -> Keypad {
+    let source = KeySource::Points { keys: KEYS, count: COUNT };
+    Keypad::new(KeypadSpec { source, length, pause: Duration::from_secs(5) })
+}
+
+fn told(proof: Proof) -> String {
+    match proof {
+        Proof::Code(code) => code,
+        Proof::CardAndPin { bits, pin, .. } => format!("{}+{pin}", bits.value()),
+        Proof::Card { .. } | Proof::Plate { .. } => panic!("nobody types that"),
+    }
+}
+
+/// Presses keys one second apart, a `.` being a second without one.
+fn typed(pad: &mut Keypad, begin_s: u64, keys: &str) -> Vec<String> {
+    let seconds = (begin_s..).map(|second| Mono::from_millis(second * 1000));
+    let pressed = seconds.zip(keys.chars()).filter(|(_, key)| *key != '.');
+    pressed.filter_map(|(at, key)| pad.press(at, key)).map(told).collect()
+}
+
+const ASKED: RequestId = RequestId(7);
+
+/// The card at hand is refused for want of its PIN.
+fn want(pad: &mut Keypad) {
+    pad.handle_asked(Pin::Wanted);
+}
+
+fn card() -> Proof {
+    Proof::Card { bits: Bits::of_number(77, 26).unwrap(), format: None }
+}
+
+#[test]
+fn digits_are_entered_by_the_hash_cleared_by_the_star_and_by_a_pause() {
+    let mut pad = pad(None);
+    assert_eq!(typed(&mut pad, 100, "4711#"), ["4711"]);
+    assert_eq!(typed(&mut pad, 200, "99*4711##"), ["4711"]);
+    assert_eq!(typed(&mut pad, 300, "99.....4711#"), ["4711"], "six seconds are a pause of more than five");
+    assert_eq!(typed(&mut pad, 400, "99....11#"), ["9911"]);
+    assert_eq!(typed(&mut pad, 500, "4711......#"), [""; 0], "nobody finishes what another began");
+    assert_eq!(typed(&mut pad, 600, &format!("{}#12#", "1".repeat(17))), ["12"], "too long to be a code");
+    assert_eq!(typed(&mut pad, 700, "12A34#56#"), ["56"], "a key that is no digit makes it void");
+}
+
+#[test]
+fn a_known_length_ends_an_entry_by_itself_and_the_hash_after_it_does_nothing() {
+    let mut pad = pad(Some(4));
+    assert_eq!(typed(&mut pad, 100, "47114711#"), ["4711", "4711"]);
+    assert_eq!(typed(&mut pad, 200, "123#"), ["123"], "the hash ends it as well");
+}
+
+#[test]
+fn a_card_that_wants_its_pin_gets_the_next_entry_and_no_other_card_does() {
+    let mut pad = pad(None);
+    let show = |pad: &mut Keypad, second: u64| pad.handle_card(Mono::from_millis(second * 1000), &card());
+    show(&mut pad, 100);
+    want(&mut pad);
+    assert_eq!(typed(&mut pad, 103, "4711#0815#"), ["77+4711", "0815"]);
+    show(&mut pad, 200);
+    assert_eq!(typed(&mut pad, 201, "4711#"), ["4711"], "it opened without");
+    show(&mut pad, 300);
+    want(&mut pad);
+    assert_eq!(typed(&mut pad, 306, "4711#"), ["4711"], "its holder has gone");
+    typed(&mut pad, 400, "47");
+    show(&mut pad, 402);
+    want(&mut pad);
+    assert_eq!(typed(&mut pad, 403, "11#"), ["77+11"], "what stood there before the card is not its PIN");
+    show(&mut pad, 500);
+    want(&mut pad);
+    assert_eq!(typed(&mut pad, 504, "4..7..1..1#"), ["77+4711"], "a slow hand keeps its card");
+    pad.handle_lost();
+    want(&mut pad);
+    assert_eq!(typed(&mut pad, 516, "4711#"), ["4711"]);
+}
+
+fn sample(pad: &mut Keypad, at_ms: u64, keys: Result<&str, NoData>, count: i128) -> (Vec<String>, u64) {
+    let readings = [
+        PointReading::new(KEYS.point, keys.map(|keys| Value::Text(keys.into()))),
+        PointReading::new(COUNT.point, Ok(Value::Decimal(Decimal::whole(count)))),
+    ];
+    let (entered, missed) = pad.handle_readings(Mono::from_millis(at_ms), &readings);
+    (entered.into_iter().map(told).collect(), missed)
+}
+
+#[test]
+fn keys_count_once_and_an_entry_of_which_some_were_lost_is_none() {
+    let mut pad = pad(None);
+    assert_eq!(sample(&mut pad, 1_000, Ok("4711#"), 9).0, [""; 0], "typed before the box looked");
+    assert_eq!(sample(&mut pad, 1_100, Ok("4711#"), 9).0, [""; 0]);
+    assert_eq!(sample(&mut pad, 1_200, Ok("47"), 10).0, [""; 0]);
+    assert_eq!(sample(&mut pad, 1_300, Ok("11#"), 11).0, ["4711"]);
+    assert_eq!(sample(&mut pad, 1_400, Ok("1"), 12).0, [""; 0]);
+    assert_eq!(sample(&mut pad, 1_500, Ok("11"), 14), (Vec::new(), 1), "what was between, nobody knows");
+    assert_eq!(sample(&mut pad, 1_600, Ok("#"), 15).0, [""; 0]);
+    assert_eq!(sample(&mut pad, 1_700, Ok("4711#"), 16).0, ["4711"]);
+    assert_eq!(sample(&mut pad, 12_000, Ok("4711#"), 17).0, [""; 0], "nobody looked for long");
+}
+
+#[test]
+fn an_entry_of_which_keys_may_be_lost_is_none() {
+    let counted = |gap: &[(u64, Option<&str>, Option<i128>)]| {
+        let mut pad = Keypad::new(KeypadSpec { pause: Duration::from_secs(30), ..pad(None).spec });
+        sample(&mut pad, 1_000, Ok(""), 1);
+        sample(&mut pad, 1_200, Ok("47"), 2);
+        let mut entered = Vec::new();
+        for (at_ms, keys, count) in gap {
+            let keys = keys.map(|keys| Value::Text(keys.into())).ok_or(NoData::Timeout);
+            let count = count.map(|count| Value::Decimal(Decimal::whole(count))).ok_or(NoData::Timeout);
+            let readings = [PointReading::new(KEYS.point, keys), PointReading::new(COUNT.point, count)];
+            entered.extend(pad.handle_readings(Mono::from_millis(*at_ms), &readings).0.into_iter().map(told));
+        }
+        entered
+    };
+    let next = |at_ms, count| (at_ms, Some("11#"), Some(count));
+    assert_eq!(counted(&[(1_400, Some("47"), Some(2)), next(1_600, 3)]), ["4711"], "none is lost");
+    assert_eq!(counted(&[(12_000, Some("99"), Some(3)), next(12_200, 4)]), [""; 0], "99 was typed in a gap");
+    assert_eq!(counted(&[(12_000, Some("47"), Some(2)), next(12_200, 3)]), [""; 0], "nobody looked for long");
+    assert_eq!(counted(&[(1_400, Some("99"), None), (1_600, Some("99"), Some(3)), next(1_800, 4)]), [""; 0]);
+    assert_eq!(counted(&[(1_400, None, Some(3)), next(1_600, 4)]), [""; 0], "99 came, and was not read");
+    assert_eq!(counted(&[(1_400, Some(""), Some(0)), next(1_600, 1)]), [""; 0], "the reader was restarted");
+    assert_eq!(counted(&[(1_400, None, Some(3)), next(1_600, 4), (1_800, Some("56#"), Some(5))]), ["56"]);
+}
+
+#[test]
+fn keys_of_which_some_came_in_a_gap_are_no_entry_though_none_was_seen_before_it() {
+    let mut pad = pad(None);
+    sample(&mut pad, 1_000, Ok(""), 1);
+    assert_eq!(sample(&mut pad, 12_000, Ok("47"), 2).0, [""; 0]);
+    assert_eq!(sample(&mut pad, 12_200, Ok("11#"), 3).0, [""; 0], "11 is what nobody typed");
+}
+
+#[test]
+fn what_is_entered_while_a_card_is_asked_about_waits_for_its_verdict_and_no_longer_than_a_pause() {
+    let decided = |keys: &str, request: RequestId, wants_pin: bool, at_s: u64| {
+        let mut pad = pad(None);
+        pad.handle_card(Mono::from_millis(100_000), &card());
+        pad.handle_asked(Pin::Asked(ASKED));
+        assert_eq!(typed(&mut pad, 101, keys), [""; 0], "{keys}");
+        pad.handle_verdict(Mono::from_millis(at_s * 1000), request, wants_pin).map(told)
+    };
+    assert_eq!(decided("4711#", ASKED, true, 106).as_deref(), Some("77+4711"));
+    assert_eq!(decided("4711#", ASKED, false, 106).as_deref(), Some("4711"), "the card needs none");
+    assert_eq!(decided("4712#4711#", ASKED, true, 111).as_deref(), Some("77+4711"), "it was corrected");
+    assert_eq!(decided("4711#*", ASKED, true, 107), None, "it was cleared");
+    assert_eq!(decided("4711#", ASKED, true, 111), None, "whoever typed it has gone");
+    assert_eq!(decided("4711#", RequestId(8), true, 106), None, "that is another card's");
+    assert_eq!(decided("47", ASKED, true, 103), None, "it is not entered yet");
+}
+
+#[test]
+fn bursts_of_four_and_eight_bits_are_keys_and_cards_are_none() {
+    let keys = |source: KeySource, bursts: &[(u128, Option<u8>)]| -> Vec<Option<char>> {
+        bursts.iter().map(|(value, bits)| source.key(*value, *bits)).collect()
+    };
+    let four = keys(KeySource::FourBits, &[(0, Some(4)), (9, Some(4)), (10, None), (11, Some(4)), (13, Some(4))]);
+    assert_eq!(four, [Some('0'), Some('9'), Some('*'), Some('#'), Some('?')]);
+    let eight = keys(KeySource::EightBits, &[(0xF0, Some(8)), (0x69, Some(8)), (0x5A, None), (0x4B, Some(8))]);
+    assert_eq!(eight, [Some('0'), Some('9'), Some('*'), Some('#')]);
+    let none = [(0x05, Some(8)), (0x2F7, None), (0xE1, Some(26)), (0xE0, None)];
+    assert_eq!(keys(KeySource::EightBits, &none), [None; 4]);
+    assert_eq!(keys(KeySource::FourBits, &[(5, Some(26)), (16, None)]), [None; 2]);
+}
+
+#[test]
+fn what_is_typed_is_in_no_debug_text() {
+    let mut pad = pad(None);
+    typed(&mut pad, 100, "4711");
+    assert!(!format!("{pad:?}").contains("4711"));
+    for proof in [Proof::Code("4711".to_owned()), card()] {
+        let text = format!("{proof:?}");
+        assert!(!text.contains("4711") && !text.contains("77"), "{text}");
+    }
+}
