@@ -167,7 +167,8 @@ fn a_card_opens_by_the_cores_word_through_a_kill_and_an_outage_until_it_is_revok
     assert_eq!((&access["version"], &access["credentials"]), (&json!(1), &json!(2)), "{access}");
     gateway.until("the reader is looked at", SOON, |_| {
         let (_, device) = gateway.call(&stage, "GET", "/api/v1/devices/reader", &Value::Null);
-        device.to_string().contains("3457").then_some(())
+        assert!(!device.to_string().contains("3457"), "who is at a reader is shown to nobody: {device}");
+        device.to_string().contains("\"personal\"").then_some(())
     });
     assert_eq!(pulses(&gateway, &stage), 1, "the card that lay there before opens nothing");
     show_card(&gateway, 3456, 3);

@@ -93,7 +93,7 @@ impl Daemon {
     pub(super) fn resume_rekeys(&mut self) {
         let step = Step::Told(self.hub.clock.mono());
         let waits = |id: &&str| {
-            let is_reader = self.locate(id).is_ok_and(|(ix, _)| self.reader(ix).is_some());
+            let is_reader = self.site.device_by_id(id).is_some_and(|(_, device)| self.keys.held(device).is_some());
             is_reader && !self.rekeys.iter().any(|rekey| rekey.device == *id)
         };
         let resumed: Vec<Rekey> = self
