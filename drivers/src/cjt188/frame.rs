@@ -121,8 +121,7 @@ impl Frame {
     /// echo) are passed over.
     ///
     /// # Errors
-    /// What is wrong with the first thing that looks like a frame; one that is whole and wrong goes before one that is
-    /// cut off.
+    /// What is wrong with the first thing that looks like a frame.
     pub fn find(bytes: &[u8], from_meter: bool) -> Result<(Frame, usize), WireError> {
         first_sent(bytes, from_meter)
     }
