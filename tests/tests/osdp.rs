@@ -94,18 +94,39 @@ fn card(number: u16) -> String {
     format!("card {bits:026b}")
 }
 
+/// A site with a door, a core that listens, and libosdp's reader at the door.
+struct Scene<'s> {
+    core: Core,
+    broker: Broker<'s>,
+    receiver: Subscriber,
+    slave: Slave,
+    reader: Reader,
+    /// The site file.
+    path: PathBuf,
+}
+
+impl<'s> Scene<'s> {
+    /// With a reader that has this key; `None` where libosdp cannot be had.
+    fn new(stage: &'s Stage, key: &str) -> Option<Self> {
+        if !Reader::can_be_had() {
+            return None;
+        }
+        let core = Core::new(stage);
+        let broker = Broker::start(stage, Security::Open);
+        let receiver = broker.subscribe();
+        let slave = Slave::tcp(stage, &[2]);
+        let reader = Reader::start(stage, "pad", 5, Some(key));
+        let path = site(stage, &broker, &slave, (&reader, &core));
+        Some(Scene { core, broker, receiver, slave, reader, path })
+    }
+}
+
 #[test]
 fn a_secure_reader_opens_the_door_and_what_it_kept_while_it_was_away_does_not() {
-    if !Reader::can_be_had() {
-        return;
-    }
     let stage = Stage::new();
-    let core = Core::new(&stage);
-    let broker = Broker::start(&stage, Security::Open);
-    let mut receiver = broker.subscribe();
-    let slave = Slave::tcp(&stage, &[2]);
-    let reader = Reader::start(&stage, "pad", 5, Some(KEY));
-    let path = site(&stage, &broker, &slave, (&reader, &core));
+    let Some(Scene { core, broker, mut receiver, slave: _slave, reader, path }) = Scene::new(&stage, KEY) else {
+        return;
+    };
     let gateway = Gateway::start(&stage, &path);
     shows(&gateway, &stage, ("pad", "connected"), "true");
     shows(&gateway, &stage, ("pad", "secure"), "true");
@@ -147,15 +168,12 @@ fn a_secure_reader_opens_the_door_and_what_it_kept_while_it_was_away_does_not() 
 
 #[test]
 fn a_reader_with_another_key_opens_nothing() {
-    if !Reader::can_be_had() {
-        return;
-    }
     let stage = Stage::new();
-    let core = Core::new(&stage);
-    let broker = Broker::start(&stage, Security::Open);
-    let slave = Slave::tcp(&stage, &[2]);
-    let reader = Reader::start(&stage, "pad", 5, Some(OTHER_KEY));
-    let path = site(&stage, &broker, &slave, (&reader, &core));
+    let Some(Scene { core: _core, broker: _broker, receiver: _receiver, slave: _slave, reader, path }) =
+        Scene::new(&stage, OTHER_KEY)
+    else {
+        return;
+    };
     let gateway = Gateway::start(&stage, &path);
     shows(&gateway, &stage, ("pad", "connected"), "true");
     assert_eq!(shown(&gateway, &stage, "pad", "secure"), "false");
@@ -169,16 +187,12 @@ fn a_reader_with_another_key_opens_nothing() {
 
 #[test]
 fn a_reader_takes_a_new_key_that_only_the_box_knows_and_both_know_it_after_a_kill() {
-    if !Reader::can_be_had() {
-        return;
-    }
     let stage = Stage::new();
-    let core = Core::new(&stage);
-    let broker = Broker::start(&stage, Security::Open);
-    let mut receiver = broker.subscribe();
-    let slave = Slave::tcp(&stage, &[2]);
-    let reader = Reader::start(&stage, "pad", 5, Some(KEY));
-    let path = site(&stage, &broker, &slave, (&reader, &core));
+    let Some(Scene { core: _core, broker: _broker, mut receiver, slave: _slave, reader, path }) =
+        Scene::new(&stage, KEY)
+    else {
+        return;
+    };
     let mut gateway = Gateway::start(&stage, &path);
     shows(&gateway, &stage, ("pad", "secure"), "true");
 
@@ -200,16 +214,12 @@ fn a_reader_takes_a_new_key_that_only_the_box_knows_and_both_know_it_after_a_kil
 
 #[test]
 fn a_kill_in_the_middle_of_a_change_of_keys_leaves_its_beginning_on_record_and_it_ends_after_the_next_start() {
-    if !Reader::can_be_had() {
-        return;
-    }
     let stage = Stage::new();
-    let core = Core::new(&stage);
-    let broker = Broker::start(&stage, Security::Open);
-    let mut receiver = broker.subscribe();
-    let slave = Slave::tcp(&stage, &[2]);
-    let reader = Reader::start(&stage, "pad", 5, Some(KEY));
-    let path = site(&stage, &broker, &slave, (&reader, &core));
+    let Some(Scene { core: _core, broker: _broker, mut receiver, slave: _slave, reader, path }) =
+        Scene::new(&stage, KEY)
+    else {
+        return;
+    };
     let mut gateway = Gateway::start(&stage, &path);
     shows(&gateway, &stage, ("pad", "secure"), "true");
 
@@ -229,16 +239,12 @@ fn a_kill_in_the_middle_of_a_change_of_keys_leaves_its_beginning_on_record_and_i
 
 #[test]
 fn a_key_that_the_box_gave_outlives_other_keys_of_the_box_and_gives_way_to_another_file() {
-    if !Reader::can_be_had() {
-        return;
-    }
     let stage = Stage::new();
-    let core = Core::new(&stage);
-    let broker = Broker::start(&stage, Security::Open);
-    let mut receiver = broker.subscribe();
-    let slave = Slave::tcp(&stage, &[2]);
-    let reader = Reader::start(&stage, "pad", 5, Some(KEY));
-    let path = site(&stage, &broker, &slave, (&reader, &core));
+    let Some(Scene { core: _core, broker: _broker, mut receiver, slave: _slave, reader: _reader, path }) =
+        Scene::new(&stage, KEY)
+    else {
+        return;
+    };
     let mut gateway = Gateway::start(&stage, &path);
     shows(&gateway, &stage, ("pad", "secure"), "true");
     succeeds(&gateway, &["rekey", "pad"]);
@@ -283,17 +289,11 @@ fn a_key_that_the_box_gave_outlives_other_keys_of_the_box_and_gives_way_to_anoth
 
 #[test]
 fn who_types_a_pin_at_the_reader_comes_in_and_its_digits_are_nowhere_to_be_read() {
-    if !Reader::can_be_had() {
-        return;
-    }
     const PIN: &str = "80158016";
     let stage = Stage::new();
-    let core = Core::new(&stage);
-    let broker = Broker::start(&stage, Security::Open);
-    let mut receiver = broker.subscribe();
-    let slave = Slave::tcp(&stage, &[2]);
-    let reader = Reader::start(&stage, "pad", 5, Some(KEY));
-    let path = site(&stage, &broker, &slave, (&reader, &core));
+    let Some(Scene { core, broker, mut receiver, slave: _slave, reader, path }) = Scene::new(&stage, KEY) else {
+        return;
+    };
     let gateway = Gateway::start(&stage, &path);
     shows(&gateway, &stage, ("pad", "secure"), "true");
     let of = |text: String, kind: &str, flags: &[&str]| {
