@@ -31,6 +31,7 @@ pub(crate) const ALARMS: List = List {
     columns: &[
         ("ALARM", "alarm"),
         ("STATE", "state"),
+        ("PENDING", "pending"),
         ("OCCURRENCE", "occurrence"),
         ("PRIORITY", "priority"),
         ("MESSAGE", "message"),

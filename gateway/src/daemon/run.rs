@@ -46,8 +46,9 @@ const BUDGET_KEY: &[u8] = b"uplink/budget";
 const KNOWN_PAST_KEY: &[u8] = b"clock/known-past";
 /// How often that is renewed: it only has to tell which certificates have surely expired.
 const KEEP_KNOWN_PAST: Duration = Duration::from_secs(6 * 3600);
-/// How often the box's disk, memory and temperature are looked at.
-const SEE_HEALTH: Duration = Duration::from_secs(60);
+/// How often the box's disk, memory, temperature and credentials are looked at: several times within the minute after which
+/// they are an alarm, so that no alarm is made of one look.
+const SEE_HEALTH: Duration = Duration::from_secs(15);
 /// Bus load is measured over this time.
 const LOAD_WINDOW: Duration = Duration::from_secs(60);
 
