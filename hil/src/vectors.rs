@@ -12,8 +12,10 @@ mod formats;
 mod interlock;
 mod maps;
 mod modbus;
+mod names;
 mod osdp;
 mod relay;
+mod same;
 mod timeline;
 mod uhppote;
 mod wiegand;
@@ -27,10 +29,12 @@ use gatehouse_drivers::profile::{Library, Profile};
 use serde::Serialize;
 use serde_json::Value;
 
+use same::same_fields;
+
 /// Runs golden vectors through the drivers and the rules.
 #[derive(Debug, clap::Args)]
 pub struct VectorsArgs {
-    /// Folders with vector files (*.json).
+    /// Folders with vector files (*.json), which may lie in folders within.
     #[arg(required = true, value_name = "FOLDER")]
     pub folders: Vec<PathBuf>,
     /// Folder with register maps (register-map/1) to use in place of the built-in profiles.
@@ -58,6 +62,9 @@ pub enum VectorsError {
     /// The folder has no vector files.
     #[error("{0} holds no *.json file: name the folder with the vector files")]
     Empty(PathBuf),
+    /// Folders lie within folders without end.
+    #[error("{0} lies more than {MAX_DEPTH} folders deep: name the folder with the vector files")]
+    TooDeep(PathBuf),
     /// A register map cannot be used.
     #[error("the register map {file} cannot be used: {why}")]
     Map {
@@ -154,7 +161,10 @@ pub fn run_folders<P: AsRef<Path>>(
     let mut there = Vec::new();
     let mut report = Report::default();
     for path in vector_files(folders)? {
-        let name = if folders.len() == 1 { path.file_name().map_or(&*path, Path::new) } else { &path };
+        let name = match folders {
+            [folder] => path.strip_prefix(folder).unwrap_or(&path),
+            _ => &path,
+        };
         let vectors = VectorFile::read(&path, name.display().to_string());
         if only.is_empty() || only.iter().any(|name| vectors.is_of(name)) {
             let outcome = vectors.run(&bench);
@@ -189,18 +199,33 @@ fn vector_files<P: AsRef<Path>>(folders: &[P]) -> Result<Vec<PathBuf>, VectorsEr
     Ok(files)
 }
 
-/// The *.json files of a folder, by name.
+/// How deep folders are looked into.
+const MAX_DEPTH: usize = 8;
+
+/// The *.json files of a folder and of those in it, by name.
 fn json_files(folder: &Path) -> Result<Vec<PathBuf>, VectorsError> {
-    let failed = |why| VectorsError::Folder { folder: folder.to_owned(), why };
     let mut files = Vec::new();
+    add_json_files(folder, MAX_DEPTH, &mut files)?;
+    files.sort();
+    Ok(files)
+}
+
+/// A link to a folder is not followed: it may lead back.
+fn add_json_files(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<(), VectorsError> {
+    let failed = |why| VectorsError::Folder { folder: folder.to_owned(), why };
     for entry in std::fs::read_dir(folder).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        if path.extension().is_some_and(|extension| extension == "json") && path.is_file() {
+        let entry = entry.map_err(failed)?;
+        let path = entry.path();
+        if entry.file_type().map_err(failed)?.is_dir() {
+            match depth.checked_sub(1) {
+                Some(depth) => add_json_files(&path, depth, files)?,
+                None => return Err(VectorsError::TooDeep(path)),
+            }
+        } else if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json")) && path.is_file() {
             files.push(path);
         }
     }
-    files.sort();
-    Ok(files)
+    Ok(())
 }
 
 /// What the suites work with.
@@ -234,6 +259,16 @@ struct Suite {
     protocol: Option<&'static str>,
     /// The lists of a file and what runs each of their entries.
     lists: &'static [(&'static str, Run)],
+}
+
+impl Suite {
+    fn runs(&self, schema: &str, protocol: Option<&str>) -> bool {
+        let same_protocol = match (self.protocol, protocol) {
+            (Some(own), Some(protocol)) => own.eq_ignore_ascii_case(protocol),
+            (own, protocol) => own.is_none() && protocol.is_none(),
+        };
+        self.schema.eq_ignore_ascii_case(schema) && same_protocol
+    }
 }
 
 /// Everything that can be run.
@@ -307,7 +342,7 @@ impl VectorFile {
             failed: 0,
             failures: Vec::new(),
         };
-        let suite = SUITES.iter().find(|suite| suite.schema == self.schema() && suite.protocol == self.protocol());
+        let suite = SUITES.iter().find(|suite| suite.runs(self.schema(), self.protocol()));
         match suite {
             Some(suite) => report.run(suite, &self.vectors, bench),
             None => report.unknown(&self.vectors),
@@ -414,17 +449,6 @@ fn hex(text: &str) -> Option<Vec<u8>> {
         .map(|byte| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok()))
         .collect::<Option<_>>()?;
     digits.len().is_multiple_of(2).then(|| digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect())
-}
-
-/// Every field that the vector has must be in what came out, with the same value.
-fn same_fields(expected: &Value, got: &Value) -> Outcome {
-    let Some(fields) = expected.as_object() else { return Err("what is expected is no JSON object".to_owned()) };
-    let differs: Vec<_> = fields
-        .iter()
-        .filter(|(name, value)| got[name.as_str()] != **value)
-        .map(|(name, value)| format!("{name} is {} where {value} is right", got[name.as_str()]))
-        .collect();
-    if differs.is_empty() { Ok(()) } else { Err(differs.join("; ")) }
 }
 
 #[cfg(test)]

@@ -378,8 +378,8 @@ fn delays_count_at_the_listed_instants_alone() {
     };
     let report = run_written(&json!({"schema": "alarm-scenarios/1", "prometheus": [
         timeline("between", (20, 0), json!([1, 1, 0]), "pending pending inactive"),
-        timeline("missing", (30, 30), json!([1, null, 1, 1, 1, null, 0, null, null, 0, 0, 0]),
-            "pending pending pending firing firing firing firing firing firing firing inactive inactive"),
+        timeline("missing", (30, 30), json!([1, null, 1, 1, 1, null, 1, null, null, null]),
+            "pending inactive pending pending firing firing firing firing firing inactive"),
         timeline("early", (30, 0), json!([1, 1, 1]), "pending firing firing"),
         timeline("odd", (0, 0), json!([2]), "firing"),
     ]}));

@@ -67,12 +67,13 @@ fn letters(state: AlarmState) -> &'static str {
 }
 
 /// The events, by the words of the table and the short ones of the scenarios.
-const EVENTS: [(&str, AlarmEvent); 18] = [
+const EVENTS: [(&str, AlarmEvent); 19] = [
     ("condition_on", AlarmEvent::ConditionOn),
     ("on", AlarmEvent::ConditionOn),
     ("condition_off", AlarmEvent::ConditionOff),
     ("off", AlarmEvent::ConditionOff),
     ("ack", AlarmEvent::Acknowledge),
+    ("acknowledge", AlarmEvent::Acknowledge),
     ("reset", AlarmEvent::Reset),
     ("re_alarm", AlarmEvent::ReAlarm),
     ("shelve", AlarmEvent::Shelve),
