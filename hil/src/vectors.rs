@@ -6,6 +6,7 @@
 mod alarm;
 mod checksum;
 mod cjt188;
+mod delivery;
 mod device;
 mod dlt645;
 mod formats;
@@ -302,6 +303,9 @@ static SUITES: [Suite; 15] = [
     Suite { schema: "wiegand/1", protocol: None, lists: &[("vectors", wiegand::run)] },
 ];
 
+/// What some editors write before UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+
 /// One file; a text in place of its content says why there is none.
 struct VectorFile {
     file: String,
@@ -311,7 +315,10 @@ struct VectorFile {
 impl VectorFile {
     fn read(path: &Path, file: String) -> Self {
         let read = std::fs::read(path).map_err(|why| why.to_string());
-        let parsed = read.and_then(|bytes| serde_json::from_slice(&bytes).map_err(|why| format!("not JSON: {why}")));
+        let parsed = read.and_then(|bytes| {
+            let text = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&bytes);
+            serde_json::from_slice(text).map_err(|why| format!("not JSON: {why}"))
+        });
         VectorFile { file, vectors: parsed.unwrap_or_else(Value::String) }
     }
 

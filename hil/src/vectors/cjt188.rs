@@ -10,6 +10,7 @@ use gatehouse_drivers::cjt188::{
 };
 use serde_json::{Map, Value, json};
 
+use super::delivery::waits_for_the_last;
 use super::same::{Refused, literal, verdict};
 use super::{Bench, Outcome, bytes};
 
@@ -28,7 +29,10 @@ pub(super) fn run(_: &Bench, vector: &Value) -> Outcome {
         Some("req") => Frame::find(&received, false)
             .map_err(WireError::class)
             .and_then(|(frame, _)| same_bytes(&frame, &received).map(|()| frame)),
-        Some("rsp") => reply(vector, &received)?,
+        Some("rsp") => {
+            waits_for_the_last(vector, &received, |bytes| reply(vector, bytes).is_ok_and(|got| got.is_ok()))?;
+            reply(vector, &received)?
+        }
         _ => return Err("`direction` is neither req nor rsp".to_owned()),
     };
     let unit_place = match vector["decoded"]["unit_position"].as_str() {

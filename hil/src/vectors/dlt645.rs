@@ -9,6 +9,7 @@ use gatehouse_drivers::dlt645::words::{self, set_bits};
 use gatehouse_drivers::dlt645::{Address, Dlt645Point, Edition, Expect, Format, Frame, WireError, encode};
 use serde_json::{Map, Value, json};
 
+use super::delivery::waits_for_the_last;
 use super::same::{Refused, verdict};
 use super::{Bench, Outcome, bytes, names};
 
@@ -32,7 +33,10 @@ fn run(edition: Edition, vector: &Value) -> Outcome {
         Some("req") => Frame::find(&received, false)
             .map_err(WireError::class)
             .and_then(|(frame, _)| same_bytes(&frame, &received).map(|()| frame)),
-        Some("rsp") => reply(edition, vector, &received)?,
+        Some("rsp") => {
+            waits_for_the_last(vector, &received, |bytes| reply(edition, vector, bytes).is_ok_and(|got| got.is_ok()))?;
+            reply(edition, vector, &received)?
+        }
         _ => return Err("`direction` is neither req nor rsp".to_owned()),
     };
     let decoded = got.and_then(|frame| document(edition, &frame));

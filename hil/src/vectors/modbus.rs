@@ -10,6 +10,7 @@ use gatehouse_drivers::modbus::{
 use gatehouse_drivers::profile::Limits;
 use serde_json::{Map, Value, json};
 
+use super::delivery::chunks;
 use super::same::{Refused, literal, verdict};
 use super::{Bench, Outcome, bytes};
 
@@ -78,21 +79,6 @@ fn run_reply(vector: &Value, framing: Framing, received: &[u8]) -> Outcome {
         }
         _ => Ok(()),
     }
-}
-
-/// The bytes as they were delivered.
-fn chunks<'b>(vector: &Value, received: &'b [u8]) -> Result<Vec<&'b [u8]>, String> {
-    let mut chunks = Vec::new();
-    let mut start = 0;
-    for cut in vector["split_at"].as_array().into_iter().flatten() {
-        let cut =
-            cut.as_u64().and_then(|cut| usize::try_from(cut).ok()).filter(|cut| (start..=received.len()).contains(cut));
-        let cut = cut.ok_or("`split_at` is no list of ascending offsets")?;
-        chunks.push(&received[start..cut]);
-        start = cut;
-    }
-    chunks.push(&received[start..]);
-    Ok(chunks)
 }
 
 /// What is decoded must encode to the same bytes; the padding of a row of coils is free.

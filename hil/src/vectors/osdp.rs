@@ -10,6 +10,7 @@ use gatehouse_drivers::osdp::secure::Handshake;
 use gatehouse_drivers::osdp::{Command, Key, KeyKind, Reply, WireError};
 use serde_json::{Map, Value, json};
 
+use super::delivery::waits_for_the_last;
 use super::same::{Refused, expected_class, verdict};
 use super::{Bench, Outcome, bytes, list, same_fields, text};
 
@@ -32,6 +33,9 @@ pub(super) fn run_frame(_: &Bench, vector: &Value) -> Outcome {
     if received.is_empty() {
         return verdict(vector, &Err(Refused::nothing()), label);
     }
+    waits_for_the_last(vector, &received, |bytes| {
+        frame_sent(bytes, from_reader).is_ok_and(|frame| frame.from_reader == from_reader)
+    })?;
     let decoded = frame_sent(&received, from_reader).and_then(|frame| {
         if let Some((address, sequence)) = asked {
             answers(&frame, address, sequence)?;
