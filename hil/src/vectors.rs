@@ -9,6 +9,7 @@ mod cjt188;
 mod delivery;
 mod device;
 mod dlt645;
+mod folder;
 mod formats;
 mod interlock;
 mod maps;
@@ -30,6 +31,7 @@ use gatehouse_drivers::profile::{Library, Profile};
 use serde::Serialize;
 use serde_json::Value;
 
+use folder::{MAX_DEPTH, vector_files};
 use same::same_fields;
 
 /// Runs golden vectors through the drivers and the rules.
@@ -185,48 +187,6 @@ pub fn run_folders<P: AsRef<Path>>(
         return Err(VectorsError::NothingSelected { folders, only, there });
     }
     Ok(report)
-}
-
-/// The *.json files of all folders, folder by folder; each has one at least.
-fn vector_files<P: AsRef<Path>>(folders: &[P]) -> Result<Vec<PathBuf>, VectorsError> {
-    let mut files = Vec::new();
-    for folder in folders.iter().map(AsRef::as_ref) {
-        let more = json_files(folder)?;
-        if more.is_empty() {
-            return Err(VectorsError::Empty(folder.to_owned()));
-        }
-        files.extend(more);
-    }
-    Ok(files)
-}
-
-/// How deep folders are looked into.
-const MAX_DEPTH: usize = 8;
-
-/// The *.json files of a folder and of those in it, by name.
-fn json_files(folder: &Path) -> Result<Vec<PathBuf>, VectorsError> {
-    let mut files = Vec::new();
-    add_json_files(folder, MAX_DEPTH, &mut files)?;
-    files.sort();
-    Ok(files)
-}
-
-/// A link to a folder is not followed: it may lead back.
-fn add_json_files(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<(), VectorsError> {
-    let failed = |why| VectorsError::Folder { folder: folder.to_owned(), why };
-    for entry in std::fs::read_dir(folder).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        let path = entry.path();
-        if entry.file_type().map_err(failed)?.is_dir() {
-            match depth.checked_sub(1) {
-                Some(depth) => add_json_files(&path, depth, files)?,
-                None => return Err(VectorsError::TooDeep(path)),
-            }
-        } else if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json")) && path.is_file() {
-            files.push(path);
-        }
-    }
-    Ok(())
 }
 
 /// What the suites work with.

@@ -1,7 +1,7 @@
 //! `protocol-vectors/1` of `dlt645-2007` and `dlt645-1997`: frames through the codec.
 
 use gatehouse_core::{NoData, Value as Reading};
-use gatehouse_drivers::dlt645::catalog::{self, Layout};
+use gatehouse_drivers::dlt645::catalog::{self, Axis, Layout};
 use gatehouse_drivers::dlt645::control::{Access, Freeze, command_name, read_time};
 use gatehouse_drivers::dlt645::frame::function;
 use gatehouse_drivers::dlt645::reply::{is_more, is_read};
@@ -293,8 +293,9 @@ fn values(edition: Edition, di: u32, layout: &Layout, payload: &[u8]) -> Result<
             other => other.map_err(class)?.to_string().into(),
         };
         let mut fields = object(json!({ "name": layout.name(item), "value": value, "unit": layout.unit_of(item) }));
-        if layout.settlement > 0 {
-            fields.insert("settlement".to_owned(), layout.settlement.into());
+        let settlement = if layout.axis == Axis::Settlements { item } else { layout.settlement };
+        if settlement > 0 || layout.axis == Axis::Settlements {
+            fields.insert("settlement".to_owned(), settlement.into());
         }
         if layout.with_time {
             let at = read(item, layout.format.bytes(), Format::Minute);

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use gatehouse_drivers::osdp::channel::{Channel, answers};
 use gatehouse_drivers::osdp::command::{Blink, BuzzerControl, LedControl, OutputControl, TextControl};
-use gatehouse_drivers::osdp::frame::{Found, Frame, find};
+use gatehouse_drivers::osdp::frame::{Found, Frame, START, find};
 use gatehouse_drivers::osdp::reply::{code, nak_meaning};
 use gatehouse_drivers::osdp::secure::Handshake;
 use gatehouse_drivers::osdp::{Command, Key, KeyKind, Reply, WireError};
@@ -42,7 +42,12 @@ pub(super) fn run_frame(_: &Bench, vector: &Value) -> Outcome {
         }
         if frame.from_reader == from_reader { document(&frame, frame.data) } else { Err(WireError::WrongDirection) }
     });
-    verdict(vector, &decoded.map_err(|why| Refused::from(why.class())), label)
+    let refused = |why: WireError| match why {
+        // A mark alone begins nothing.
+        WireError::Truncated { .. } if !received.contains(&START) => Refused::from(why.class()).or("no_frame"),
+        _ => Refused::from(why.class()),
+    };
+    verdict(vector, &decoded.map_err(refused), label)
 }
 
 /// What a refusal means is told by its code.
