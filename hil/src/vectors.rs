@@ -6,14 +6,18 @@
 mod alarm;
 mod checksum;
 mod cjt188;
+mod delivery;
 mod device;
 mod dlt645;
+mod folder;
 mod formats;
 mod interlock;
 mod maps;
 mod modbus;
+mod names;
 mod osdp;
 mod relay;
+mod same;
 mod timeline;
 mod uhppote;
 mod wiegand;
@@ -27,10 +31,13 @@ use gatehouse_drivers::profile::{Library, Profile};
 use serde::Serialize;
 use serde_json::Value;
 
+use folder::{MAX_DEPTH, vector_files};
+use same::same_fields;
+
 /// Runs golden vectors through the drivers and the rules.
 #[derive(Debug, clap::Args)]
 pub struct VectorsArgs {
-    /// Folders with vector files (*.json).
+    /// Folders with vector files (*.json), which may lie in folders within.
     #[arg(required = true, value_name = "FOLDER")]
     pub folders: Vec<PathBuf>,
     /// Folder with register maps (register-map/1) to use in place of the built-in profiles.
@@ -58,6 +65,9 @@ pub enum VectorsError {
     /// The folder has no vector files.
     #[error("{0} holds no *.json file: name the folder with the vector files")]
     Empty(PathBuf),
+    /// Folders lie within folders without end.
+    #[error("{0} lies more than {MAX_DEPTH} folders deep: name the folder with the vector files")]
+    TooDeep(PathBuf),
     /// A register map cannot be used.
     #[error("the register map {file} cannot be used: {why}")]
     Map {
@@ -154,7 +164,10 @@ pub fn run_folders<P: AsRef<Path>>(
     let mut there = Vec::new();
     let mut report = Report::default();
     for path in vector_files(folders)? {
-        let name = if folders.len() == 1 { path.file_name().map_or(&*path, Path::new) } else { &path };
+        let name = match folders {
+            [folder] => path.strip_prefix(folder).unwrap_or(&path),
+            _ => &path,
+        };
         let vectors = VectorFile::read(&path, name.display().to_string());
         if only.is_empty() || only.iter().any(|name| vectors.is_of(name)) {
             let outcome = vectors.run(&bench);
@@ -174,33 +187,6 @@ pub fn run_folders<P: AsRef<Path>>(
         return Err(VectorsError::NothingSelected { folders, only, there });
     }
     Ok(report)
-}
-
-/// The *.json files of all folders, folder by folder; each has one at least.
-fn vector_files<P: AsRef<Path>>(folders: &[P]) -> Result<Vec<PathBuf>, VectorsError> {
-    let mut files = Vec::new();
-    for folder in folders.iter().map(AsRef::as_ref) {
-        let more = json_files(folder)?;
-        if more.is_empty() {
-            return Err(VectorsError::Empty(folder.to_owned()));
-        }
-        files.extend(more);
-    }
-    Ok(files)
-}
-
-/// The *.json files of a folder, by name.
-fn json_files(folder: &Path) -> Result<Vec<PathBuf>, VectorsError> {
-    let failed = |why| VectorsError::Folder { folder: folder.to_owned(), why };
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        if path.extension().is_some_and(|extension| extension == "json") && path.is_file() {
-            files.push(path);
-        }
-    }
-    files.sort();
-    Ok(files)
 }
 
 /// What the suites work with.
@@ -236,6 +222,16 @@ struct Suite {
     lists: &'static [(&'static str, Run)],
 }
 
+impl Suite {
+    fn runs(&self, schema: &str, protocol: Option<&str>) -> bool {
+        let same_protocol = match (self.protocol, protocol) {
+            (Some(own), Some(protocol)) => own.eq_ignore_ascii_case(protocol),
+            (own, protocol) => own.is_none() && protocol.is_none(),
+        };
+        self.schema.eq_ignore_ascii_case(schema) && same_protocol
+    }
+}
+
 /// Everything that can be run.
 static SUITES: [Suite; 15] = [
     Suite { schema: "protocol-vectors/1", protocol: Some("modbus"), lists: &[("vectors", modbus::run)] },
@@ -267,6 +263,9 @@ static SUITES: [Suite; 15] = [
     Suite { schema: "wiegand/1", protocol: None, lists: &[("vectors", wiegand::run)] },
 ];
 
+/// What some editors write before UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+
 /// One file; a text in place of its content says why there is none.
 struct VectorFile {
     file: String,
@@ -276,7 +275,10 @@ struct VectorFile {
 impl VectorFile {
     fn read(path: &Path, file: String) -> Self {
         let read = std::fs::read(path).map_err(|why| why.to_string());
-        let parsed = read.and_then(|bytes| serde_json::from_slice(&bytes).map_err(|why| format!("not JSON: {why}")));
+        let parsed = read.and_then(|bytes| {
+            let text = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&bytes);
+            serde_json::from_slice(text).map_err(|why| format!("not JSON: {why}"))
+        });
         VectorFile { file, vectors: parsed.unwrap_or_else(Value::String) }
     }
 
@@ -307,7 +309,7 @@ impl VectorFile {
             failed: 0,
             failures: Vec::new(),
         };
-        let suite = SUITES.iter().find(|suite| suite.schema == self.schema() && suite.protocol == self.protocol());
+        let suite = SUITES.iter().find(|suite| suite.runs(self.schema(), self.protocol()));
         match suite {
             Some(suite) => report.run(suite, &self.vectors, bench),
             None => report.unknown(&self.vectors),
@@ -414,17 +416,6 @@ fn hex(text: &str) -> Option<Vec<u8>> {
         .map(|byte| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok()))
         .collect::<Option<_>>()?;
     digits.len().is_multiple_of(2).then(|| digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect())
-}
-
-/// Every field that the vector has must be in what came out, with the same value.
-fn same_fields(expected: &Value, got: &Value) -> Outcome {
-    let Some(fields) = expected.as_object() else { return Err("what is expected is no JSON object".to_owned()) };
-    let differs: Vec<_> = fields
-        .iter()
-        .filter(|(name, value)| got[name.as_str()] != **value)
-        .map(|(name, value)| format!("{name} is {} where {value} is right", got[name.as_str()]))
-        .collect();
-    if differs.is_empty() { Ok(()) } else { Err(differs.join("; ")) }
 }
 
 #[cfg(test)]

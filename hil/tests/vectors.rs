@@ -57,21 +57,29 @@ fn every_committed_vector_passes() {
     assert_eq!(report.failed, 0, "{}", report.to_text());
     let counts: Vec<_> = report.files.iter().map(|file| (file.file.as_str(), file.passed)).collect();
     let expected = [
+        ("cjt188-independent.json", 57),
         ("cjt188.json", 29),
+        ("dlt645-1997-independent.json", 38),
         ("dlt645-1997.json", 7),
+        ("dlt645-2007-independent.json", 57),
         ("dlt645-2007.json", 68),
         ("modbus-crc.json", 18),
         ("modbus-device-decode.json", 18),
         ("modbus-faults.json", 101),
+        ("modbus-formats-independent.json", 50),
         ("modbus-formats.json", 18),
+        ("modbus-independent.json", 92),
         ("modbus-relay-frames.json", 21),
         ("modbus.json", 52),
+        ("osdp-frames-independent.json", 71),
         ("osdp-frames.json", 70),
+        ("osdp-sessions-independent.json", 7),
         ("osdp-sessions.json", 5),
+        ("uhppote-independent.json", 64),
         ("uhppote.json", 15),
     ];
     assert_eq!(counts, expected);
-    assert_eq!(report.passed, 422);
+    assert_eq!(report.passed, 858);
 }
 
 #[test]
@@ -251,14 +259,14 @@ fn a_list_that_nothing_runs_fails_beside_those_that_pass() {
 fn only_narrows_by_schema_or_protocol() {
     let run = |names: &[&str]| run_folder(&committed(), None, &only(names)).unwrap();
     let files = |report: &Report| report.files.iter().map(|file| file.file.clone()).collect::<Vec<_>>();
-    assert_eq!(files(&run(&["modbus"])), ["modbus-faults.json", "modbus.json"]);
+    assert_eq!(files(&run(&["modbus"])), ["modbus-faults.json", "modbus-independent.json", "modbus.json"]);
     assert_eq!(
         files(&run(&["modbus-rtu relay boards", "crc-vectors/1"])),
         ["modbus-crc.json", "modbus-relay-frames.json"]
     );
     assert_eq!(files(&run(&["device-decode"])), ["modbus-device-decode.json"]);
     let partly = run(&["modbus", "sparkplug"]);
-    assert_eq!((files(&partly).len(), partly.unmatched), (2, only(&["sparkplug"])));
+    assert_eq!((files(&partly).len(), partly.unmatched), (3, only(&["sparkplug"])));
     let nothing = run_folder(&committed(), None, &only(&["sparkplug"])).unwrap_err().to_string();
     let kinds = "cjt188, crc-vectors/1, device-decode/1, dlt645-1997, dlt645-2007, modbus, modbus-rtu relay boards, \
                  osdp-2.2, osdp-session/1, uhppote-udp, value-format/1";
@@ -320,9 +328,13 @@ fn every_committed_vector_of_the_rules_passes() {
     assert_eq!(report.failed, 0, "{}", report.to_text());
     let counts: Vec<_> = report.files.iter().map(|file| (file.file.as_str(), file.passed)).collect();
     let expected = [
+        ("alarm-scenarios-independent.json", 89),
         ("alarm-scenarios.json", 19),
+        ("alarm-transitions-independent.json", 35),
         ("alarm-transitions.json", 38),
+        ("barrier-interlocks-independent.json", 97),
         ("barrier-interlocks.json", 19),
+        ("wiegand-independent.json", 35),
         ("wiegand.json", 11),
     ];
     assert_eq!(counts, expected);
@@ -337,6 +349,45 @@ fn several_folders_are_one_run_whose_files_are_told_apart() {
     let empty = folder(&[]);
     let message = run_folders(&[one.path(), empty.path()], None, &[]).unwrap_err().to_string();
     assert!(message.starts_with(&empty.path().display().to_string()), "{message}");
+}
+
+#[test]
+fn files_in_folders_within_are_found_and_named_by_their_way() {
+    let outer = folder(&[("a.json", r#"{"schema": "new/1"}"#)]);
+    let deeper = outer.path().join("meters/2007");
+    fs::create_dir_all(&deeper).unwrap();
+    fs::write(deeper.join("B.JSON"), "\u{feff}[1]").unwrap();
+    std::os::unix::fs::symlink(outer.path(), deeper.join("back")).unwrap();
+    let report = run_folder(outer.path(), None, &[]).unwrap();
+    let files: Vec<_> = report.files.iter().map(|file| file.file.as_str()).collect();
+    assert_eq!(files, ["a.json", "meters/2007/B.JSON"]);
+    assert_eq!(report.files[1].failures[0].reason, "no vector file: its top is no JSON object");
+    fs::create_dir_all(outer.path().join("1/2/3/4/5/6/7/8/9")).unwrap();
+    let message = run_folder(outer.path(), None, &[]).unwrap_err().to_string();
+    assert!(message.ends_with("9 lies more than 8 folders deep: name the folder with the vector files"), "{message}");
+}
+
+#[test]
+fn a_file_may_write_the_same_otherwise_but_not_something_else() {
+    let frame = |id: &str, decoded: Value| {
+        json!({"id": id, "direction": "rsp", "hex": "fe fe 68 34120000 0000 68 91 06 33343435 5A38 0F 16",
+               "expect": "ok", "unknown": [1], "decoded": decoded})
+    };
+    let item = |name: &str, value: &str| json!({"items": [{"name": name, "value": value, "unit": "V"}]});
+    let report = run_written(
+        &json!({"PROTOCOL": 1, "schema": "protocol-vectors/1", "protocol": "DLT645-2007", "vectors": [
+            frame("ours", item("voltage_a", "52.7")), frame("theirs", item("phase_a_voltage", "52.7")),
+            frame("phase", item("voltage_b", "52.7")), frame("quantity", item("current_a", "52.7")),
+            frame("digits", item("voltage_a", "52.70")),
+            {"id": "early", "direction": "rsp", "hex": "68341200000000689106333434355A380F16", "split_at": [18], "expect": "ok"},
+            {"id": "class", "direction": "rsp", "hex": "", "expect": "Timeout"},
+            {"id": "no-class", "direction": "rsp", "hex": "", "expect": "error", "error": "silence"},
+        ]}),
+    );
+    let failed: Vec<_> = report.failures.iter().map(|failure| failure.id.as_str()).collect();
+    assert_eq!(failed, ["phase", "quantity", "digits", "early", "no-class"], "{:?}", report.failures);
+    assert_eq!(report.failures[3].reason, "was taken as complete after 18 bytes");
+    assert!(report.failures[4].reason.starts_with("\"silence\" is no error class; there are "));
 }
 
 #[test]
@@ -378,8 +429,8 @@ fn delays_count_at_the_listed_instants_alone() {
     };
     let report = run_written(&json!({"schema": "alarm-scenarios/1", "prometheus": [
         timeline("between", (20, 0), json!([1, 1, 0]), "pending pending inactive"),
-        timeline("missing", (30, 30), json!([1, null, 1, 1, 1, null, 0, null, null, 0, 0, 0]),
-            "pending pending pending firing firing firing firing firing firing firing inactive inactive"),
+        timeline("missing", (30, 30), json!([1, null, 1, 1, 1, null, 1, null, null, null]),
+            "pending inactive pending pending firing firing firing firing firing inactive"),
         timeline("early", (30, 0), json!([1, 1, 1]), "pending firing firing"),
         timeline("odd", (0, 0), json!([2]), "firing"),
     ]}));
@@ -416,11 +467,14 @@ fn an_interlock_that_is_judged_otherwise_fails_with_what_differs() {
          "expect": {"decision": "noop", "reason": "already_closed", "pulses": []}},
         {"id": "new-2", "command": "close", "inputs": {"loop_under_boom": true}, "override": true,
          "expect": {"decision": "accept", "reason": "", "pulses": ["close"]}},
+        {"id": "null", "command": "open", "inputs": {"fire": null, "comms_ok": null}, "expect": {"decision": "accept"}},
+        {"id": "list", "command": "open", "inputs": [], "expect": {"decision": "accept"}},
         {"id": "new-3", "command": "close", "inputs": {"trailer": true}, "expect": {"decision": "refuse"}},
         {"id": "new-4", "command": "close", "inputs": {}, "expect": {}},
     ]}));
-    assert_eq!((report.passed, report.failed), (1, 3));
-    let reasons = reasons(&report);
+    assert_eq!((report.passed, report.failed), (2, 4));
+    let mut reasons = reasons(&report);
+    assert_eq!(reasons.remove(1), "list: inputs is [], not an object");
     assert_eq!(
         reasons[0],
         "new-2: decision is \"refuse\" where \"accept\" is right; pulses is [] where [\"close\"] is right; \
@@ -471,11 +525,11 @@ fn command(arguments: &[&str]) -> (Option<i32>, String, String) {
 fn the_exit_code_says_whether_all_passed_any_failed_or_none_could_run() {
     let (code, out, err) = command(&[committed().to_str().unwrap()]);
     assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
-    assert!(out.ends_with("422 passed, 0 failed, in 12 files\n"), "{out}");
+    assert!(out.ends_with("858 passed, 0 failed, in 20 files\n"), "{out}");
 
     let (code, out, err) = command(&[committed().to_str().unwrap(), committed_rules().to_str().unwrap()]);
     assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
-    assert!(out.ends_with("509 passed, 0 failed, in 16 files\n"), "{out}");
+    assert!(out.ends_with("1201 passed, 0 failed, in 28 files\n"), "{out}");
 
     let failing = folder(&[("a.json", r#"{"schema": "new/1", "cases": [{}, {}]}"#)]);
     let (code, out, _) = command(&[failing.path().to_str().unwrap(), "--json"]);

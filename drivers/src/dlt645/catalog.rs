@@ -5,6 +5,7 @@ mod y2007;
 
 use super::load;
 use super::point::{Edition, Format};
+use super::value;
 
 /// What an identifier gives.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,6 +82,19 @@ impl Layout {
         Layout { axis, first: at.unwrap_or(0), is_block: at.is_none(), ..self }
     }
 
+    /// The same for data of so many bytes: see [`old_current`].
+    pub fn of_length(self, edition: Edition, di: u32, bytes: usize) -> Layout {
+        match old_current(edition, di, bytes) {
+            Some(format) => Layout { format, ..self },
+            None => self,
+        }
+    }
+
+    /// How many items the data of a block hold.
+    pub fn items_in(&self, edition: Edition, data: &[u8]) -> usize {
+        value::items(edition, data, self.item_bytes(), matches!(self.format, Format::Word { .. }))
+    }
+
     /// Bytes of one item.
     pub fn item_bytes(&self) -> u8 {
         self.format.bytes() + if self.with_time { Format::Minute.bytes() } else { 0 }
@@ -146,6 +160,13 @@ pub fn layout(edition: Edition, di: u32) -> Option<Layout> {
         Edition::V1997 => y1997::layout(u16::try_from(di).ok()?),
         Edition::V2007 => y2007::layout(di),
     }
+}
+
+/// How the current of one phase lies in data of two bytes: some vendors keep XX.XX, without a sign, as it was in the
+/// edition of 1997. `None` for other identifiers and lengths. Of a block the length does not tell it.
+pub fn old_current(edition: Edition, di: u32, bytes: usize) -> Option<Format> {
+    let is_current = edition == Edition::V2007 && matches!(di, 0x0202_0100 | 0x0202_0200 | 0x0202_0300);
+    (is_current && bytes == 2).then_some(Format::Number { bytes: 2, places: 2, signed: false })
 }
 
 /// The identifier of one item of a block; `None` where the identifier is no block.

@@ -47,6 +47,19 @@ impl Control {
     }
 }
 
+/// The name of a control command's code (N1), those included that are never sent.
+pub fn command_name(code: u8) -> Option<&'static str> {
+    Control::of_code(code).map(Control::as_str).or(match code {
+        0x1D => Some("pretrip_close"),
+        0x1E => Some("pretrip_permit_close"),
+        0x2A => Some("alarm"),
+        0x2B => Some("alarm_off"),
+        0x3A => Some("guarantee_supply"),
+        0x3B => Some("guarantee_off"),
+        _ => None,
+    })
+}
+
 /// What a meter wants to be told before it obeys.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Access {

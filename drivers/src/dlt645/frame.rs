@@ -31,10 +31,18 @@ pub mod function {
     pub const READ_ADDRESS: u8 = 0x13;
     /// Write.
     pub const WRITE: u8 = 0x14;
+    /// Write the address.
+    pub const WRITE_ADDRESS: u8 = 0x15;
     /// Freeze.
     pub const FREEZE: u8 = 0x16;
     /// Change the line speed.
     pub const SET_SPEED: u8 = 0x17;
+    /// Clear the maximum demand.
+    pub const CLEAR_DEMAND: u8 = 0x19;
+    /// Clear the meter.
+    pub const CLEAR_METER: u8 = 0x1A;
+    /// Clear events.
+    pub const CLEAR_EVENTS: u8 = 0x1B;
     /// Trip, permit closing, close.
     pub const CONTROL: u8 = 0x1C;
     /// Read, edition of 1997.

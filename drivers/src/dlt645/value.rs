@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use gatehouse_core::{Decimal, NoData, PointIx, PointReading, Value};
 
-use super::catalog::Axis;
+use super::catalog::{Axis, old_current};
 use super::load;
 use super::point::{Dlt645Point, Edition, Format};
 
@@ -49,8 +49,16 @@ impl Dlt645Point {
                 Value::Decimal(flags) => Ok(Value::Bool(flags.mantissa.checked_shr(bit.into()).unwrap_or(0) & 1 == 1)),
                 Value::Bool(_) | Value::F32(_) | Value::F64(_) | Value::Text(_) => Err(NoData::BadReply),
             },
-            None => self.format.decode(bytes),
+            None => match self.kept_format(bytes.len()) {
+                Some(kept) => kept.decode(bytes).map(one_more_place),
+                None => self.format.decode(bytes),
+            },
         }
+    }
+
+    /// How a current lies that came shorter than XXX.XXX.
+    fn kept_format(&self, bytes: usize) -> Option<Format> {
+        old_current(self.edition, self.di, bytes).filter(|kept| self.format.bytes() == kept.bytes() + 1)
     }
 
     /// The same as a reading of the point, with the bytes that it was made of.
@@ -63,6 +71,9 @@ impl Dlt645Point {
     fn bytes_in<'d>(&self, data: &'d [u8], first: u8, block: Option<Axis>) -> Result<&'d [u8], NoData> {
         if block == Some(Axis::LoadRecord) {
             return load::bytes_of(data, self.item);
+        }
+        if block.is_none() && self.kept_format(data.len()).is_some() {
+            return Ok(data);
         }
         let size = usize::from(self.item_bytes).max(1);
         let separable = self.edition == Edition::V1997 && !matches!(self.format, Format::Word { .. });
@@ -83,6 +94,23 @@ impl Dlt645Point {
         let from = usize::from(self.offset);
         item.get(from..from + usize::from(self.format.bytes())).ok_or(NoData::BadReply)
     }
+}
+
+/// The same number with one more digit after the point, as many as the point's other values have.
+fn one_more_place(value: Value) -> Value {
+    match value {
+        Value::Decimal(Decimal { mantissa, exponent }) => {
+            Value::Decimal(Decimal { mantissa: mantissa * 10, exponent: exponent - 1 })
+        }
+        Value::Bool(_) | Value::F32(_) | Value::F64(_) | Value::Text(_) => value,
+    }
+}
+
+/// How many items a block of items of `size` bytes has, separators or not.
+pub(super) fn items(edition: Edition, data: &[u8], size: u8, is_words: bool) -> usize {
+    let size = usize::from(size).max(1);
+    let stride = stride(data, size, edition == Edition::V1997 && !is_words).unwrap_or(size);
+    data.len().div_ceil(stride)
 }
 
 /// Bytes from one item of a block to the next: those of an item, or one more where `separable` items have separators.
@@ -220,6 +248,18 @@ mod tests {
         assert_eq!(said(Format::Date, &[0, 0x29, 0x02, 0x24]), Ok("2024-02-29".into()));
         assert_eq!(said(Format::Time, &[0x60, 0, 0]), Err(NoData::OutOfRange));
         assert_eq!(said(Format::Time, &[0x0A, 0, 0]), Err(NoData::NotBcd));
+    }
+
+    #[test]
+    fn a_current_of_two_bytes_is_read_by_its_length_with_the_places_of_the_others() {
+        let layout = crate::dlt645::catalog::layout(Edition::V2007, 0x0202_0100).unwrap();
+        let (item_bytes, format) = (layout.item_bytes(), layout.format);
+        let point = |di| Dlt645Point { edition: Edition::V2007, di, item: 0, item_bytes, offset: 0, format, bit: None };
+        let said = |di, data: &[u8]| point(di).decode(data, 0, None).map(|value| value.to_string());
+        assert_eq!(said(0x0202_0100, &[0x34, 0x12]), Ok("12.340".into()));
+        assert_eq!(said(0x0202_0100, &[0x00, 0x99]), Ok("99.000".into()), "no sign");
+        assert_eq!(said(0x0202_0100, &[0x45, 0x23, 0x81]), Ok("-12.345".into()));
+        assert_eq!(said(0x0280_0001, &[0x34, 0x12]), Err(NoData::BadReply), "no current of a phase");
     }
 
     #[test]

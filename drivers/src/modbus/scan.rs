@@ -183,7 +183,7 @@ fn rtu<T>(expect: &Expect, bytes: &[u8], see: impl FnOnce(&[u8]) -> T) -> Found<
 const MBAP_LENGTH: std::ops::RangeInclusive<usize> = 2..=1 + MAX_PDU;
 
 fn tcp<T>(expect: &Expect, bytes: &[u8], see: impl FnOnce(&[u8]) -> T) -> Found<T> {
-    let Some(header) = bytes.first_chunk::<MBAP>() else {
+    let Some(header) = bytes.first_chunk() else {
         return Found::Incomplete { missing: MBAP + 2 - bytes.len() };
     };
     let (transaction, len) = match tcp_header(header) {
@@ -199,9 +199,9 @@ fn tcp<T>(expect: &Expect, bytes: &[u8], see: impl FnOnce(&[u8]) -> T) -> Found<
     judge(expect, frame[6], &frame[MBAP..], len, see)
 }
 
-/// Transaction and length of the whole frame.
-pub(super) fn tcp_header(header: &[u8; MBAP]) -> Result<(u16, usize), WireError> {
-    let [t1, t0, p1, p0, l1, l0, _unit] = *header;
+/// Transaction and length of the whole frame, from the header without the unit: a wrong length may be all that comes.
+pub(super) fn tcp_header(header: &[u8; MBAP - 1]) -> Result<(u16, usize), WireError> {
+    let [t1, t0, p1, p0, l1, l0] = *header;
     let protocol = u16::from_be_bytes([p1, p0]);
     if protocol != 0 {
         return Err(WireError::BadProtocol { got: protocol });

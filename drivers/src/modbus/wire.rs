@@ -121,7 +121,7 @@ fn whole(framing: Framing, bytes: &[u8], length: fn(&[u8]) -> Length) -> Result<
             Err(no) => Err(no.why),
         },
         Framing::Tcp => {
-            let Some(header) = bytes.first_chunk::<MBAP>() else {
+            let Some(header) = bytes.first_chunk() else {
                 return Err(WireError::Truncated { missing: MBAP - bytes.len() });
             };
             let (transaction, len) = scan::tcp_header(header)?;

@@ -8,7 +8,8 @@ use super::{Bench, Outcome, flag, list, text};
 
 /// One row of the transition table. What a guard demands is read from its words, and holds for this row alone.
 pub(super) fn run_transition(_: &Bench, row: &Value) -> Outcome {
-    let (from, named, guard) = (text(row, "from")?, text(row, "event")?, text(row, "guard")?);
+    let (from, named) = (text(row, "from")?, text(row, "event")?);
+    let guard = if row["guard"].is_null() { "" } else { text(row, "guard")? };
     let right = state(text(row, "to")?)?;
     let guards = |words: &str| guard.contains(words);
     let flags = Flags {
@@ -67,12 +68,13 @@ fn letters(state: AlarmState) -> &'static str {
 }
 
 /// The events, by the words of the table and the short ones of the scenarios.
-const EVENTS: [(&str, AlarmEvent); 18] = [
+const EVENTS: [(&str, AlarmEvent); 19] = [
     ("condition_on", AlarmEvent::ConditionOn),
     ("on", AlarmEvent::ConditionOn),
     ("condition_off", AlarmEvent::ConditionOff),
     ("off", AlarmEvent::ConditionOff),
     ("ack", AlarmEvent::Acknowledge),
+    ("acknowledge", AlarmEvent::Acknowledge),
     ("reset", AlarmEvent::Reset),
     ("re_alarm", AlarmEvent::ReAlarm),
     ("shelve", AlarmEvent::Shelve),

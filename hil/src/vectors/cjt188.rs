@@ -10,7 +10,9 @@ use gatehouse_drivers::cjt188::{
 };
 use serde_json::{Map, Value, json};
 
-use super::{Bench, Outcome, bytes, same_fields};
+use super::delivery::waits_for_the_last;
+use super::same::{Refused, literal, verdict};
+use super::{Bench, Outcome, bytes};
 
 /// Why a frame is refused: by its bytes, or by the values in it.
 type Class = &'static str;
@@ -20,11 +22,17 @@ const SHORT: Class = "bad_payload_length";
 /// Runs one vector.
 pub(super) fn run(_: &Bench, vector: &Value) -> Outcome {
     let received = bytes(vector, "hex")?;
+    if received.is_empty() {
+        return verdict(vector, &Err(Refused::nothing()), literal);
+    }
     let got = match vector["direction"].as_str() {
         Some("req") => Frame::find(&received, false)
             .map_err(WireError::class)
             .and_then(|(frame, _)| same_bytes(&frame, &received).map(|()| frame)),
-        Some("rsp") => reply(vector, &received)?,
+        Some("rsp") => {
+            waits_for_the_last(vector, &received, |bytes| reply(vector, bytes).is_ok_and(|got| got.is_ok()))?;
+            reply(vector, &received)?
+        }
         _ => return Err("`direction` is neither req nor rsp".to_owned()),
     };
     let unit_place = match vector["decoded"]["unit_position"].as_str() {
@@ -33,14 +41,7 @@ pub(super) fn run(_: &Bench, vector: &Value) -> Outcome {
         _ => UnitPlace::After,
     };
     let decoded = got.and_then(|frame| document(&frame, unit_place));
-    match (vector["expect"].as_str(), decoded) {
-        (Some("ok"), Ok(decoded)) => same_fields(&vector["decoded"], &decoded),
-        (Some("ok"), Err(class)) => Err(format!("was refused as {class}")),
-        (Some("error"), Ok(decoded)) => Err(format!("was taken as {decoded} where {} is right", vector["error"])),
-        (Some("error"), Err(class)) if vector["error"] == class => Ok(()),
-        (Some("error"), Err(class)) => Err(format!("was refused as {class} where {} is right", vector["error"])),
-        _ => Err("`expect` is neither ok nor error".to_owned()),
-    }
+    verdict(vector, &decoded.map_err(Refused::from), literal)
 }
 
 /// What is decoded must encode to the same bytes.

@@ -2,14 +2,18 @@
 
 use gatehouse_rules::gate::{Inputs, Motion, judge};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{Bench, Outcome, flag, same_fields, text};
 
 pub(super) fn run(_: &Bench, case: &Value) -> Outcome {
     let inputs = match &case["inputs"] {
         Value::Null => Inputs::default(),
-        inputs => Inputs::deserialize(inputs).map_err(|why| format!("inputs: {why}"))?,
+        Value::Object(inputs) => {
+            let named: Map<_, _> = inputs.clone().into_iter().filter(|(_, value)| !value.is_null()).collect();
+            Inputs::deserialize(Value::Object(named)).map_err(|why| format!("inputs: {why}"))?
+        }
+        inputs => return Err(format!("inputs is {inputs}, not an object")),
     };
     let expected = &case["expect"];
     text(expected, "decision")?;

@@ -8,8 +8,9 @@ use gatehouse_drivers::point::{Place, PointSpec, Protocol};
 use gatehouse_drivers::profile::{Defaults, Limits, Profile};
 use serde_json::Value;
 
+use super::VectorsError;
+use super::folder::json_files;
 use super::formats::{data_type, order};
-use super::{VectorsError, json_files};
 
 /// A register map, or why it cannot be used.
 pub(super) struct DeviceMap {

@@ -10,7 +10,9 @@ use gatehouse_drivers::modbus::{
 use gatehouse_drivers::profile::Limits;
 use serde_json::{Map, Value, json};
 
-use super::{Bench, Outcome, bytes, same_fields};
+use super::delivery::chunks;
+use super::same::{Refused, literal, verdict};
+use super::{Bench, Outcome, bytes};
 
 pub(super) fn run(_: &Bench, vector: &Value) -> Outcome {
     let framing = framing(vector)?;
@@ -21,7 +23,8 @@ pub(super) fn run(_: &Bench, vector: &Value) -> Outcome {
             if let Ok(frame) = &got {
                 same_bytes(framing, frame, &received)?;
             }
-            verdict(vector, &got.map(|frame| request_json(&frame)))
+            let got = got.map(|frame| request_json(&frame)).map_err(|why| refused(why, framing, &received));
+            verdict(vector, &got, literal)
         }
         Some("rsp") => run_reply(vector, framing, &received),
         _ => Err("`direction` is neither req nor rsp".to_owned()),
@@ -41,15 +44,13 @@ fn framing(vector: &Value) -> Result<Framing, String> {
     }
 }
 
-/// What the vector expects against what came out.
-fn verdict(vector: &Value, got: &Result<Value, WireError>) -> Outcome {
-    match (vector["expect"].as_str(), got) {
-        (Some("ok"), Ok(decoded)) => same_fields(&vector["decoded"], decoded),
-        (Some("ok"), Err(why)) => Err(format!("was refused as {}: {why}", why.class())),
-        (Some("error"), Ok(decoded)) => Err(format!("was taken as {decoded} where {} is right", vector["error"])),
-        (Some("error"), Err(why)) if vector["error"] == why.class() => Ok(()),
-        (Some("error"), Err(why)) => Err(format!("was refused as {} where {} is right", why.class(), vector["error"])),
-        _ => Err("`expect` is neither ok nor error".to_owned()),
+fn refused(why: WireError, framing: Framing, received: &[u8]) -> Refused {
+    let told = Refused::told(why.class(), why);
+    match why {
+        // An ASCII frame of which only the end did not come is cut off as well.
+        WireError::BadEnd if framing == Framing::Ascii && !received.ends_with(b"\n") => told.or("truncated"),
+        WireError::Timeout if received.is_empty() => told.or("no_frame"),
+        _ => told,
     }
 }
 
@@ -69,7 +70,8 @@ fn run_reply(vector: &Value, framing: Framing, received: &[u8]) -> Outcome {
         }
     }
     let got = decode_reply(framing, received, request.as_ref());
-    verdict(vector, &got.as_ref().map(reply_json).map_err(|why| *why))?;
+    let said = got.as_ref().map(reply_json).map_err(|why| refused(*why, framing, received));
+    verdict(vector, &said, literal)?;
     match (&asked, request) {
         (Some(asked), Some(RequestFrame { transaction, unit: unit @ 1.., request: Request::Read { .. } })) => {
             let device = reader(framing, unit, asked)?;
@@ -77,21 +79,6 @@ fn run_reply(vector: &Value, framing: Framing, received: &[u8]) -> Outcome {
         }
         _ => Ok(()),
     }
-}
-
-/// The bytes as they were delivered.
-fn chunks<'b>(vector: &Value, received: &'b [u8]) -> Result<Vec<&'b [u8]>, String> {
-    let mut chunks = Vec::new();
-    let mut start = 0;
-    for cut in vector["split_at"].as_array().into_iter().flatten() {
-        let cut =
-            cut.as_u64().and_then(|cut| usize::try_from(cut).ok()).filter(|cut| (start..=received.len()).contains(cut));
-        let cut = cut.ok_or("`split_at` is no list of ascending offsets")?;
-        chunks.push(&received[start..cut]);
-        start = cut;
-    }
-    chunks.push(&received[start..]);
-    Ok(chunks)
 }
 
 /// What is decoded must encode to the same bytes; the padding of a row of coils is free.

@@ -4,12 +4,14 @@ use std::fmt::Write as _;
 
 use gatehouse_drivers::osdp::channel::{Channel, answers};
 use gatehouse_drivers::osdp::command::{Blink, BuzzerControl, LedControl, OutputControl, TextControl};
-use gatehouse_drivers::osdp::frame::{Found, Frame, find};
-use gatehouse_drivers::osdp::reply::nak_meaning;
+use gatehouse_drivers::osdp::frame::{Found, Frame, START, find};
+use gatehouse_drivers::osdp::reply::{code, nak_meaning};
 use gatehouse_drivers::osdp::secure::Handshake;
 use gatehouse_drivers::osdp::{Command, Key, KeyKind, Reply, WireError};
 use serde_json::{Map, Value, json};
 
+use super::delivery::waits_for_the_last;
+use super::same::{Refused, expected_class, verdict};
 use super::{Bench, Outcome, bytes, list, same_fields, text};
 
 /// Runs one single frame.
@@ -28,20 +30,40 @@ pub(super) fn run_frame(_: &Bench, vector: &Value) -> Outcome {
             Some((request.address, request.sequence))
         }
     };
-    let decoded = frame_in(&received).and_then(|frame| {
+    if received.is_empty() {
+        return verdict(vector, &Err(Refused::nothing()), label);
+    }
+    waits_for_the_last(vector, &received, |bytes| {
+        frame_sent(bytes, from_reader).is_ok_and(|frame| frame.from_reader == from_reader)
+    })?;
+    let decoded = frame_sent(&received, from_reader).and_then(|frame| {
         if let Some((address, sequence)) = asked {
             answers(&frame, address, sequence)?;
         }
         if frame.from_reader == from_reader { document(&frame, frame.data) } else { Err(WireError::WrongDirection) }
     });
-    match (vector["expect"].as_str(), decoded) {
-        (Some("ok"), Ok(decoded)) => same_fields(&vector["decoded"], &decoded),
-        (Some("ok"), Err(why)) => Err(format!("was refused as {}", why.class())),
-        (Some("error"), Ok(decoded)) => Err(format!("was taken as {decoded} where {} is right", vector["error"])),
-        (Some("error"), Err(why)) if vector["error"] == why.class() => Ok(()),
-        (Some("error"), Err(why)) => Err(format!("was refused as {} where {} is right", why.class(), vector["error"])),
-        _ => Err("`expect` is neither ok nor error".to_owned()),
+    let refused = |why: WireError| match why {
+        // A mark alone begins nothing.
+        WireError::Truncated { .. } if !received.contains(&START) => Refused::from(why.class()).or("no_frame"),
+        _ => Refused::from(why.class()),
+    };
+    verdict(vector, &decoded.map_err(refused), label)
+}
+
+/// What a refusal means is told by its code.
+fn label(field: &str, expected: &str, _: &str) -> bool {
+    field == "meaning" && (0..=u8::MAX).all(|code| nak_meaning(code) != expected)
+}
+
+/// The first sound frame of a direction; one of the other direction where there is no other. A panel may hear its own
+/// command before the reply.
+fn frame_sent(bytes: &[u8], from_reader: bool) -> Result<Frame<'_>, WireError> {
+    let first = frame_in(bytes)?;
+    if first.from_reader == from_reader {
+        return Ok(first);
     }
+    let after = (1..bytes.len()).filter_map(|at| frame_in(&bytes[at..]).ok());
+    Ok(after.into_iter().find(|frame| frame.from_reader == from_reader).unwrap_or(first))
 }
 
 /// The first sound frame, or why the last start of one is none.
@@ -132,14 +154,17 @@ impl Panel {
         let received = bytes(vector, "hex")?;
         let frame = frame_in(&received).map_err(|why| format!("was refused as {}", why.class()))?;
         let mut data = Vec::new();
-        let answer = match (self.channel.judge(&frame, &mut data), vector["expect"].as_str()) {
-            (Ok(answer), Some("ok")) => answer,
-            (Err(why), Some("error")) if vector["error"] == why.class() => return Ok(()),
+        let answer = match (self.channel.judge(&frame, &mut data), expected_class(vector)?) {
+            (Ok(answer), None) => answer,
+            (Err(why), Some(class)) if class == why.class() => return Ok(()),
             (Err(why), _) => return Err(format!("was refused as {}", why.class())),
-            (Ok(_), _) => return Err(format!("was taken where {} is right", vector["error"])),
+            (Ok(_), Some(class)) => return Err(format!("was taken where {class:?} is right")),
         };
         let mut got = document(&frame, &data).map_err(|why| format!("was refused as {}", why.class()))?;
-        self.channel.take(answer);
+        if answer.code != code::BUSY {
+            // A reader that is busy is sent the same bytes again.
+            self.channel.take(answer);
+        }
         let reply = Reply::decode(answer.code, &data).map_err(|why| why.to_string())?;
         match reply {
             Reply::ClientCryptogram { random, cryptogram, .. } => {

@@ -5,6 +5,7 @@ use gatehouse_drivers::profile::{Argument, Call, Command, Payload, Profile};
 use serde_json::{Map, Value};
 
 use super::modbus::upper_hex;
+use super::same::expected_class;
 use super::{Bench, Outcome, bytes, same_fields};
 
 pub(super) fn run(bench: &Bench, vector: &Value) -> Outcome {
@@ -12,12 +13,11 @@ pub(super) fn run(bench: &Bench, vector: &Value) -> Outcome {
         return Err("`direction` is not req: only requests are commands".to_owned());
     }
     let received = bytes(vector, "hex")?;
-    let frame = match (decode_request(Framing::Rtu, &received), vector["expect"].as_str()) {
-        (Ok(frame), Some("ok")) => frame,
-        (Err(why), Some("error")) if vector["error"] == why.class() => return Ok(()),
+    let frame = match (decode_request(Framing::Rtu, &received), expected_class(vector)?) {
+        (Ok(frame), None) => frame,
+        (Err(why), Some(class)) if class == why.class() => return Ok(()),
         (Err(why), _) => return Err(format!("was refused as {}: {why}", why.class())),
-        (Ok(_), Some("error")) => return Err(format!("is a sound frame where {} is right", vector["error"])),
-        (Ok(_), _) => return Err("`expect` is neither ok nor error".to_owned()),
+        (Ok(_), Some(class)) => return Err(format!("is a sound frame where {class:?} is right")),
     };
     let expected = &vector["decoded"];
     let device = expected["device"].as_str().ok_or("`decoded` has no device")?;

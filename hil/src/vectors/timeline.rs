@@ -125,10 +125,10 @@ fn stamp(at: Duration) -> Stamp {
     Stamp { mono: Mono(0) + (ZERO + at), ..Stamp::default() }
 }
 
-/// A condition; `null` is missing data.
+/// A condition; `null` is missing data, which rules of Prometheus take as false.
 fn truth(condition: &Value) -> Option<Truth> {
     match condition {
-        Value::Null => Some(Truth::Missing),
+        Value::Null => Some(Truth::False),
         Value::Bool(on) => Some(if *on { Truth::True } else { Truth::False }),
         Value::Number(number) if number.as_u64() == Some(1) => Some(Truth::True),
         Value::Number(number) if number.as_u64() == Some(0) => Some(Truth::False),
