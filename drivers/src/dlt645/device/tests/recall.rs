@@ -1,6 +1,7 @@
 //! What a meter kept itself: load records and daily freezes.
 
 use super::*;
+use crate::dlt645::load;
 
 #[test]
 fn a_load_record_comes_in_several_frames_and_gives_its_items() {
