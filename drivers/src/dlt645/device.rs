@@ -173,8 +173,8 @@ impl Driver for Dlt645Meter {
                 let expect = Expect { address, edition: self.settings.edition, function, di, sequence };
                 match expect.judge(&frame) {
                     Err(why) => Decoded::Skip { bytes, why: why.reject() },
-                    Ok(Answer::Refused(code)) if self.has_no_records(step, code) => {
-                        self.take(step, &[], false, readings);
+                    Ok(Answer::Refused(code)) if self.kept_none(step, code) => {
+                        self.take_none(step, readings);
                         Decoded::Reply { bytes }
                     }
                     Ok(Answer::Refused(code)) => Decoded::Exception { bytes, code },

@@ -68,10 +68,22 @@ impl Dlt645Meter {
         self.read_step(step).is_some() || matches!(self.action(step), Some(Step::Records { .. }))
     }
 
-    /// Whether a refusal says that the meter has no load records, which is an answer without any. A refused further frame
-    /// says nothing of them.
-    pub(super) fn has_no_records(&self, step: StepId, code: u8) -> bool {
-        frame_of(step) == 0 && says_no_data(code) && matches!(self.action(step), Some(Step::Records { .. }))
+    /// Whether a refusal says that the meter has not kept what it is asked for, load records or a freeze, which is an answer
+    /// as good as any. A refused further frame says nothing of them.
+    pub(super) fn kept_none(&self, step: StepId, code: u8) -> bool {
+        let asks_kept =
+            matches!(self.action(step), Some(Step::Records { .. } | Step::FreezeTime { .. } | Step::Frozen { .. }));
+        frame_of(step) == 0 && says_no_data(code) && asks_kept
+    }
+
+    /// Takes such a refusal: there is no record, and each value of a freeze is not available.
+    pub(super) fn take_none(&self, step: StepId, readings: &mut Vec<PointReading>) {
+        if self.may_be_long(step) {
+            return self.take(step, &[], false, readings);
+        }
+        let mut points = Vec::new();
+        self.points(step, &mut points);
+        readings.extend(points.into_iter().map(|point| PointReading::new(point, Err(NoData::NotAvailable))));
     }
 
     /// Appends the readings of a whole answer that may have come in several frames.
