@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use gatehouse_core::driver::{FREEZE_TIME, METER_CLOCK};
-use gatehouse_core::{Mono, PointIx, PointReading, Stamp, Value, Wall};
+use gatehouse_core::{Mono, NoData, PointIx, PointReading, Stamp, Value, Wall};
 use jiff::civil::{Date, DateTime};
 
 use super::fetch::Fetch;
@@ -25,7 +25,7 @@ impl Billing {
         let taken_at = Stamp { mono: at, wall: back(now, at), ..now };
         self.note_clock(&fetch, taken_at, readings);
         let values: Vec<PointReading> = readings.iter().filter(|r| fetch.points.contains(&r.point)).cloned().collect();
-        if fetch.freeze {
+        if fetch.back > 0 {
             self.take_freeze(now, &fetch, readings, &values);
         } else {
             self.take_live(taken_at, &fetch, &values);
@@ -35,7 +35,7 @@ impl Billing {
     }
 
     fn note_clock(&mut self, fetch: &Fetch, at: Stamp, readings: &[PointReading]) {
-        let Some(clock) = text(readings, METER_CLOCK).and_then(|text| text.parse::<DateTime>().ok()) else { return };
+        let Ok(clock) = moment(readings, METER_CLOCK) else { return };
         let own = zone::local(at.wall, &self.zone);
         let ahead = clock.duration_since(own).as_secs();
         if let Some(meter) = self.meters.get_mut(fetch.meter) {
@@ -77,14 +77,37 @@ impl Billing {
             due.live = Some(live);
             due.not_before = at.mono;
         } else {
-            self.note_failure(at, fetch, &why, false);
+            self.note_failure(at, fetch, &why);
+        }
+    }
+
+    /// The meter does not have the freeze that it was asked for.
+    fn note_absence(&mut self, now: Stamp, fetch: &Fetch) {
+        self.note_failure(now, fetch, "freeze_not_available");
+        if let Some(due) = self.due_mut(fetch) {
+            due.absent += 1;
         }
     }
 
     fn take_freeze(&mut self, now: Stamp, fetch: &Fetch, readings: &[PointReading], values: &[PointReading]) {
-        let frozen = text(readings, FREEZE_TIME).and_then(|text| text.parse::<DateTime>().ok());
         let Ok(wanted) = fetch.day.parse::<Date>() else { return };
-        let Some(frozen) = frozen else { return self.note_failure(now, fetch, "freeze_not_available", false) };
+        let frozen = match moment(readings, FREEZE_TIME) {
+            Ok(frozen) => frozen,
+            Err(NoData::NotAvailable) => {
+                let today = zone::local(now.wall, &self.zone).date();
+                let is_news =
+                    self.meters.get_mut(fetch.meter).is_some_and(|meter| meter.owed.lack.note(today, fetch.back));
+                if is_news {
+                    self.keep_owed(fetch.meter);
+                }
+                return self.note_absence(now, fetch);
+            }
+            Err(why) => return self.note_failure(now, fetch, &why.to_string()),
+        };
+        let lack = self.meters.get_mut(fetch.meter).map(|meter| std::mem::take(&mut meter.owed.lack));
+        if lack.is_some_and(|lack| !lack.is_none()) {
+            self.keep_owed(fetch.meter);
+        }
         if frozen != wanted.at(0, 0, 0, 0) {
             let off = calendar::days_between(wanted, frozen.date());
             if let Some(meter) = self.meters.get_mut(fetch.meter)
@@ -92,14 +115,17 @@ impl Billing {
             {
                 meter.owed.shift = (meter.owed.shift + off).clamp(-2, 2);
             }
-            return self.note_failure(now, fetch, "freeze_of_another_time", false);
+            return self.note_failure(now, fetch, "freeze_of_another_time");
         }
         if !values.iter().any(|reading| reading.value.is_ok()) {
-            return self.note_failure(now, fetch, "freeze_not_available", false);
+            let passing = values.iter().filter_map(|reading| reading.value.as_ref().err());
+            return match passing.into_iter().find(|why| **why != NoData::NotAvailable) {
+                Some(why) => self.note_failure(now, fetch, &why.to_string()),
+                None => self.note_absence(now, fetch),
+            };
         }
         let Some(due) = self.due_mut(fetch).cloned() else { return };
         let Some(meter) = self.meters.get_mut(fetch.meter) else { return };
-        meter.owed.keeps_freezes = Some(true);
         meter.owed.dues.retain(|other| other.reading != due.reading || other.day != due.day);
         let source = if due.late || due.is_gap { Source::Recalled } else { Source::Freeze };
         let mut reading = blank(meter, &due, Some(now));
@@ -123,11 +149,13 @@ impl Billing {
     }
 }
 
-fn text(readings: &[PointReading], point: PointIx) -> Option<&str> {
-    let found = readings.iter().find(|reading| reading.point == point)?;
-    match found.value.as_ref().ok()? {
-        Value::Text(text) => Some(text),
-        Value::Bool(_) | Value::Decimal(_) | Value::F32(_) | Value::F64(_) => None,
+/// The civil time that stands in place of a point.
+fn moment(readings: &[PointReading], point: PointIx) -> Result<DateTime, NoData> {
+    let found = readings.iter().find(|reading| reading.point == point).ok_or(NoData::BadReply)?;
+    match &found.value {
+        Ok(Value::Text(text)) => text.parse().map_err(|_| NoData::BadReply),
+        Ok(Value::Bool(_) | Value::Decimal(_) | Value::F32(_) | Value::F64(_)) => Err(NoData::BadReply),
+        Err(why) => Err(*why),
     }
 }
 

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use gatehouse_core::driver::Action;
-use gatehouse_core::{Mono, NoData, PointIx, Stamp};
+use gatehouse_core::{Mono, PointIx, Stamp};
 
 use super::Billing;
 use super::owed::Due;
@@ -45,7 +45,8 @@ pub(super) struct Fetch {
     pub(super) reading: String,
     pub(super) day: String,
     pub(super) points: Vec<PointIx>,
-    pub(super) freeze: bool,
+    /// How many freezes ago; 0 is now.
+    pub(super) back: u8,
 }
 
 impl Billing {
@@ -56,14 +57,19 @@ impl Billing {
         }
         let Some(fetch) = self.fetches.remove(&id) else { return false };
         self.free(id);
-        let (why, none) = match result {
-            ActResult::Failed(why @ NoData::Exception(_)) => (why.to_string(), fetch.freeze),
-            ActResult::Failed(why) | ActResult::Unknown(why) => (why.to_string(), false),
-            ActResult::Refused(why) => (why.to_string(), fetch.freeze && &*why.reason == "unsupported"),
-            ActResult::Expired => ("expired".to_owned(), false),
-            ActResult::Verified | ActResult::Acknowledged => ("no_values".to_owned(), false),
-        };
-        self.note_failure(now, &fetch, &why, none);
+        match result {
+            // It was not sent, and never will be with this site file.
+            ActResult::Refused(why) if fetch.back > 0 && &*why.reason == "unsupported" => {
+                if let Some(meter) = self.meters.get_mut(fetch.meter) {
+                    meter.unfrozen.insert(fetch.reading);
+                }
+            }
+            // Whatever the meter refuses with, a busy one may give its freeze later: that it has none is an answer.
+            ActResult::Failed(why) | ActResult::Unknown(why) => self.note_failure(now, &fetch, &why.to_string()),
+            ActResult::Refused(why) => self.note_failure(now, &fetch, &why.to_string()),
+            ActResult::Expired => self.note_failure(now, &fetch, "expired"),
+            ActResult::Verified | ActResult::Acknowledged => self.note_failure(now, &fetch, "no_values"),
+        }
         self.look(now);
         true
     }
@@ -180,7 +186,7 @@ impl Billing {
         let action = Action::Recall { points: points.clone(), back };
         let act = Act { id, device: meter.spec.device, action, expires: now.mono + EXPIRES, urgent: false, gate: None };
         let (reading, day) = (due.reading.clone(), due.day.clone());
-        self.fetches.insert(id, Fetch { meter: ix, reading, day, points, freeze: back > 0 });
+        self.fetches.insert(id, Fetch { meter: ix, reading, day, points, back });
         if let Some(turn) = self.turns.get_mut(&bus) {
             turn.busy = Some(id);
             if back > 0 {
@@ -197,19 +203,14 @@ impl Billing {
     }
 
     /// Notes that an attempt gave nothing, and why.
-    pub(super) fn note_failure(&mut self, now: Stamp, fetch: &Fetch, why: &str, none: bool) {
+    pub(super) fn note_failure(&mut self, now: Stamp, fetch: &Fetch, why: &str) {
         if let Some(due) = self.due_mut(fetch) {
-            let tried = if fetch.freeze { &mut due.tried.1 } else { &mut due.tried.0 };
+            let tried = if fetch.back > 0 { &mut due.tried.1 } else { &mut due.tried.0 };
             *tried += 1;
             // A meter whose clock is behind freezes later.
-            let pause = if fetch.freeze { pause(*tried) } else { Duration::from_secs(5) * *tried };
+            let pause = if fetch.back > 0 { pause(*tried) } else { Duration::from_secs(5) * *tried };
             due.not_before = now.mono + pause;
             due.why = why.to_owned();
-        }
-        let Some(meter) = self.meters.get_mut(fetch.meter) else { return };
-        if none && meter.owed.keeps_freezes.is_none() {
-            meter.owed.keeps_freezes = Some(false);
-            self.keep_owed(fetch.meter);
         }
     }
 }

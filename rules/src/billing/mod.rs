@@ -16,7 +16,7 @@
 //!
 //! The files: `spec` what the site file says, `judge` one value after another, `meter` one device, `keep` what outlives a
 //! start, `calendar` when readings are due, `plan` which have become so, `step` what is to be done for one, `fetch` who is
-//! asked when, `answer` what comes of it, `tell` how a reading ends, `load` what was recorded while nobody read, `moments`
+//! asked when, `answer` what comes of it, `lack` whether a meter keeps freezes, `tell` how a reading ends, `load` what was recorded while nobody read, `moments`
 //! when meters record, `people` swaps and readings by hand, `statement` a month's account.
 
 mod answer;
@@ -24,6 +24,7 @@ mod calendar;
 mod fetch;
 mod judge;
 mod keep;
+mod lack;
 mod load;
 mod meter;
 mod moments;

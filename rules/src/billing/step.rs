@@ -4,8 +4,7 @@ use gatehouse_core::{Mono, Stamp};
 
 use super::meter::Meter;
 use super::owed::{Due, MOST_FREEZES};
-use super::spec::ReadingSpec;
-use super::{Billing, calendar, until};
+use super::{Billing, LONGEST_SLEEP, calendar, until};
 use crate::schedule::zone;
 
 /// Meters whose clock is a little behind have frozen by then.
@@ -14,6 +13,8 @@ const FREEZE_AFTER_US: i64 = 120_000_000;
 const LIVE_TRIES: u32 = 12;
 /// Attempts at a freeze while a live reading stands by, and for one that was missed.
 const FREEZE_TRIES: (u32, u32) = (3, 24);
+/// Attempts at a freeze that the meter says it does not have: the second one finds what was there all the same.
+const ABSENT_TRIES: u32 = 2;
 
 /// What is to be done for a reading that is owed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +33,17 @@ pub(super) enum Step {
     Drop,
 }
 
+/// What the meter's own memory may still give of a reading.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Freeze {
+    /// Nothing.
+    None,
+    /// Something only if it gives a newer one that it owes.
+    AfterNewer,
+    /// Its so-manieth latest freeze.
+    Number(u8),
+}
+
 impl Billing {
     /// What is to be done for one reading of a meter.
     pub(super) fn step(&self, now: Stamp, ix: usize, due: &Due) -> Step {
@@ -47,25 +59,45 @@ impl Billing {
         if in_time && due.live.is_none() && due.tried.0 < LIVE_TRIES {
             return if waits { Step::Wait(due.not_before) } else { Step::Live };
         }
-        let tries = if due.live.is_some() { FREEZE_TRIES.0 } else { FREEZE_TRIES.1 };
-        let freeze = self.freeze_number(now, meter, spec, due).filter(|_| due.tried.1 < tries);
-        match (freeze, &due.live) {
-            (None, Some(_)) => Step::Settle,
-            (None, None) if due.is_gap => Step::Drop,
-            (None, None) => Step::Gap,
-            (Some(_), None) if !in_time && !due.is_gap && !due.late => Step::Gap,
-            (Some(_), _) if now.wall.0 < opens.saturating_add(FREEZE_AFTER_US) => {
+        match (self.freeze(now, meter, due), &due.live) {
+            (Freeze::None | Freeze::AfterNewer, Some(_)) => Step::Settle,
+            (Freeze::None, None) if due.is_gap => Step::Drop,
+            (Freeze::None, None) => Step::Gap,
+            (Freeze::AfterNewer, None) if due.is_gap => Step::Wait(now.mono + LONGEST_SLEEP),
+            (Freeze::AfterNewer, None) => Step::Gap,
+            (Freeze::Number(_), None) if !in_time && !due.is_gap && !due.late => Step::Gap,
+            (Freeze::Number(_), _) if now.wall.0 < opens.saturating_add(FREEZE_AFTER_US) => {
                 Step::Wait(until(now, opens.saturating_add(FREEZE_AFTER_US)))
             }
-            (Some(_), _) if waits => Step::Wait(due.not_before),
-            (Some(number), _) => Step::Freeze(number),
+            (Freeze::Number(_), _) if waits => Step::Wait(due.not_before),
+            (Freeze::Number(number), _) => Step::Freeze(number),
         }
     }
 
-    /// How many freezes ago the day was; `None` where the meter has no freeze of it, or not the right one.
-    fn freeze_number(&self, now: Stamp, meter: &Meter, spec: &ReadingSpec, due: &Due) -> Option<u8> {
-        let keeps = meter.spec.freezes && meter.owed.keeps_freezes != Some(false);
-        if !keeps || spec.at != (0, 0) || meter.installed_at(due.due_us) != Ok(meter.current().map(|one| one.version)) {
+    /// Which freeze a reading may still be had from. Of a meter that is believed to keep none, only the newest that it owes
+    /// is asked for, once a day; what is older waits for that answer.
+    fn freeze(&self, now: Stamp, meter: &Meter, due: &Due) -> Freeze {
+        let Some(number) = self.freeze_number(now, meter, due) else { return Freeze::None };
+        let lack = &meter.owed.lack;
+        if !lack.is_believed() {
+            return Freeze::Number(number);
+        }
+        if lack.is_of(zone::local(now.wall, &self.zone).date()) {
+            return Freeze::None;
+        }
+        let newer = |other: &Due| other.due_us > due.due_us && self.freeze_number(now, meter, other).is_some();
+        if meter.owed.dues.iter().any(newer) { Freeze::AfterNewer } else { Freeze::Number(number) }
+    }
+
+    /// How many freezes ago the day was; `None` where the meter has no freeze of it, or not the right one, and where it was
+    /// asked often enough.
+    fn freeze_number(&self, now: Stamp, meter: &Meter, due: &Due) -> Option<u8> {
+        let tries = if due.live.is_some() { FREEZE_TRIES.0 } else { FREEZE_TRIES.1 };
+        let may_have = meter.spec.freezes && due.tried.1 < tries && due.absent < ABSENT_TRIES;
+        if !may_have || meter.unfrozen.contains(&due.reading) || self.reading(&due.reading)?.at != (0, 0) {
+            return None;
+        }
+        if meter.installed_at(due.due_us) != Ok(meter.current().map(|one| one.version)) {
             return None;
         }
         let today = zone::local(now.wall, &self.zone).date();
