@@ -118,8 +118,8 @@ impl Billing {
             return self.note_failure(now, fetch, "freeze_of_another_time");
         }
         if !values.iter().any(|reading| reading.value.is_ok()) {
-            let passing = values.iter().filter_map(|reading| reading.value.as_ref().err());
-            return match passing.into_iter().find(|why| **why != NoData::NotAvailable) {
+            let mut reasons = values.iter().filter_map(|reading| reading.value.as_ref().err());
+            return match reasons.find(|why| **why != NoData::NotAvailable) {
                 Some(why) => self.note_failure(now, fetch, &why.to_string()),
                 None => self.note_absence(now, fetch),
             };

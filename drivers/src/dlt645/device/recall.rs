@@ -82,9 +82,7 @@ impl Dlt645Meter {
     ) {
         match self.action(step) {
             Some(Step::FreezeTime { .. }) => {
-                // No day has the number 0: so meters show a place of their memory that they have not filled yet.
-                let at = if payload == [0; 5] { Err(NoData::NotAvailable) } else { Format::Minute.decode(payload) };
-                readings.push(PointReading::new(FREEZE_TIME, at));
+                readings.push(PointReading::new(FREEZE_TIME, Format::Minute.decode(payload)));
             }
             Some(Step::Frozen { points, .. }) => {
                 readings.extend(points.iter().map(|(point, spec)| spec.read(*point, payload, 0, Some(Axis::Tariffs))));
