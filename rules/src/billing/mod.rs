@@ -16,8 +16,9 @@
 //!
 //! The files: `spec` what the site file says, `judge` one value after another, `meter` one device, `keep` what outlives a
 //! start, `calendar` when readings are due, `plan` which have become so, `step` what is to be done for one, `fetch` who is
-//! asked when, `answer` what comes of it, `lack` whether a meter keeps freezes, `tell` how a reading ends, `load` what was recorded while nobody read, `moments`
-//! when meters record, `people` swaps and readings by hand, `statement` a month's account.
+//! asked when, `answer` what comes of it, `lack` whether a meter keeps freezes, `tell` how a reading ends, `load` what was
+//! recorded while nobody read, `moments` when meters record, `people` swaps and readings by hand, `statement` a month's
+//! account.
 
 mod answer;
 mod calendar;
