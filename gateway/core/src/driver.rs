@@ -139,7 +139,8 @@ pub enum Action {
     },
     /// Reads points as they were when the device itself froze them, `back` daily freezes ago, with [`FREEZE_TIME`]; with
     /// 0 as they are now, with [`METER_CLOCK`] where the device has a clock. Refused as [`ActionError::Unsupported`] where
-    /// the device keeps no daily freezes of any of the points.
+    /// the device keeps no daily freezes of any of the points. A freeze that the device says it does not have is read all
+    /// the same, with a time that is [`NoData::NotAvailable`](crate::NoData::NotAvailable).
     Recall {
         /// The points. Those that are not frozen are left out.
         points: Vec<PointIx>,

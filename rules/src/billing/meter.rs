@@ -1,6 +1,6 @@
 //! One meter: where its registers stand, which meter it is, and what it still owes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use gatehouse_core::{Decimal, PointIx, PointReading, Raw, Stamp, Value};
 use serde::{Deserialize, Serialize};
@@ -54,6 +54,8 @@ pub(super) struct Meter {
     /// What its serial point read last, since the installation began.
     pub(super) serial_seen: Option<String>,
     pub(super) owed: Owed,
+    /// Readings that no freeze of the meter can have, as its driver says: bounded by the readings of the site file.
+    pub(super) unfrozen: BTreeSet<String>,
     pub(super) load: LoadOwed,
     pub(super) clock_offset_s: Option<i64>,
     /// Registers changed since they were kept.
@@ -73,6 +75,7 @@ impl Meter {
             history: Vec::new(),
             serial_seen: None,
             owed: Owed::default(),
+            unfrozen: BTreeSet::new(),
             load: LoadOwed::default(),
             clock_offset_s: None,
             is_dirty: false,

@@ -14,28 +14,36 @@
 //! | `billing/days` | the days that readings are kept of, at most [`MOST_DAYS`] |
 //! | `reading/DAY/READING/DEVICE` | one [`FixedReading`]; not taken back at a start |
 //!
-//! The files: `spec` what the site file says, `judge` one value after another, `meter` one device, `calendar` when
-//! readings are due, `fetch` who is asked when, `load` what was recorded while nobody read, `moments` when meters record,
-//! `people` swaps and readings by hand, `statement` a month's account.
+//! The files: `spec` what the site file says, `judge` one value after another, `meter` one device, `keep` what outlives a
+//! start, `calendar` when readings are due, `plan` which have become so, `step` what is to be done for one, `fetch` who is
+//! asked when, `answer` what comes of it, `lack` whether a meter keeps freezes, `tell` how a reading ends, `load` what was
+//! recorded while nobody read, `moments` when meters record, `people` swaps and readings by hand, `statement` a month's
+//! account.
 
+mod answer;
 mod calendar;
 mod fetch;
 mod judge;
+mod keep;
+mod lack;
 mod load;
 mod meter;
 mod moments;
 mod owed;
 mod people;
+mod plan;
 mod record;
 mod spec;
 pub mod statement;
+mod step;
+mod tell;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use gatehouse_core::{DeviceIx, Lane, Mono, PointIx, PointReading, Stamp, Trust};
+use gatehouse_core::{DeviceIx, Mono, PointIx, PointReading, Stamp, Trust};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
@@ -51,9 +59,8 @@ use crate::catalog::Catalog;
 use crate::effect::{ActId, Effect, Effects};
 use crate::words::{AlarmId, Condition};
 use fetch::{Fetch, Turn};
-use load::{LoadOwed, Span};
+use load::Span;
 use meter::{Accepted, Meter};
-use owed::{Due, MOST_OWED, Owed};
 
 /// Begins the keys of all that the machine takes back at a start.
 const PREFIX: &str = "billing/";
@@ -123,57 +130,6 @@ impl Billing {
             wake: None,
             effects: Effects::default(),
             conditions: VecDeque::new(),
-        }
-    }
-
-    /// Takes back what was kept under a key. False when it cannot be understood. What devices and readings that are no
-    /// longer configured have kept stays where it is; load records that are no longer wanted of a meter are forgotten.
-    pub fn restore(&mut self, key: &str, value: &[u8]) -> bool {
-        let Some(rest) = key.strip_prefix(PREFIX) else { return false };
-        if key == DAYS {
-            return serde_json::from_slice(value).map(|days| self.days = days).is_ok();
-        }
-        let Some((kind, name)) = rest.split_once('/') else { return false };
-        let id = name.split_once('/').map_or(name, |(id, _)| id);
-        let meter = self.meters.iter_mut().find(|meter| meter.id == id);
-        match (kind, meter) {
-            ("state", Some(meter)) => {
-                let Ok(kept) = serde_json::from_slice::<BTreeMap<String, Accepted>>(value) else { return false };
-                for (spec, register) in meter.spec.registers.iter().zip(&mut meter.registers) {
-                    register.last = kept.get(&*spec.name).copied();
-                    // Nobody knows what answered while nothing was read.
-                    register.silent = register.last.is_some();
-                }
-                true
-            }
-            ("meter", Some(meter)) => serde_json::from_slice(value)
-                .map(|installation: Installation| {
-                    meter.history.push(installation);
-                    meter.history.sort_by_key(|one| one.version);
-                })
-                .is_ok(),
-            ("owed", Some(meter)) => serde_json::from_slice(value).map(|owed| meter.owed = owed).is_ok(),
-            // What nobody wants any more would be asked for by a later site file, of a time long past.
-            ("load", Some(meter)) if meter.spec.load.is_none() => {
-                self.effects.forget(key.to_owned());
-                true
-            }
-            ("load", Some(meter)) => serde_json::from_slice(value)
-                // Nobody read it while the box was off.
-                .map(|owed| meter.load = LoadOwed { silent: true, ..owed })
-                .is_ok(),
-            ("due", _) => match std::str::from_utf8(value).ok().and_then(|day| day.trim_matches('"').parse().ok()) {
-                Some(day) => {
-                    let at = self.readings.iter().position(|reading| reading.name == *name);
-                    if let Some(slot) = at.and_then(|at| self.due.get_mut(at)) {
-                        *slot = Some(day);
-                    }
-                    true
-                }
-                None => false,
-            },
-            ("state" | "meter" | "owed" | "load", None) => true,
-            _ => false,
         }
     }
 
@@ -316,44 +272,6 @@ impl Billing {
         }
     }
 
-    fn keep_later(&mut self, now: Stamp, ix: usize) {
-        if self.meters.get(ix).is_some_and(|meter| meter.is_dirty) {
-            self.keep_at.get_or_insert(now.mono + KEEP);
-        }
-    }
-
-    fn keep_state(&mut self, ix: usize) {
-        let Some(meter) = self.meters.get_mut(ix).filter(|meter| meter.is_dirty) else { return };
-        meter.is_dirty = false;
-        let named = meter.spec.registers.iter().zip(&meter.registers);
-        let kept: BTreeMap<&str, Accepted> =
-            named.filter_map(|(spec, register)| Some((spec.name.as_str(), register.last?))).collect();
-        self.effects.keep(format!("billing/state/{}", meter.id), &kept);
-    }
-
-    fn keep_owed(&mut self, ix: usize) {
-        let Some(meter) = self.meters.get(ix) else { return };
-        let key = format!("billing/owed/{}", meter.id);
-        if meter.owed == Owed::default() { self.effects.forget(key) } else { self.effects.keep(key, &meter.owed) }
-    }
-
-    /// Keeps a reading and tells the core of it.
-    fn keep_reading(&mut self, now: Stamp, reading: &FixedReading) {
-        self.effects.keep(reading.key(), reading);
-        self.effects.event(Lane::Audit, now, "meter_reading", reading);
-        if self.days.insert(reading.day.clone()) {
-            self.effects.keep(DAYS, &self.days);
-        }
-    }
-
-    /// Keeps the latest installation and tells the core of it.
-    fn tell_installation(&mut self, now: Stamp, ix: usize) {
-        let Some(one) = self.meters.get_mut(ix).and_then(|meter| meter.history.last_mut()) else { return };
-        one.revision += 1;
-        self.effects.keep(format!("billing/meter/{}/{:06}", one.device, one.version), one);
-        self.effects.event(Lane::Audit, now, "meter_installation", one);
-    }
-
     /// Looks which readings are due, asks for what is owed, and says when to look again.
     fn look(&mut self, now: Stamp) {
         self.wake = None;
@@ -373,58 +291,6 @@ impl Billing {
     fn wake_at(&mut self, now: Stamp, at: Mono) {
         let at = at.max(now.mono + Duration::from_millis(1));
         self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
-    }
-
-    /// Notes what has become due of one reading.
-    fn plan(&mut self, now: Stamp, at: usize) {
-        let Some(spec) = self.readings.get(at) else { return };
-        let Some(newest) = calendar::last_day(spec, now.wall, &self.zone) else { return };
-        let before = self.due.get(at).copied().flatten();
-        // A new reading begins with its next due, and after a clock that was years ahead as well.
-        let mut day = before.filter(|day| *day <= newest).unwrap_or(newest);
-        let most = i64::try_from(MOST_OWED).unwrap_or(0);
-        let mut missed = Vec::new();
-        while day < newest {
-            let Some(next) = calendar::next_day(spec, day) else { break };
-            if calendar::days_between(next, newest) < most {
-                missed.push(next);
-            }
-            day = next;
-        }
-        let wait = i64::try_from(spec.wait.as_micros()).unwrap_or(i64::MAX);
-        let name = spec.name.to_string();
-        let devices: Vec<DeviceIx> = spec.of.iter().map(|(device, _)| *device).collect();
-        let dues: Vec<Due> = missed
-            .iter()
-            .filter_map(|day| {
-                let due = calendar::due_at(spec, *day, &self.zone)?;
-                Some(Due::new(&name, day.to_string(), due.0, now.wall.0 - due.0 > wait))
-            })
-            .collect();
-        let next = calendar::next_day(spec, newest).and_then(|day| calendar::due_at(spec, day, &self.zone));
-        if let Some(next) = next {
-            self.wake_at(now, until(now, next.0));
-        }
-        if before != Some(day) {
-            if let Some(slot) = self.due.get_mut(at) {
-                *slot = Some(day);
-            }
-            self.effects.keep(format!("billing/due/{name}"), &day.to_string());
-        }
-        if dues.is_empty() {
-            return;
-        }
-        for ix in devices.iter().filter_map(|device| self.by_device.get(device).copied()).collect::<Vec<_>>() {
-            let Some(meter) = self.meters.get_mut(ix) else { continue };
-            meter.owed.dues.extend(dues.iter().cloned());
-            meter.owed.dues.sort_by_key(|due| due.due_us);
-            let over = meter.owed.dues.len().saturating_sub(MOST_OWED);
-            let dropped: Vec<Due> = meter.owed.dues.drain(..over).collect();
-            for due in dropped.into_iter().filter(|due| !due.is_gap) {
-                self.tell_gap(now, ix, &due, "too_many_missed");
-            }
-            self.keep_owed(ix);
-        }
     }
 }
 

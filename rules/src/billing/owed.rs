@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use gatehouse_core::{Mono, Stamp};
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
+use super::lack::Lack;
 use super::record::{Taken, believed};
 
 /// Most readings that one meter owes; the oldest then stays a gap.
@@ -18,8 +20,12 @@ pub(super) const MOST_FREEZES: i64 = 62;
 pub(super) struct Owed {
     /// In the order of their times.
     pub(super) dues: Vec<Due>,
-    /// Whether the meter keeps daily freezes; `None`: not known yet.
-    pub(super) keeps_freezes: Option<bool>,
+    /// What earlier versions believed of its freezes for good, which counts no more.
+    #[serde(default, skip_serializing)]
+    keeps_freezes: IgnoredAny,
+    /// What speaks for it that the meter keeps no daily freezes.
+    #[serde(default, skip_serializing_if = "Lack::is_none")]
+    pub(super) lack: Lack,
     /// Days by which its newest freeze is another one than the calendar says.
     pub(super) shift: i64,
 }
@@ -45,6 +51,9 @@ pub(super) struct Due {
     /// Attempts that gave nothing, since the start: live, and of the freeze.
     #[serde(skip)]
     pub(super) tried: (u32, u32),
+    /// Attempts, since the start, at which the meter said that it does not have the freeze.
+    #[serde(skip)]
+    pub(super) absent: u32,
     /// Not to be tried again before.
     #[serde(skip)]
     pub(super) not_before: Mono,
@@ -72,6 +81,7 @@ impl Due {
             is_gap: false,
             live: None,
             tried: (0, 0),
+            absent: 0,
             not_before: Mono(0),
             why: String::new(),
         }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use gatehouse_core::{Decimal, Raw, Stamp, Trust};
 use serde::{Deserialize, Serialize};
 
+use super::lack::Lack;
 use super::meter::{MOST_INSTALLATIONS, Register};
 use super::record::{FixedReading, Installation, Source, Taken, believed, decimal_text, zero};
 use super::{Billing, METER_RECORD, Meter, calendar};
@@ -184,9 +185,14 @@ impl Billing {
         };
         if let Some(meter) = self.meters.get_mut(ix) {
             meter.history.push(installation);
+            if !same {
+                // What was learned of the freezes was of the meter that is gone.
+                (meter.owed.lack, meter.owed.shift) = (Lack::default(), 0);
+            }
         }
         self.tell_installation(now, ix);
         self.keep_state(ix);
+        self.keep_owed(ix);
         self.tell(ix, METER_RECORD, false, format!("{device}: a swap is recorded"));
         self.meters.get(ix).and_then(Meter::current).ok_or_else(|| MeterError::NoMeter(device.to_owned()))
     }

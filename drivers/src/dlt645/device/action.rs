@@ -3,7 +3,9 @@
 use gatehouse_core::driver::{Action, ActionError, Argument};
 use gatehouse_core::{LocalTime, NoData, PointIx, PointReading, StepId, Value};
 
-use super::{ACTION, Dlt645Meter, LongAnswer, Step, place};
+use super::Dlt645Meter;
+use super::answer::LongAnswer;
+use super::step::{ACTION, Step, place};
 use crate::dlt645::control::{Control, Freeze, control_data, may_set_time, read_time, set_time_data};
 use crate::dlt645::frame::{Address, function};
 use crate::dlt645::point::{Edition, Format};

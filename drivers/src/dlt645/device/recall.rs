@@ -3,7 +3,9 @@
 use gatehouse_core::driver::{ActionError, FREEZE_TIME, LOAD_TIME, METER_CLOCK};
 use gatehouse_core::{LocalTime, NoData, PointIx, PointReading, StepId, Value};
 
-use super::{Dlt645Meter, LongAnswer, Step};
+use super::Dlt645Meter;
+use super::answer::LongAnswer;
+use super::step::Step;
 use crate::dlt645::catalog::Axis;
 use crate::dlt645::load::{self, Record};
 use crate::dlt645::point::{Dlt645Point, Edition, Format};

@@ -1,9 +1,10 @@
 mod recall;
 
-use gatehouse_core::Name;
 use gatehouse_core::driver::Argument;
+use gatehouse_core::{Name, NoData};
 
 use super::*;
+use crate::dlt645::catalog;
 use crate::dlt645::frame::encode;
 use crate::dlt645::point::Format;
 use crate::line::{Command, CommandResult, DeviceSettings, Line, LineDevice, LineSettings, Medium, Output};

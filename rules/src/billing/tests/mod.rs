@@ -1,3 +1,4 @@
+mod freezes;
 mod load;
 mod model;
 mod people;
@@ -59,6 +60,11 @@ pub(super) fn meter(device: u32) -> MeterSpec {
     }
 }
 
+/// A meter that may keep daily freezes.
+pub(super) fn freezing(device: u32) -> MeterSpec {
+    MeterSpec { freezes: true, serial_point: None, ..meter(device) }
+}
+
 pub(super) fn daily(devices: u32) -> ReadingSpec {
     let of = (0..devices).map(|device| (DeviceIx(device), vec![ENERGY])).collect();
     ReadingSpec { name: name("daily"), every: Every::Day, at: (0, 0), wait: Duration::from_secs(3600), of }
@@ -70,6 +76,8 @@ pub(super) struct Real {
     pub(super) energy: Result<Decimal, NoData>,
     /// Newest last: the time that it says, and the value.
     pub(super) frozen: Vec<(String, Decimal)>,
+    /// How a request for a freeze ends in place of an answer.
+    pub(super) refusal: Option<ActResult>,
     pub(super) clock: Option<String>,
     /// What it recorded itself, by its own clock; `Err`: how it refuses.
     pub(super) load: Result<Vec<(DateTime, Decimal)>, NoData>,
@@ -109,6 +117,7 @@ impl Rig {
         let real = Real {
             energy: Ok(dec("100.00")),
             frozen: Vec::new(),
+            refusal: None,
             clock: None,
             load: Ok(Vec::new()),
             is_exact: false,
@@ -179,6 +188,10 @@ impl Rig {
             };
         }
         let Action::Recall { back, .. } = act.action else { panic!("{act:?}") };
+        if let Some(refusal) = real.refusal.clone().filter(|_| back > 0) {
+            self.billing.handle_act_result(self.now, act.id, &refusal);
+            return;
+        }
         let mut readings = Vec::new();
         let failed = match (back, &real.energy) {
             (0, Ok(value)) => {
@@ -195,7 +208,11 @@ impl Rig {
                     readings.push(PointReading::new(ENERGY, Ok(Value::Decimal(*value))));
                     None
                 }
-                None => Some(NoData::Exception(2)),
+                None => {
+                    let none = [FREEZE_TIME, ENERGY].map(|point| PointReading::new(point, Err(NoData::NotAvailable)));
+                    readings.extend(none);
+                    None
+                }
             },
         };
         if let (0, Some(clock), None) = (back, &real.clock, failed) {
@@ -279,6 +296,12 @@ impl Rig {
 
     pub(super) fn show(&mut self, device: u32, value: &str) {
         self.real.get_mut(&DeviceIx(device)).unwrap().energy = Ok(dec(value));
+    }
+
+    /// How many freezes were asked for since the last time.
+    pub(super) fn freezes_asked(&mut self) -> usize {
+        let asked = std::mem::take(&mut self.asked);
+        asked.iter().filter(|(_, act)| matches!(act.action, Action::Recall { back: 1.., .. })).count()
     }
 
     /// The books as the shell would hand them out.

@@ -2,10 +2,6 @@
 
 use super::*;
 
-fn freezing(device: u32) -> MeterSpec {
-    MeterSpec { freezes: true, serial_point: None, ..meter(device) }
-}
-
 #[test]
 fn a_meter_without_freezes_is_read_live_with_the_skew_told() {
     let mut rig = Rig::new(vec![meter(0), meter(1)], vec![daily(2)]);
@@ -40,15 +36,6 @@ fn a_freeze_of_another_day_is_never_taken_for_this_one() {
     rig.show(0, "110.02");
     rig.run_until(at("2026-11-21T12:00:00"));
     assert_eq!(rig.value("2026-11-21", 0), Some(("110.02".to_owned(), Source::Live)), "the live one stands in");
-}
-
-#[test]
-fn a_meter_that_has_no_freezes_is_asked_for_one_only_once() {
-    let mut rig = Rig::new(vec![freezing(0)], vec![daily(1)]);
-    rig.run_until(at("2026-11-25T12:00:00"));
-    let freezes = rig.asked.iter().filter(|(_, act)| !matches!(act.action, Action::Recall { back: 0, .. })).count();
-    assert_eq!(freezes, 1);
-    assert!((21..=25).all(|day| rig.value(&format!("2026-11-{day}"), 0).is_some()));
 }
 
 #[test]

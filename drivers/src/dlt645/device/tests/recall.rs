@@ -1,6 +1,7 @@
 //! What a meter kept itself: load records and daily freezes.
 
 use super::*;
+use crate::dlt645::load;
 
 #[test]
 fn a_load_record_comes_in_several_frames_and_gives_its_items() {
@@ -186,8 +187,46 @@ fn a_daily_freeze_gives_registers_by_their_tariff_and_its_own_time() {
         [(0, "0.10".to_owned()), (1, "0.02".to_owned()), (2, "0.01".to_owned())],
         "no voltage is frozen"
     );
-    // A meter without freezes says so.
-    assert!(matches!(read(&meter, time, &frame(0xD1, &[2])).0, Decoded::Exception { code: 2, .. }));
+}
+
+/// What the points read as when a meter answers for its freeze of five days ago in this way: first for its time, then for
+/// the energy.
+fn freeze_heard(time: &[u8], energy: &[u8]) -> CommandResult {
+    let asked = Action::Recall { points: vec![PointIx(0)], back: 5 };
+    let mut bench = Bench::with(vec![point(0x0001_0000, 0)], asked);
+    for answer in [time, energy] {
+        bench.sends().unwrap();
+        bench.hears(answer);
+    }
+    bench.result()
+}
+
+#[test]
+fn a_meter_that_refuses_for_want_of_a_freeze_answers_that_it_is_not_there_and_a_busy_one_fails() {
+    let refusal = |error: u8| frame(0xD1, &[error]);
+    let energy = frame(0x91, &[5, 1, 6, 5, 0x10, 0, 0, 0]);
+    let not_there = |point| PointReading::new(point, Err(NoData::NotAvailable));
+    let none = CommandResult::Read(vec![not_there(PointIx(0)), not_there(FREEZE_TIME)]);
+    assert_eq!(freeze_heard(&refusal(2), &refusal(2)), none, "no such data");
+    let CommandResult::Read(old) = freeze_heard(&refusal(2), &energy) else { panic!("it is a read") };
+    assert!(old[0].value.is_ok() && old[1] == not_there(FREEZE_TIME), "registers without their time: {old:?}");
+    for busy in [0, 1, 4] {
+        let failed = CommandResult::Failed(NoData::Exception(busy));
+        assert_eq!(freeze_heard(&refusal(busy), &refusal(busy)), failed, "no reason, another, or the password");
+        let CommandResult::Read(read) = freeze_heard(&refusal(busy), &energy) else { panic!("it is a read") };
+        assert_eq!(read[1].value, Err(NoData::Exception(busy)), "nobody knows whether it is there");
+    }
+}
+
+#[test]
+fn a_freeze_whose_time_is_blank_or_all_zeros_is_not_there() {
+    let meter = &mut meter(vec![point(0x0001_0000, 0)]);
+    let time = begun(meter, &[0], 5)[0];
+    for blank in [0, 0xFF] {
+        let (_, said) = read(meter, time, &frame(0x91, &[&[5, 0, 6, 5][..], &[blank; 5]].concat()));
+        assert_eq!(said, ["not_available"]);
+    }
+    assert_eq!(read(meter, time, &frame(0x91, &[5, 0, 6, 5, 0, 0, 0, 0x11, 0x26])).1, ["out_of_range"]);
 }
 
 #[test]
@@ -209,4 +248,16 @@ fn what_a_meter_does_not_freeze_is_refused() {
         let asked = meter.begin(&Action::Recall { points, back }, &mut steps);
         assert_eq!(asked, Err(ActionError::Unsupported), "combined energies and voltages are not frozen");
     }
+}
+
+#[test]
+fn a_meter_of_1997_is_never_asked_for_a_freeze() {
+    let energy = Dlt645Point { edition: Edition::V1997, di: 0x9010, ..point(0x0001_0000, 0) };
+    let settings = MeterSettings { edition: Edition::V1997, ..settings() };
+    let mut meter = Dlt645Meter::new(settings, vec![energy], &[vec![PointIx(0)]]);
+    let mut steps = Vec::new();
+    let asked = meter.begin(&Action::Recall { points: vec![PointIx(0)], back: 1 }, &mut steps);
+    assert_eq!((asked, steps.len()), (Err(ActionError::Unsupported), 0));
+    meter.begin(&Action::Recall { points: vec![PointIx(0)], back: 0 }, &mut steps).unwrap();
+    assert_eq!(steps.len(), 3, "the energy, the date and the time of now");
 }
