@@ -14,7 +14,7 @@ use gatehouse_core::{DeviceIx, Mono, Name, PointReading};
 pub(super) use self::card::whole;
 pub use self::card::{CardPoint, CardSource};
 use self::reader::Reader;
-use super::keypad::{Keypad, KeypadSpec, Pin};
+use super::keypad::{Keypad, KeypadSpec, Pin, Thrown};
 use crate::access::Proof;
 use crate::words::{Direction, RequestId};
 
@@ -56,6 +56,17 @@ pub(super) struct Readers {
     open: BTreeSet<RequestId>,
     /// What was typed while a verdict was to come.
     released: VecDeque<Presentation>,
+    /// What was typed and thrown away.
+    thrown: VecDeque<Refusal>,
+}
+
+/// What was typed at a gate's reader and is not looked at.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Refusal {
+    pub(super) reader: Name,
+    pub(super) gate: Name,
+    pub(super) direction: Direction,
+    pub(super) thrown: Thrown,
 }
 
 impl Readers {
@@ -67,7 +78,7 @@ impl Readers {
             }
         }
         let readers = specs.iter().map(Reader::new).collect();
-        Readers { readers, by_device, missed: 0, open: BTreeSet::new(), released: VecDeque::new() }
+        Readers { readers, by_device, ..Readers::default() }
     }
 
     /// Something that was read elsewhere, at a reader of that name; `None` when there is no such reader.
@@ -89,6 +100,7 @@ impl Readers {
             let Some(reader) = self.readers.get_mut(*ix) else { continue };
             let (proofs, missed) = reader.handle_readings(at, readings);
             self.missed = self.missed.saturating_add(missed);
+            self.thrown.extend(reader.thrown());
             presented.extend(proofs.into_iter().map(|proof| reader.presentation(proof)));
         }
         presented
@@ -100,7 +112,8 @@ impl Readers {
             if let Some(reader) = self.readers.get_mut(*ix) {
                 reader.shown = None;
                 reader.keypad.iter_mut().for_each(Keypad::handle_lost);
-                }
+                self.thrown.extend(reader.thrown());
+            }
         }
     }
 
@@ -132,12 +145,18 @@ impl Readers {
         for own in &mut self.readers {
             let typed = own.keypad.as_mut().and_then(|keypad| keypad.handle_verdict(at, request, wants_pin));
             self.released.extend(typed.map(|proof| own.presentation(proof)));
+            self.thrown.extend(own.thrown());
         }
     }
 
     /// Takes the next that was typed while a verdict was to come.
     pub(super) fn poll_released(&mut self) -> Option<Presentation> {
         self.released.pop_front()
+    }
+
+    /// Takes the next that was typed and thrown away.
+    pub(super) fn poll_thrown(&mut self) -> Option<Refusal> {
+        self.thrown.pop_front()
     }
 
     /// Cards that came and went between two polls.

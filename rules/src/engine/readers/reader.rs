@@ -3,7 +3,7 @@
 use gatehouse_core::{Mono, PointReading, Value};
 
 use super::card::{CardPoint, Shown, counted_bits, whole};
-use super::{Presentation, READER_GAP, ReaderSpec};
+use super::{Presentation, READER_GAP, ReaderSpec, Refusal};
 use crate::access::Proof;
 use crate::catalog::PointRef;
 use crate::engine::keypad::{KeySource, Keypad};
@@ -42,6 +42,15 @@ impl Reader {
         Presentation { reader: name.clone(), gate: gate.clone(), direction: *direction, proof }
     }
 
+    /// Takes what was typed here and thrown away; nothing is said of it where it opens no gate.
+    pub(super) fn thrown(&mut self) -> Vec<Refusal> {
+        let thrown = self.keypad.as_mut().map(Keypad::take_thrown).unwrap_or_default();
+        let ReaderSpec { name, gate, direction, .. } = &self.spec;
+        let Some(gate) = gate else { return Vec::new() };
+        let refusal = |thrown| Refusal { reader: name.clone(), gate: gate.clone(), direction: *direction, thrown };
+        thrown.into_iter().map(refusal).collect()
+    }
+
     /// What is presented now: a card, or what was typed. And how many cards and keys came that nobody has read.
     pub(super) fn handle_readings(&mut self, at: Mono, readings: &[PointReading]) -> (Vec<Proof>, u64) {
         let (shown, missed) = self.look(at, readings);
@@ -60,7 +69,7 @@ impl Reader {
                 }
                 proofs.extend(keypad.press(at, key));
             }
-            None if missed > 0 => keypad.lose(at),
+            None if missed > 0 => keypad.handle_missed(at),
             None => {}
         }
         (proofs, missed.saturating_add(lost))
