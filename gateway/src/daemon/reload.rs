@@ -187,6 +187,7 @@ impl Daemon {
                 next.inherit(device);
                 *device = next;
             });
+            runtime.handle.line.borrow_mut().handle_personal(*ix, config.is_personal());
         }
         runtime
     }

@@ -163,9 +163,11 @@ impl Daemon {
                 Ok(answer) => (answer.outcome.clone(), answer.detail.clone(), answer.read_back.clone()),
                 Err(refusal) => ("unknown".to_owned(), Some(refusal.message.clone()), None),
             };
+            let personal = config.points.iter().any(|known| known.personal && known.spec.name == *point);
+            let told = |text: String| if personal { "personal".to_owned() } else { text };
             let fields = json!({
-                "device": config.id.as_str(), "point": point, "value": value, "issuer": issuer,
-                "outcome": outcome, "detail": detail, "read_back": read_back,
+                "device": config.id.as_str(), "point": point, "value": told(value), "issuer": issuer,
+                "outcome": outcome, "detail": detail, "read_back": read_back.map(told),
             });
             hub.audit("command", &fields);
             let _ = reply.send(answer.and_then(|a| document(&a)));
