@@ -18,6 +18,7 @@ use super::command::{COMMAND_TTL, identify_answer, read_answer, registers_answer
 use super::device::{nearest, points_by_name};
 use super::load::{load_action, load_answer};
 use super::own_device::OwnDevice;
+use super::reloaded::Asked;
 use super::run::Daemon;
 use super::{metrics, standing};
 use crate::api::server::LoadBody;
@@ -38,9 +39,7 @@ impl Daemon {
             Request::Frames { bus, since } => self.frames(&bus, since).and_then(|frames| document(&frames)),
             Request::Devices(None) => document(&self.devices()),
             Request::Devices(Some(id)) => self.device(&id).and_then(|d| document(&d)),
-            Request::Reload { issuer } => {
-                self.reload(&issuer).map(|message| Answer::Json(json!({ "message": message })))
-            }
+            Request::Reload { issuer } => return self.reload(Asked::Person { issuer, reply }),
             Request::Decided(part) => Ok(Answer::Json(self.decided(part))),
             Request::Command { body, uid } => return self.command(&body, uid, reply),
             Request::Present { reader, body } => self.present(&reader, &body),
