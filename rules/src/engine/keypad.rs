@@ -136,8 +136,9 @@ impl Keypad {
     }
 
     /// The reader is lost: who typed has gone.
-    pub(super) fn handle_lost(&mut self) {
+    pub(super) fn handle_lost(&mut self, at: Mono) {
         self.counted = None;
+        self.expire(at);
         if self.is_begun() {
             self.throw(reason::KEYS_LOST);
         }

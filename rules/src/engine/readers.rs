@@ -14,7 +14,7 @@ use gatehouse_core::{DeviceIx, Mono, Name, PointReading};
 pub(super) use self::card::whole;
 pub use self::card::{CardPoint, CardSource};
 use self::reader::Reader;
-use super::keypad::{Keypad, KeypadSpec, Pin, Thrown};
+use super::keypad::{KeypadSpec, Pin, Thrown};
 use crate::access::Proof;
 use crate::words::{Direction, RequestId};
 
@@ -107,11 +107,11 @@ impl Readers {
     }
 
     /// A device is lost: what it shows when it comes back was presented before.
-    pub(super) fn handle_lost(&mut self, device: DeviceIx) {
+    pub(super) fn handle_lost(&mut self, at: Mono, device: DeviceIx) {
         for ix in self.by_device.get(&device).into_iter().flatten() {
             if let Some(reader) = self.readers.get_mut(*ix) {
                 reader.shown = None;
-                reader.keypad.iter_mut().for_each(Keypad::handle_lost);
+                reader.keypad.iter_mut().for_each(|keypad| keypad.handle_lost(at));
                 self.thrown.extend(reader.thrown());
             }
         }

@@ -76,7 +76,7 @@ fn a_card_that_wants_its_pin_gets_the_next_entry_and_no_other_card_does() {
     show(&mut pad, 500);
     want(&mut pad);
     assert_eq!(typed(&mut pad, 504, "4..7..1..1#"), ["77+4711"], "a slow hand keeps its card");
-    pad.handle_lost();
+    pad.handle_lost(Mono::from_millis(515_000));
     want(&mut pad);
     assert_eq!(typed(&mut pad, 516, "4711#"), ["4711"]);
 }
@@ -199,9 +199,12 @@ fn whatever_is_thrown_away_is_told_once_with_its_reason() {
     pad.handle_card(Mono::from_millis(514_000), &card());
     assert_eq!(thrown(&mut pad), [("entry_replaced", true)], "another came");
     typed(&mut pad, 600, "47");
-    pad.handle_lost();
-    pad.handle_lost();
+    pad.handle_lost(Mono::from_millis(602_000));
+    pad.handle_lost(Mono::from_millis(603_000));
     assert_eq!(thrown(&mut pad), [("keys_lost", false)]);
+    typed(&mut pad, 700, "47");
+    pad.handle_lost(Mono::from_millis(720_000));
+    assert_eq!(thrown(&mut pad), [("entry_expired", false)], "whoever typed had gone before the reader had");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use gatehouse_core::{Decimal, NoData, PointIx, Value};
 use super::*;
 use crate::access::wiegand::{Card, Format};
 use crate::catalog::PointRef;
-use crate::engine::keypad::KeySource;
+use crate::engine::keypad::{KeySource, Keypad};
 
 const DEVICE: DeviceIx = DeviceIx(4);
 const CARD: PointRef = PointRef { device: DEVICE, point: PointIx(0) };
@@ -65,7 +65,7 @@ fn what_a_device_shows_after_a_gap_was_presented_before_it() {
     assert_eq!(sample(&mut readers, &[None, None]), [""; 0]);
     assert_eq!(sample(&mut readers, &[Some(2), Some(2)]), [""; 0]);
     assert_eq!(sample(&mut readers, &[Some(3), Some(3)]), ["26:3"]);
-    readers.handle_lost(DEVICE);
+    readers.handle_lost(Mono::from_millis(5_000), DEVICE);
     assert_eq!(sample(&mut readers, &[Some(4), Some(4)]), [""; 0]);
     assert_eq!(sample(&mut readers, &[Some(5), Some(0)]), [""; 0], "the device was restarted");
     assert_eq!(sample(&mut readers, &[Some(5), None]), [""; 0], "half a sample is none");
