@@ -84,7 +84,28 @@ pub fn fields(language: Language, is_request: bool, bytes: &[u8]) -> Vec<Field> 
     }
 }
 
-/// Whether there is a password or a key in the bytes, which nobody is to see: of a frame that somebody else sent, since
+/// The fields of a frame of which some bytes are blotted out, as [`fields`] gives them; those that are in them say
+/// `concealed` in place of what they hold.
+pub fn concealed_fields(language: Language, is_request: bool, bytes: &[u8], concealed: &Range<usize>) -> Vec<Field> {
+    let mut fields = match language {
+        Language::Osdp => crate::osdp::dissect::fields(&crate::osdp::mended(bytes)),
+        Language::Modbus(_) | Language::Dlt645(_) | Language::Cjt188(_) | Language::Uhppote => {
+            fields(language, is_request, bytes)
+        }
+    };
+    for field in
+        fields.iter_mut().filter(|field| field.bytes.end > concealed.start && field.bytes.start < concealed.end)
+    {
+        // What stands before is left: how long a card is, and how it is written.
+        field.text = match field.bytes.start < concealed.start {
+            true => format!("{}, concealed", field.text),
+            false => "concealed".to_owned(),
+        };
+    }
+    fields
+}
+
+/// Whether there is a password, a key, a card or what was typed in the bytes, which nobody is to see: of a frame that somebody else sent, since
 /// the line keeps its own out of its trace.
 pub fn is_secret(language: Language, bytes: &[u8]) -> bool {
     match language {

@@ -34,7 +34,7 @@ pub struct Heard {
     pub language: Option<Language>,
     /// Who it is from.
     pub from: From,
-    /// It holds a password or a key, or may: nobody is to see it.
+    /// It holds a password, a key, a card or what was typed, or may: nobody is to see it.
     pub is_secret: bool,
 }
 
@@ -42,6 +42,8 @@ pub struct Heard {
 #[derive(Debug)]
 pub struct Listener {
     languages: Vec<Language>,
+    /// Units of Modbus whose registers show who was at a reader.
+    personal: Vec<u8>,
     pending: Vec<u8>,
     frames: VecDeque<Heard>,
     /// The request of Modbus that was heard last and is not answered.
@@ -51,7 +53,14 @@ pub struct Listener {
 impl Listener {
     /// Listens to a line on which these languages are spoken.
     pub fn new(languages: Vec<Language>) -> Self {
-        Listener { languages, pending: Vec::new(), frames: VecDeque::new(), asked: None }
+        Listener { languages, personal: Vec::new(), pending: Vec::new(), frames: VecDeque::new(), asked: None }
+    }
+
+    /// The same line, on which the registers of these units of Modbus show who was at a reader.
+    #[must_use]
+    pub fn with_personal(mut self, units: Vec<u8>) -> Self {
+        self.personal = units;
+        self
     }
 
     /// Bytes came.
@@ -99,7 +108,19 @@ impl Listener {
         let in_any = || self.languages.iter().any(|language| dissect::is_secret(*language, &bytes));
         // Noise may be a frame that lost its beginning or its end.
         let is_secret = language.map_or_else(in_any, |language| dissect::is_secret(language, &bytes));
+        let is_secret = is_secret || self.is_personal(language, from, &bytes);
         self.frames.push_back(Heard { bytes, language, from, is_secret });
+    }
+
+    /// Whether a frame has values of registers that show who was at a reader; noise may be a part of one.
+    fn is_personal(&self, language: Option<Language>, from: From, bytes: &[u8]) -> bool {
+        match language {
+            Some(Language::Modbus(framing)) => {
+                modbus::conceal::holds_values(framing, from == From::Master, &self.personal, bytes)
+            }
+            Some(Language::Dlt645(_) | Language::Cjt188(_) | Language::Osdp | Language::Uhppote) => false,
+            None => !self.personal.is_empty(),
+        }
     }
 
     /// The sound frame that begins with the first byte: its length, what it is written in and who it is from.
@@ -227,6 +248,20 @@ mod tests {
         let told: Vec<(From, bool)> =
             std::iter::from_fn(|| listener.poll_frame()).map(|heard| (heard.from, heard.is_secret)).collect();
         assert_eq!(told, [(From::Master, true), (From::Nobody, true)]);
+    }
+
+    #[test]
+    fn values_of_a_unit_whose_registers_are_personal_are_secret_also_in_pieces_and_its_questions_are_not() {
+        let mut listener = Listener::new(vec![RTU]).with_personal(vec![1]);
+        let (asked, answer) = (rtu(&[3, 0, 0, 0, 2]), rtu(&[3, 4, 0xBE, 0xEF, 0, 2]));
+        listener.handle_bytes(&[&asked[..], &answer].concat());
+        listener.handle_bytes(&answer[..6]);
+        listener.handle_pause();
+        let mut other = Vec::new();
+        Framing::Rtu.encode(0, 2, &[3, 2, 0, 7], &mut other);
+        listener.handle_bytes(&other);
+        let told: Vec<bool> = std::iter::from_fn(|| listener.poll_frame()).map(|heard| heard.is_secret).collect();
+        assert_eq!(told, [false, true, true, false]);
     }
 
     #[test]

@@ -46,6 +46,8 @@ pub struct CatalogPoint {
     pub interval: Duration,
     /// True when it can be written.
     pub writable: bool,
+    /// True when it shows who was at a reader, or what was typed there: no ticket tells it.
+    pub personal: bool,
 }
 
 /// A point of a device.

@@ -2,7 +2,7 @@
 
 Arguments: the link to make to the other end, the file with what is to happen, the address, the key in hexadecimal digits
 or "-". Each line of the file is done once, as it comes: `card BITS`, `keys TEXT`, `tamper 0|1`, `pull` (off the wires: what
-comes is lost), `plug`. Each command that the reader gets is one line of JSON on stdout.
+comes is lost), `plug`, `refuse` (from then on it takes no key). Each command that the reader gets is one line of JSON on stdout.
 """
 
 import json
@@ -15,6 +15,10 @@ import tty
 import osdp_sys
 from osdp import (Capability, CardFormat, Channel, Event, LibFlag, LogLevel, PDCapabilities, PDInfo, PeripheralDevice,
                   StatusReportType)
+
+
+# libosdp's number of the command.
+KEYSET = 5
 
 
 class Pty(Channel):
@@ -57,7 +61,7 @@ def event(words):
 def heard(command):
     told = {name: value if isinstance(value, (int, str)) else repr(value) for name, value in command.items()}
     print(json.dumps(told), flush=True)
-    return 0, None
+    return (-1 if refuses and told["command"] == KEYSET else 0), None
 
 
 link, script, address, key = sys.argv[1:5]
@@ -69,6 +73,7 @@ capabilities = PDCapabilities([
     (Capability.TextOutput, 1, 1), (Capability.ContactStatusMonitoring, 1, 2), (Capability.CardDataFormat, 1, 1),
     (Capability.CommunicationSecurity, 1, 1),
 ])
+refuses = False
 reader = PeripheralDevice(info, capabilities, log_level=LogLevel.Warning, command_handler=heard)
 print(json.dumps({"ready": True}), flush=True)
 done = 0
@@ -80,6 +85,8 @@ while True:
             words = line.split(" ")
             if words[0] in ("pull", "plug"):
                 channel.plugged = words[0] == "plug"
+            elif words[0] == "refuse":
+                refuses = True
             elif reader.ctx.submit_event(event(words)) not in (0, None):
                 print(json.dumps({"lost": line}), flush=True)
         done = len(lines)

@@ -127,6 +127,22 @@ fn present(gateway: &Gateway, stage: &Stage, reader: &str, shown: &Value) -> Val
     answer
 }
 
+/// What was on the wires is there, but for the number of a card.
+fn no_frame_tells(gateway: &Gateway, stage: &Stage, card: u16) {
+    let (status, frames) = gateway.call(stage, "GET", "/api/v1/buses/tcp/frames", &Value::Null);
+    assert_eq!(status, 200, "{frames}");
+    let [high, low] = card.to_be_bytes();
+    for frame in frames["frames"].as_array().unwrap() {
+        // Behind the number of the transaction, which may be anything.
+        let bytes = frame["bytes"].as_str().unwrap().get(6..).unwrap_or_default();
+        assert!(!bytes.contains(&format!("{high:02x} {low:02x}")), "{frame}");
+    }
+    let fields = |frame: &Value| frame["fields"].as_array().unwrap().clone();
+    let fields: Vec<Value> = frames["frames"].as_array().unwrap().iter().flat_map(fields).collect();
+    assert!(fields.iter().any(|field| field["name"] == "registers" && field["text"] == "concealed"), "{frames}");
+    assert!(fields.iter().any(|field| field["name"] == "bits" && field["text"] != "concealed"), "the lock's: {frames}");
+}
+
 const CARD: &str = "card/H10301-26/12/3456";
 
 #[test]
@@ -148,6 +164,7 @@ fn a_card_opens_by_the_cores_word_through_a_kill_and_an_outage_until_it_is_revok
     show_card(&gateway, 3456, 1);
     assert_eq!(words(&passages(&mut receiver, 1)), [("granted", "box", "p-1")]);
     pulses_are(&gateway, &stage, 1);
+    no_frame_tells(&gateway, &stage, 3456);
     show_card(&gateway, 3457, 2);
     assert_eq!(words(&passages(&mut receiver, 2))[1], ("unknown_credential", "box", "-"));
 

@@ -326,3 +326,45 @@ fn a_box_that_is_killed_while_it_writes_a_list_in_foul_weather_ends_with_the_lis
     assert_eq!((&alarms[0]["alarm"], &alarms[0]["active"]), (&json!("controller_list/board"), &json!(true)));
     assert_eq!(gateway.stop(20 * SECONDS).code(), Some(0), "{}", gateway.process.log());
 }
+
+#[test]
+fn cards_that_are_removed_and_doors_that_are_taken_away_before_a_kill_reach_the_controller_afterwards() {
+    let stage = Stage::new();
+    let core = Core::new(&stage);
+    let broker = Broker::start(&stage, Security::Open);
+    let mut receiver = broker.subscribe();
+    let net = DoorNet::start(board(), 5).unwrap();
+    let yard = "[[gate]]\nid = \"yard\"\nkind = \"door\"\n\
+                open = { device = \"board\", command = \"open\", channel = 2 }\n\
+                access = { decide = \"controller\", device = \"board\", door = 2, cards = \"box\" }\n";
+    let rest = format!("{yard}{}", core.table(&stage));
+    let path = site_with(&stage, &broker, &net, (&rest, ", cards = \"box\""));
+    let mut gateway = start(&stage, &path);
+    let both = json!({ "gates": ["lobby", "yard"] });
+    core.publish(&broker, 1, &json!({ "entries": [put(1, &both), put(2, &both), put(3, &both)] }));
+    list_is(&gateway, "equal", Some(1));
+    let doors = |card: u32| -> Option<[u8; 4]> {
+        let board = net.board();
+        let (_, rest) = board.list.iter().flatten().find(|(number, _)| *number == numbered(card))?;
+        rest.get(8..12)?.try_into().ok()
+    };
+    assert_eq!([1, 2, 3].map(doors), [Some([1, 1, 0, 0]); 3]);
+
+    // The controller is not reached before the box is killed.
+    net.set_weather(Weather { cut: true, ..Weather::default() });
+    let change = json!({ "header": { "base_version": 1 }, "entries": [
+        { "revoke": { "of": "card/H10301-26/61/1" } }, put(2, &json!({})),
+    ] });
+    core.publish(&broker, 2, &change);
+    receiver.until("the second version", SOON, |ledger| {
+        events(ledger, "audit", "credentials").iter().any(|event| event["in_force"] == 2).then_some(())
+    });
+    gateway.process.signal(Signal::KILL);
+    gateway.process.wait(10 * SECONDS);
+    assert_eq!([1, 2, 3].map(doors), [Some([1, 1, 0, 0]); 3], "nothing of it was there before");
+    net.set_weather(Weather::default());
+    let mut gateway = start(&stage, &path);
+    list_is(&gateway, "equal", Some(2));
+    assert_eq!([1, 2, 3].map(doors), [None, Some([1, 0, 0, 0]), Some([1, 1, 0, 0])]);
+    assert_eq!(gateway.stop(20 * SECONDS).code(), Some(0), "{}", gateway.process.log());
+}

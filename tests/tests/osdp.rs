@@ -94,6 +94,14 @@ fn card(number: u16) -> String {
     format!("card {bits:026b}")
 }
 
+/// The middle of such a card as a trace would show it: its first byte and the last, which is filled up, are left out.
+fn on_the_wire(number: u16) -> String {
+    let text = card(number);
+    let bits = u32::from_str_radix(text.trim_start_matches("card "), 2).unwrap() << 6;
+    let [_, second, third, _] = bits.to_be_bytes();
+    format!("{second:02x} {third:02x}")
+}
+
 /// A site with a door, a core that listens, and libosdp's reader at the door.
 struct Scene<'s> {
     core: Core,
@@ -143,7 +151,7 @@ fn a_secure_reader_opens_the_door_and_what_it_kept_while_it_was_away_does_not() 
     reader.happens(&card(NUMBER + 1));
     assert_eq!(reasons(&mut receiver, 2)[1], "unknown_credential");
 
-    reader.happens("keys 1234");
+    reader.happens("keys 1234*");
     shows(&gateway, &stage, ("pad", "key_count"), "1");
     shows(&gateway, &stage, ("pad", "keys"), "- personal");
     reader.happens("tamper 1");
@@ -180,6 +188,10 @@ fn a_reader_with_another_key_opens_nothing() {
     reader.happens(&card(NUMBER));
     shows(&gateway, &stage, ("pad", "dropped"), "1");
     assert_eq!(shown(&gateway, &stage, "pad", "cards"), "- not_available");
+    let (_, frames) = gateway.call(&stage, "GET", "/api/v1/buses/door/frames", &Value::Null);
+    let frames = frames.to_string();
+    assert!(frames.contains("a card of 26 bits, format 1, reader 0, concealed"), "{frames}");
+    assert!(!frames.contains(&on_the_wire(NUMBER)), "the card's bits are in the trace: {frames}");
     let told = gateway.ask(&["write", "pad", "light", "2"]);
     assert!(!told.status.success(), "nothing is told to a reader that is not believed");
     assert_eq!(shown(&gateway, &stage, "board", "pulses"), "0");
@@ -253,10 +265,11 @@ fn a_key_that_the_box_gave_outlives_other_keys_of_the_box_and_gives_way_to_anoth
     stage.write("seal_key", SECOND_SEAL);
     refuses(&gateway, &["rekey", "pad"], "`access.seal_key` was changed: `gatehouse reload` first");
     succeeds(&gateway, &["reload"]);
-    assert_eq!(audited(&mut receiver, "reader_keys", 1), [json!({ "sealed_anew": 1, "unopened": [] })]);
+    // What the answer says is on the disk.
     gateway.process.kill();
     let mut gateway = Gateway::start(&stage, &path);
     shows(&gateway, &stage, ("pad", "secure"), "true");
+    assert_eq!(audited(&mut receiver, "reader_keys", 1), [json!({ "sealed_anew": 1, "unopened": [] })]);
 
     // Another key of the reader by its file, while it runs.
     stage.write("reader.key", OTHER_KEY);
@@ -285,6 +298,74 @@ fn a_key_that_the_box_gave_outlives_other_keys_of_the_box_and_gives_way_to_anoth
     let gateway = Gateway::start(&stage, &path);
     shows(&gateway, &stage, ("pad", "secure"), "true");
     assert_eq!(audited(&mut receiver, "reader_keys", 3)[2], json!({ "sealed_anew": 1, "unopened": [] }));
+}
+
+#[test]
+fn a_reload_with_a_key_that_cannot_be_read_is_refused_and_the_old_site_goes_on() {
+    let stage = Stage::new();
+    let Some(Scene { core, broker, mut receiver, slave: _slave, reader, path }) = Scene::new(&stage, KEY) else {
+        return;
+    };
+    let gateway = Gateway::start(&stage, &path);
+    shows(&gateway, &stage, ("pad", "secure"), "true");
+    let seal = std::fs::read(stage.file("seal_key")).unwrap();
+    let text = std::fs::read_to_string(&path).unwrap();
+    // Of the new site nothing is to be seen: its reader has another name.
+    std::fs::write(&path, text.replace("lobby-card", "other-card")).unwrap();
+    stage.write("reader.key", "no key");
+    refuses(&gateway, &["reload"], "the key of pad cannot be read, and the one in force is not given up");
+    stage.write("reader.key", KEY);
+    stage.write("seal_key", "no key");
+    refuses(&gateway, &["reload"], "seal_key");
+    let told = audited(&mut receiver, "reload", 2);
+    let outcomes: Vec<&Value> = told.iter().map(|record| &record["outcome"]).collect();
+    assert_eq!(outcomes, ["refused", "refused"]);
+
+    assert_eq!(shown(&gateway, &stage, "pad", "secure"), "true");
+    let of = format!("card/H10301-26/{FACILITY}/{NUMBER}");
+    let put = json!({ "put": { "of": of, "kind": "card", "who": "p-1", "class": "resident", "gates": ["lobby"] } });
+    core.publish(&broker, 1, &json!({ "entries": [put] }));
+    audited(&mut receiver, "credentials", 1);
+    reader.happens(&card(NUMBER));
+    assert_eq!(reasons(&mut receiver, 1), ["granted"], "its keys and its credentials are in force");
+    let passage = receiver.ledger().records("passages").find(|record| record.json["event"] == "passage").unwrap();
+    assert_eq!(passage.json["data"]["via"], "lobby-card");
+    std::fs::write(stage.file("seal_key"), seal).unwrap();
+    succeeds(&gateway, &["reload"]);
+    shows(&gateway, &stage, ("pad", "secure"), "true");
+}
+
+#[test]
+fn a_change_of_keys_that_a_reader_does_not_take_is_undone_though_the_box_was_killed_in_between() {
+    /// The box waits two minutes for a reader before it gives it up.
+    const PATIENCE: Duration = Duration::from_secs(240);
+    let stage = Stage::new();
+    let Some(Scene { core: _core, broker: _broker, mut receiver, slave: _slave, reader, path }) =
+        Scene::new(&stage, KEY)
+    else {
+        return;
+    };
+    let mut gateway = Gateway::start(&stage, &path);
+    shows(&gateway, &stage, ("pad", "secure"), "true");
+    reader.happens("refuse");
+    let mut asked = UnixStream::connect(stage.file("api.sock")).unwrap();
+    let head = "POST /api/v1/devices/pad/rekey HTTP/1.1\r\nHost: box\r\nContent-Length: 2\r\n\r\n{}";
+    asked.write_all(head.as_bytes()).unwrap();
+    reader.until("the new key", |command| (command["command"] == KEYSET).then_some(()));
+    let begun = audited(&mut receiver, "rekey", 1);
+    gateway.process.kill();
+
+    let mut gateway = Gateway::start(&stage, &path);
+    let ended = receiver.until("the end of the change", PATIENCE, |ledger| {
+        let records = ledger.records("audit").filter(|record| record.json["event"] == "rekey");
+        records.map(|record| record.json["data"].clone()).nth(1)
+    });
+    assert_eq!((&ended["outcome"], &ended["issuer"]), (&json!("failed"), &begun[0]["issuer"]), "{ended}");
+    assert_eq!(ended["detail"], "the reader did not take it and has the key that it had");
+    shows(&gateway, &stage, ("pad", "secure"), "true");
+    gateway.process.kill();
+    let gateway = Gateway::start(&stage, &path);
+    shows(&gateway, &stage, ("pad", "secure"), "true");
 }
 
 #[test]
@@ -321,6 +402,8 @@ fn who_types_a_pin_at_the_reader_comes_in_and_its_digits_are_nowhere_to_be_read(
     assert_eq!(reasons(&mut receiver, 3)[2], "pin_needed");
     reader.happens(&format!("keys {PIN}#"));
     assert_eq!(reasons(&mut receiver, 4)[3], "bad_code", "that PIN is not this card's");
+    reader.happens(&format!("keys {}", &PIN[..5]));
+    assert_eq!(reasons(&mut receiver, 5)[4], "entry_expired", "nobody ends it");
     shows(&gateway, &stage, ("board", "pulses"), "1");
 
     let (status, frames) = gateway.call(&stage, "GET", "/api/v1/buses/door/frames", &Value::Null);

@@ -248,6 +248,15 @@ impl Line {
         }
     }
 
+    /// Tells whether points of a device show who was at a reader: see
+    /// [`Driver::set_personal`](gatehouse_core::Driver::set_personal). The trace then forgets what it had of that.
+    pub fn handle_personal(&mut self, device: DeviceIx, is_personal: bool) {
+        if let Some(known) = self.devices.iter_mut().find(|known| known.ix == device) {
+            known.driver.set_personal(is_personal);
+            self.trace.conceal(known);
+        }
+    }
+
     /// Appends the bytes to write now, if there are any; drop what the port holds unread first (serial lines only).
     pub fn poll_transmit(&mut self, now: Mono, out: &mut Vec<u8>) -> bool {
         let sent = self.take_turn(now);

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::ops::Range;
 
 use gatehouse_core::{DeviceIx, Mono, Reject};
 
@@ -58,6 +59,8 @@ pub struct TraceFrame {
     pub verdict: Verdict,
     /// Its length in bytes.
     pub length: usize,
+    /// Which of its bytes are blotted out: they tell of a key, of a card or of what was typed.
+    pub concealed: Option<Range<usize>>,
     head: Vec<u8>,
 }
 
@@ -88,15 +91,19 @@ impl fmt::Display for Verdict {
 const SHOWN: usize = 32;
 
 impl fmt::Display for TraceFrame {
-    /// Writes the way, the verdict and the first bytes: `sent request 01 03 00 00 00 02 c4 0b`.
+    /// Writes the way, the verdict and the first bytes: `sent request 01 03 00 00 00 02 c4 0b`, those that are concealed as
+    /// `--`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let way = match self.direction {
             Direction::Sent => "sent",
             Direction::Received => "received",
         };
         write!(f, "{way} {}", self.verdict)?;
-        for byte in self.head.iter().take(SHOWN) {
-            write!(f, " {byte:02x}")?;
+        for (at, byte) in self.head.iter().enumerate().take(SHOWN) {
+            match &self.concealed {
+                Some(concealed) if concealed.contains(&at) => f.write_str(" --")?,
+                Some(_) | None => write!(f, " {byte:02x}")?,
+            }
         }
         if self.length > SHOWN { write!(f, " … {} bytes", self.length) } else { Ok(()) }
     }
@@ -125,9 +132,8 @@ impl Trace {
         head.clear();
         head.extend_from_slice(&bytes[..bytes.len().min(FRAME_BYTES)]);
         // Of a stray frame nobody knows whose it is.
-        for device in devices {
-            device.driver.conceal(direction == Direction::Sent, &mut head);
-        }
+        let is_sent = direction == Direction::Sent;
+        let concealed = devices.iter().filter_map(|device| device.driver.conceal(is_sent, &mut head)).reduce(span);
         self.noted += 1;
         self.frames.push_back(TraceFrame {
             seq: self.noted,
@@ -136,11 +142,25 @@ impl Trace {
             device,
             verdict,
             length: bytes.len(),
+            concealed,
             head,
         });
+    }
+
+    /// Blots out of what is there already what nobody is to see any more of a device.
+    pub(super) fn conceal(&mut self, device: &Device) {
+        for frame in &mut self.frames {
+            let more = device.driver.conceal(frame.direction == Direction::Sent, &mut frame.head);
+            frame.concealed = frame.concealed.take().into_iter().chain(more).reduce(span);
+        }
     }
 
     pub(super) fn frames(&self) -> impl Iterator<Item = &TraceFrame> {
         self.frames.iter()
     }
+}
+
+/// From the first byte of either to the last.
+fn span(one: Range<usize>, other: Range<usize>) -> Range<usize> {
+    one.start.min(other.start)..one.end.max(other.end)
 }

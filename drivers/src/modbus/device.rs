@@ -4,6 +4,7 @@ mod action;
 mod split;
 
 use std::cell::Cell;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use gatehouse_core::driver::{Action, ActionError, Denial};
 use gatehouse_core::{Decoded, Driver, NoData, PointIx, PointReading, RegisterRow, Reject, StepId, StepShape};
 
 use super::checksum::crc16;
+use super::conceal::conceal;
 use super::decode::PointCodec;
 use super::frame::Framing;
 use super::pdu::{self, function};
@@ -32,6 +34,8 @@ pub struct ModbusDevice {
     codecs: Box<[PointCodec]>,
     limits: Limits,
     cost: Cost,
+    /// Some of its registers show who was at a reader: no trace tells its values.
+    is_personal: bool,
     /// What its profile can do beyond points.
     commands: Arc<[Command]>,
     /// The plan: the steps of each group, in the order to send them.
@@ -164,6 +168,7 @@ impl ModbusDevice {
             points,
             limits,
             cost,
+            is_personal: false,
             commands: Arc::default(),
             groups: Vec::with_capacity(groups.len()),
             reads: Vec::new(),
@@ -371,6 +376,18 @@ impl Driver for ModbusDevice {
 
     fn follow_up(&mut self, step: StepId, steps: &mut Vec<StepId>) {
         self.continue_identity(step, steps);
+    }
+
+    fn set_personal(&mut self, is_personal: bool) {
+        self.is_personal = is_personal;
+    }
+
+    fn tells_secrets(&self) -> bool {
+        self.is_personal
+    }
+
+    fn conceal(&self, is_request: bool, frame: &mut [u8]) -> Option<Range<usize>> {
+        if self.is_personal { conceal(self.framing, is_request, self.unit, frame) } else { None }
     }
 
     fn is_request(&self, bytes: &[u8]) -> bool {

@@ -5,6 +5,7 @@
 //! device.
 
 pub mod checksum;
+pub(crate) mod conceal;
 pub mod decode;
 pub mod device;
 pub(crate) mod dissect;

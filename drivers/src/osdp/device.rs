@@ -3,6 +3,7 @@
 mod action;
 
 use std::cell::RefCell;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,8 +12,9 @@ use gatehouse_core::{Decoded, Driver, Mono, PointIx, PointReading, StepId, StepS
 
 use self::action::Step;
 use super::channel::{Answer, Channel};
+use super::conceal::conceal;
 use super::error::WireError;
-use super::frame::{FROM_READER, Found, MARK, START, find};
+use super::frame::{Found, START, find};
 use super::point::OsdpPoint;
 use super::reply::{Identity, Reply};
 use super::secure::Key;
@@ -207,23 +209,6 @@ fn who(identity: &Identity) -> [PointReading; 3] {
     })
 }
 
-/// Blots out what follows KEYSET in a frame to this reader: in the clear it is a key, and sealed it is one to whoever has
-/// the key before. Of its answers it blots out what was typed: keys, and bursts of a few bits that are a key each.
-fn conceal_secrets(address: u8, frame: &mut [u8]) {
-    let begin = frame.iter().take_while(|byte| **byte == MARK).count();
-    let Some([START, to, _, _, control, rest @ ..]) = frame.get_mut(begin..) else { return };
-    // Bit 3: a security block stands before the command, which begins with its own length (OSDP 2.2, 5.9).
-    let block = if *control & 8 == 0 { 0 } else { rest.first().map_or(0, |length| usize::from(*length)) };
-    match rest.get_mut(block..) {
-        Some([super::command::code::KEYSET, key @ ..]) if *to == address => key.fill(0),
-        Some([super::reply::code::KEYPAD, keys @ ..]) if *to == address | FROM_READER => keys.fill(0),
-        Some([super::reply::code::RAW, _, _, count, 0, bits @ ..]) if *to == address | FROM_READER && *count <= 8 => {
-            bits.fill(0);
-        }
-        Some(_) | None => {}
-    }
-}
-
 impl Driver for OsdpReader {
     fn groups(&self) -> usize {
         self.groups.len()
@@ -266,8 +251,8 @@ impl Driver for OsdpReader {
         !self.session.is_secure()
     }
 
-    fn conceal(&self, _: bool, frame: &mut [u8]) {
-        conceal_secrets(self.settings.address, frame);
+    fn conceal(&self, _: bool, frame: &mut [u8]) -> Option<Range<usize>> {
+        conceal(self.settings.address, frame)
     }
 
     fn prepare(&mut self, step: StepId, now: Mono) {

@@ -147,9 +147,19 @@ fn holds_key(frame: &Frame<'_>) -> bool {
     !frame.from_reader && frame.code == command::KEYSET && !sealed
 }
 
-/// Whether there is a key in the bytes that is not sealed.
+/// Whether a frame tells of a card or of keys that were pressed, not sealed.
+fn is_personal(frame: &Frame<'_>) -> bool {
+    let sealed = frame.block.is_some_and(|block| block.is_sealed());
+    frame.from_reader && matches!(frame.code, code::RAW | code::FMT | code::KEYPAD) && !sealed
+}
+
+/// Whether there is a key in the bytes, a card or what was typed, and not sealed. What is no sound frame may be a part of
+/// one.
 pub(crate) fn is_secret(bytes: &[u8]) -> bool {
-    matches!(find(bytes), Found::Frame { frame, .. } if holds_key(&frame))
+    match find(bytes) {
+        Found::Frame { frame, .. } => holds_key(&frame) || is_personal(&frame),
+        Found::Incomplete { .. } | Found::Skip { .. } => !bytes.is_empty(),
+    }
 }
 
 #[cfg(test)]
@@ -199,6 +209,29 @@ mod tests {
         let bytes = frame(5, None, 0x75, &[&[1, 16][..], &[0x77; 16]].concat());
         assert!(is_secret(&bytes) && !told(&bytes).contains("77"), "{}", told(&bytes));
         assert!(!is_secret(&frame(5, Some(Block { kind: 0x17, data: &[] }), 0x75, &[0x77; 32])));
+    }
+
+    #[test]
+    fn a_card_and_what_is_typed_are_secret_in_the_clear_and_in_pieces() {
+        for data in [&[0, 1, 26, 0, 1, 2, 3, 4][..], &[0, 0, 1, 65], &[0, 1, 65]] {
+            for code in [0x50, 0x51, 0x53] {
+                let whole = frame(0x85, None, code, data);
+                assert!(is_secret(&whole) && is_secret(&whole[..whole.len() - 1]) && is_secret(&whole[3..]));
+                assert!(!is_secret(&frame(0x85, Some(Block { kind: 0x18, data: &[] }), code, &[7; 16])));
+                assert!(!is_secret(&frame(5, None, code, data)), "a command of that number");
+            }
+        }
+        assert!(!is_secret(&frame(0x85, None, 0x40, &[])), "an acknowledgement");
+    }
+
+    #[test]
+    fn what_is_concealed_of_a_card_is_told_to_be_so_and_the_rest_is_taken_apart() {
+        let mut bytes = frame(0x85, None, 0x50, &[0, 1, 26, 0, 0xBD, 0xD9, 0x37, 0x40]);
+        let concealed = super::super::conceal::conceal(5, &mut bytes).unwrap();
+        let fields = crate::dissect::concealed_fields(crate::dissect::Language::Osdp, false, &bytes, &concealed);
+        let text = told_in_order(&fields, &bytes);
+        let expected = "code 50 RAW; data a card of 26 bits, format 1, reader 0, concealed; CRC concealed";
+        assert!(text.ends_with(expected), "{text}");
     }
 
     #[test]

@@ -21,8 +21,8 @@ const MARKS_MAX: usize = 4;
 
 pub(super) const FROM_READER: u8 = 0x80;
 const SEQUENCE: u8 = 0x03;
-const WITH_CRC: u8 = 0x04;
-const WITH_BLOCK: u8 = 0x08;
+pub(super) const WITH_CRC: u8 = 0x04;
+pub(super) const WITH_BLOCK: u8 = 0x08;
 
 /// A sound frame within received bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

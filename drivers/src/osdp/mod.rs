@@ -6,6 +6,7 @@
 
 pub mod channel;
 pub mod command;
+mod conceal;
 mod device;
 pub(crate) mod dissect;
 mod error;
@@ -20,6 +21,7 @@ mod shown;
 
 pub use channel::{Answer, Channel};
 pub use command::Command;
+pub(crate) use conceal::mended;
 pub use device::{OsdpReader, ReaderSettings, Secrets};
 pub use error::WireError;
 pub use frame::Frame;

@@ -1,5 +1,7 @@
 //! Datagrams: start, function, the controller's serial number, and a body whose numbers have the low byte first.
 
+use std::ops::Range;
+
 use super::error::WireError;
 
 /// Bytes of every datagram, both ways.
@@ -56,21 +58,25 @@ const BLOTTED_PIN: u8 = 0xFF;
 
 /// Blots out of a datagram the number of a card and its PIN, which whoever reads a trace could make a card of. What is no
 /// number stays: the place of a list, the word on what was done, and that there is no card or no PIN.
-pub(super) fn conceal(is_request: bool, frame: &mut [u8]) {
-    let [START | START_OF_OLD_EVENTS, function, ..] = *frame else { return };
+/// Gives where a number was.
+pub(super) fn conceal(is_request: bool, frame: &mut [u8]) -> Option<Range<usize>> {
+    let [START | START_OF_OLD_EVENTS, function, ..] = *frame else { return None };
     let number = match function {
         function::STATUS | function::EVENT => 16..20,
-        function::CARD_AT if is_request => return,
+        function::CARD_AT if is_request => return None,
         // An echo of the request holds the number as well.
-        function::PUT_CARD | function::DELETE_CARD if !is_request && is_word_on_done(frame) => return,
+        function::PUT_CARD | function::DELETE_CARD if !is_request && is_word_on_done(frame) => return None,
         function::PUT_CARD | function::DELETE_CARD | function::CARD | function::CARD_AT => 8..12,
-        _ => return,
+        _ => return None,
     };
     let end = number.end.min(frame.len());
-    if let Some(number) = frame.get_mut(number.start..end)
-        && !is_no_card(number)
+    let mut concealed = None;
+    if let Some(card) = frame.get_mut(number.start..end)
+        && !card.is_empty()
+        && !is_no_card(card)
     {
-        number.fill(0);
+        card.fill(0);
+        concealed = Some(number.start..end);
     }
     if matches!(function, function::PUT_CARD | function::CARD | function::CARD_AT)
         && let Some([_, pin @ ..]) = frame.get_mut(23..27.min(frame.len()))
@@ -78,6 +84,7 @@ pub(super) fn conceal(is_request: bool, frame: &mut [u8]) {
     {
         pin.fill(BLOTTED_PIN);
     }
+    concealed
 }
 
 /// True of an answer that says no more than whether something was done.

@@ -2,6 +2,7 @@
 
 pub mod action;
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -282,8 +283,8 @@ impl Driver for UhppoteController {
             .is_ok_and(|got| got.function() == function::STATUS && got.serial() == self.settings.serial)
     }
 
-    fn conceal(&self, is_request: bool, frame: &mut [u8]) {
-        conceal(is_request, frame);
+    fn conceal(&self, is_request: bool, frame: &mut [u8]) -> Option<Range<usize>> {
+        conceal(is_request, frame)
     }
 
     fn end(&mut self) {

@@ -22,7 +22,9 @@ pub fn driver(bus: &Bus, device: &Device, secrets: Secrets) -> Box<dyn Driver> {
     match &device.station {
         Station::Modbus(station) => {
             let planned = plan_modbus(bus, device, station).expect(PLANNED);
-            Box::new(planned.with_commands(station.commands.clone()))
+            let mut driver = planned.with_commands(station.commands.clone());
+            driver.set_personal(device.is_personal());
+            Box::new(driver)
         }
         Station::Dlt645(settings) => Box::new(meter(device, settings)),
         Station::Cjt188(settings) => Box::new(pipe_meter(device, settings)),

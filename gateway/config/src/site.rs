@@ -435,6 +435,11 @@ impl Site {
 }
 
 impl Device {
+    /// True where one of its points shows who was at a reader, or what was typed there.
+    pub fn is_personal(&self) -> bool {
+        self.points.iter().any(|point| point.personal)
+    }
+
     fn detached(&self) -> Device {
         let mut device = self.clone();
         device.id = device.id.detached();

@@ -459,6 +459,9 @@ fn what_shows_who_is_at_a_reader_is_personal_and_how_many_came_is_not() {
     let (_, board) = site.device_by_id("board").unwrap();
     let points: Vec<_> = board.points.iter().map(|point| (point.spec.name.as_str(), point.personal)).collect();
     assert_eq!(points, [("lock", false), ("card", true), ("count", false)]);
+    let (_, known) = site.rules.catalog.device_by_id("board").unwrap();
+    let told: Vec<_> = known.points.iter().map(|point| (point.name.as_str(), point.personal)).collect();
+    assert_eq!(told, points, "the rules know it as well");
     let (head, _) = text.split_once("[[reader]]").unwrap();
     let without = self::site(head);
     assert!(without.devices.iter().all(|device| device.points.iter().all(|point| !point.personal)));

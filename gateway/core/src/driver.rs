@@ -4,6 +4,7 @@
 //! clocks or logs. The line asks for the steps of a poll group, has each encoded, collects what comes back and has
 //! it decoded.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use crate::controller::ControllerAsk;
@@ -300,6 +301,12 @@ pub trait Driver: Send {
         let _ = key;
     }
 
+    /// Whether some of the device's points show who was at a reader, or what was typed there, as the site file has it;
+    /// nothing happens where the protocol tells it.
+    fn set_personal(&mut self, is_personal: bool) {
+        let _ = is_personal;
+    }
+
     /// Decides what is sent for `step` at `now`; called right before `shape` and `encode`.
     fn prepare(&mut self, step: StepId, now: Mono) {
         let _ = (step, now);
@@ -339,9 +346,10 @@ pub trait Driver: Send {
 
     /// Blots out what nobody is to see of a frame in a trace of the line: numbers of cards, keys. `is_request`: the box
     /// sent it; else it was received, be it an answer, an echo or anything else. It may be cut short, or be another
-    /// device's.
-    fn conceal(&self, is_request: bool, frame: &mut [u8]) {
+    /// device's. Gives which bytes it blotted out, if any.
+    fn conceal(&self, is_request: bool, frame: &mut [u8]) -> Option<Range<usize>> {
         let _ = (is_request, frame);
+        None
     }
 
     /// Frees the steps of the last action.

@@ -19,7 +19,8 @@ const HELP: &str = "\
 Through the running daemon it shows what the daemon sends and hears, and the polls go on as ever. Where no daemon runs, it \
 opens the port itself and only listens: it sends nothing, and shows what other masters and their devices say, as far as \
 they use the line settings of the port. That is of use on serial lines and serial servers; on Modbus TCP and UDP nobody \
-else is heard. Passwords and keys are never shown.";
+else is heard. Passwords and keys are never shown, nor are cards and what is typed at a reader: the bytes are 0, and the \
+fields say `concealed`.";
 
 /// Arguments of `gatehouse monitor`.
 #[derive(Debug, clap::Args)]

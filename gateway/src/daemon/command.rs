@@ -51,12 +51,20 @@ pub fn read_answer(
 /// The answer to a question for registers. That the device gives none is an answer too.
 ///
 /// # Errors
-/// A refusal when the command never reached the device.
+/// A refusal when the command never reached the device, or the registers may show who was at a reader.
 pub fn registers_answer(
     device: &Device,
     row: RegisterRow,
     result: CommandResult,
 ) -> Result<doc::RegistersAnswer, Refusal> {
+    if device.is_personal() {
+        let text = format!(
+            "registers of {} show who was at a reader, and are shown to nobody: take its `[[reader]]` out of the site file \
+             while it is set up",
+            device.id
+        );
+        return Err(Refusal::new(409, "personal", text));
+    }
     let word = |reading: PointReading| u16::try_from(reading.value.ok()?.to_decimal()?.mantissa).ok();
     let (registers, missing) = match result {
         CommandResult::Read(readings) => (readings.into_iter().filter_map(word).collect(), None),

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use gatehouse_config::{Bus, Device, Framing, PortKind, Site};
+use gatehouse_config::{Bus, Device, Framing, PortKind, Site, Station};
 use gatehouse_core::driver::Action;
 use gatehouse_core::{DeviceIx, Mono, PointIx, PointReading, RegisterRow};
 use gatehouse_drivers::dissect::Language;
@@ -151,11 +151,16 @@ pub async fn listen(
             languages.push(language);
         }
     }
+    let personal = site.devices_on(at).filter_map(|(_, device)| match &device.station {
+        Station::Modbus(station) => device.is_personal().then_some(station.unit),
+        Station::Dlt645(_) | Station::Cjt188(_) | Station::Osdp(_) | Station::Uhppote(_) | Station::Own(_) => None,
+    });
+    let personal: Vec<u8> = personal.collect();
     let failed =
         |why: &dyn std::fmt::Display| Failure::error(exit::DEVICE, format!("bus {}: {}: {why}", bus.id, bus.port));
     let opened = tokio::time::timeout(OPEN, Port::open(&bus.port)).await;
     let mut port = opened.map_err(|_| failed(&"it does not open"))?.map_err(|why| failed(&why))?;
-    let (clock, mut listener, mut seq) = (Clock::open(), Listener::new(languages), 0);
+    let (clock, mut listener, mut seq) = (Clock::open(), Listener::new(languages).with_personal(personal), 0);
     let mut bytes = [0; 512];
     loop {
         let read = std::future::poll_fn(|cx| port.poll_read(cx, &mut bytes));

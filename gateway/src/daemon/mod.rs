@@ -30,6 +30,7 @@ pub mod port;
 pub mod reader_keys;
 mod rekey;
 mod reload;
+mod reloaded;
 pub mod report;
 pub mod rtc;
 pub mod run;

@@ -74,7 +74,7 @@ impl Daemon {
 
     /// Writes all that is sealed anew at once, with a word on it and on what does not open.
     fn keep_sealed(
-        &self,
+        &mut self,
         keys: &ReaderKeys,
         changes: Vec<StateChange>,
         why_none: Option<&str>,
@@ -85,7 +85,8 @@ impl Daemon {
         }
         let told = json!({ "sealed_anew": changes.len(), "unopened": unopened });
         tracing::info!(sealed_anew = changes.len(), unopened = unopened.len(), "the keys that the box gave to readers");
-        self.write_keys(changes, "reader_keys", &told).map(drop)
+        self.sealed_anew = Some(self.write_keys(changes, "reader_keys", &told)?);
+        Ok(())
     }
 
     /// Readers that were being given a key when the daemon stopped, or before they left the site file and came back:

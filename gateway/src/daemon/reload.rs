@@ -30,14 +30,14 @@ impl Daemon {
     ///
     /// # Errors
     /// The problems of the file, or what cannot change while the daemon runs.
-    pub fn reload(&mut self, issuer: &str) -> Result<String, Refusal> {
-        self.apply(issuer).inspect_err(|refusal| {
+    pub(super) fn apply(&mut self, issuer: &str) -> Result<String, Refusal> {
+        self.change(issuer).inspect_err(|refusal| {
             let detail: String = refusal.message.chars().take(MOST_DETAIL).collect();
             self.hub.audit("reload", &json!({ "issuer": issuer, "outcome": "refused", "detail": detail }));
         })
     }
 
-    fn apply(&mut self, issuer: &str) -> Result<String, Refusal> {
+    fn change(&mut self, issuer: &str) -> Result<String, Refusal> {
         let new = super::load(&self.path).map_err(|problems| Refusal::new(422, "configuration", problems))?;
         let mut diff = self.site.diff(&new);
         if !diff.restart.is_empty() {
@@ -51,7 +51,7 @@ impl Daemon {
             let text = "credentials of the core are being taken in: try again in a moment";
             return Err(Refusal::new(409, "busy", text));
         }
-        if self.hub.is_behind() || self.rekeys_wait() {
+        if self.hub.is_behind() || self.rekeys_wait() || self.unwritten.is_some() {
             let text = "something that was decided waits for the disk: try again in a moment";
             return Err(Refusal::new(409, "busy", text));
         }
@@ -187,6 +187,7 @@ impl Daemon {
                 next.inherit(device);
                 *device = next;
             });
+            runtime.handle.line.borrow_mut().handle_personal(*ix, config.is_personal());
         }
         runtime
     }

@@ -18,6 +18,7 @@ use super::command::{COMMAND_TTL, identify_answer, read_answer, registers_answer
 use super::device::{nearest, points_by_name};
 use super::load::{load_action, load_answer};
 use super::own_device::OwnDevice;
+use super::reloaded::Asked;
 use super::run::Daemon;
 use super::{metrics, standing};
 use crate::api::server::LoadBody;
@@ -38,9 +39,7 @@ impl Daemon {
             Request::Frames { bus, since } => self.frames(&bus, since).and_then(|frames| document(&frames)),
             Request::Devices(None) => document(&self.devices()),
             Request::Devices(Some(id)) => self.device(&id).and_then(|d| document(&d)),
-            Request::Reload { issuer } => {
-                self.reload(&issuer).map(|message| Answer::Json(json!({ "message": message })))
-            }
+            Request::Reload { issuer } => return self.reload(Asked::Person { issuer, reply }),
             Request::Decided(part) => Ok(Answer::Json(self.decided(part))),
             Request::Command { body, uid } => return self.command(&body, uid, reply),
             Request::Present { reader, body } => self.present(&reader, &body),
@@ -163,9 +162,11 @@ impl Daemon {
                 Ok(answer) => (answer.outcome.clone(), answer.detail.clone(), answer.read_back.clone()),
                 Err(refusal) => ("unknown".to_owned(), Some(refusal.message.clone()), None),
             };
+            let personal = config.points.iter().any(|known| known.personal && known.spec.name == *point);
+            let told = |text: String| if personal { "personal".to_owned() } else { text };
             let fields = json!({
-                "device": config.id.as_str(), "point": point, "value": value, "issuer": issuer,
-                "outcome": outcome, "detail": detail, "read_back": read_back,
+                "device": config.id.as_str(), "point": point, "value": told(value), "issuer": issuer,
+                "outcome": outcome, "detail": detail, "read_back": read_back.map(told),
             });
             hub.audit("command", &fields);
             let _ = reply.send(answer.and_then(|a| document(&a)));

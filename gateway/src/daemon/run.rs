@@ -28,6 +28,7 @@ use super::outbox::StoreOutbox;
 use super::own_device::OwnDevice;
 use super::reader_keys::{Held, ReaderKeys, secrets};
 use super::rekey::Rekey;
+use super::reloaded::{Asked, Unwritten};
 use super::report::SiteInventory;
 use super::setup::Prepared;
 use super::{lines, systemd};
@@ -121,6 +122,10 @@ pub struct Daemon {
     pub(super) keys: ReaderKeys,
     /// Readers that are being given one.
     pub(super) rekeys: Vec<Rekey>,
+    /// The last time when they were sealed anew.
+    pub(super) sealed_anew: Option<CommitTicket>,
+    /// A reload that waits for the disk.
+    pub(super) unwritten: Option<Unwritten>,
 }
 
 /// Runs the daemon until a signal ends it.
@@ -204,6 +209,8 @@ async fn start(path: &Path, site: Site) -> anyhow::Result<(Daemon, Inputs)> {
         known_past_kept: started,
         keys,
         rekeys: Vec::new(),
+        sealed_anew: None,
+        unwritten: None,
     };
     daemon.open_reader_keys();
     daemon.resume_rekeys();
@@ -384,6 +391,7 @@ impl Daemon {
                 _ = inputs.signals.interrupt.recv() => break,
             }
             self.drain_store();
+            self.tell_reloaded();
             self.follow_mode();
         }
         // Who still asks is told that the daemon is stopping.
@@ -522,10 +530,7 @@ impl Daemon {
 
     fn on_hangup(&mut self) {
         systemd::notify(&[NotifyState::Reloading]);
-        if let Err(refusal) = self.reload("signal") {
-            tracing::error!(code = refusal.code, why = refusal.message, "the old site file stays in use");
-        }
-        systemd::notify(&[NotifyState::Ready]);
+        self.reload(Asked::Signal);
     }
 
     async fn stop(&mut self, store_wake: &Notify) -> anyhow::Result<()> {
@@ -547,6 +552,7 @@ impl Daemon {
         };
         // A disk that hangs must not keep the rest from stopping in order.
         let _ = tokio::time::timeout(DRAIN, durable).await;
+        self.tell_reloaded();
         if let Some(uplink) = &self.uplink {
             let _ = tokio::time::timeout(2 * DRAIN, uplink.drain(DRAIN)).await;
         }

@@ -1,5 +1,7 @@
 //! What was on the wires of a bus lately, for the API.
 
+use std::ops::Range;
+
 use gatehouse_drivers::dissect::{self, Language};
 use gatehouse_drivers::line::{Direction, TraceFrame};
 use gatehouse_drivers::listen::{From, Heard};
@@ -38,8 +40,8 @@ impl Daemon {
     }
 }
 
-/// A frame that somebody else sent, as whoever only listens tells it. What holds a password or a key is told by its
-/// length alone.
+/// A frame that somebody else sent, as whoever only listens tells it. What holds a password, a key, a card or what was
+/// typed is told by its length alone.
 pub(crate) fn heard_doc(seq: u64, at_us: i64, heard: &Heard) -> doc::Frame {
     let (sent, verdict) = match heard.from {
         From::Master => (true, "request"),
@@ -71,11 +73,23 @@ fn fields_doc(fields: Option<Vec<dissect::Field>>) -> Vec<doc::Field> {
     fields.into_iter().flatten().map(told).collect()
 }
 
+/// The fields of a frame of which bytes are blotted out; where nobody knows how to take it apart, which bytes.
+fn concealed(language: Option<Language>, sent: bool, bytes: &[u8], range: &Range<usize>) -> Vec<dissect::Field> {
+    let told = language.map(|language| dissect::concealed_fields(language, sent, bytes, range)).unwrap_or_default();
+    match told.iter().any(|field| field.bytes.end > range.start) {
+        true => told,
+        false => vec![dissect::Field { bytes: range.clone(), name: "data", text: "concealed".to_owned() }],
+    }
+}
+
 fn frame_doc(frame: &TraceFrame, device: Option<String>, language: Option<Language>, at_us: i64) -> doc::Frame {
     let sent = frame.direction == Direction::Sent;
     let whole = frame.bytes().len() == frame.length;
-    let fields =
-        language.filter(|_| whole && frame.length > 0).map(|language| dissect::fields(language, sent, frame.bytes()));
+    let known = language.filter(|_| whole && frame.length > 0);
+    let fields = match &frame.concealed {
+        None => known.map(|language| dissect::fields(language, sent, frame.bytes())),
+        Some(range) => Some(concealed(known, sent, frame.bytes(), range)),
+    };
     doc::Frame {
         seq: frame.seq,
         at_us,

@@ -178,6 +178,14 @@ pub mod reason {
     pub const INTERRUPTED: &str = "interrupted";
     /// The box has no keys for credentials, so that it knows none.
     pub const NO_CREDENTIALS: &str = "no_credentials";
+    /// What was begun at a keypad was not ended before the longest pause: it was thrown away.
+    pub const ENTRY_EXPIRED: &str = "entry_expired";
+    /// What was typed at a keypad was thrown away for a card that was shown, or for what was typed after it.
+    pub const ENTRY_REPLACED: &str = "entry_replaced";
+    /// Keys of an entry at a keypad are lost, so that it was thrown away.
+    pub const KEYS_LOST: &str = "keys_lost";
+    /// More was typed than any code has, or a key that is no digit: it was thrown away.
+    pub const NO_CODE: &str = "no_code";
     /// The gate has no access policy.
     pub const UNKNOWN_GATE: &str = "unknown_gate";
 }

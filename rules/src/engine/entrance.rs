@@ -1,15 +1,17 @@
 //! Who comes to a gate: from a presentation to a verdict, from a verdict to the gate, and back to who is inside.
 
+use std::collections::BTreeMap;
+
 use gatehouse_core::{Name, Stamp};
 
 use super::ask_alarm::{Asked, action, done, missing, number, unknown};
-use super::readers::Presentation;
+use super::readers::{Presentation, Refusal};
 use super::routing::{arg, refused};
 use super::{Engine, Output};
-use crate::access::{Access, Image, OpenError, Presented, Proof, Taken, Whom, reason};
+use crate::access::{Access, CredentialKind, Image, OpenError, Presented, Proof, Taken, Whom, reason};
 use crate::command::Dispatch;
 use crate::schedule::Holder;
-use crate::words::{DecidedBy, RequestId, Verdict};
+use crate::words::{DecidedBy, Direction, RequestId, Verdict};
 
 /// What became of something that was presented.
 #[derive(Debug, Clone, PartialEq)]
@@ -74,18 +76,7 @@ impl Engine {
         let is_card = matches!(proof, Proof::Card { .. });
         let presented = Presented { gate: gate.to_string(), via: reader.to_string(), direction, proof };
         let Some(access) = &mut self.access else {
-            let verdict = Verdict {
-                request,
-                gate: presented.gate,
-                via: presented.via,
-                direction,
-                allowed: false,
-                reason: reason::NO_CREDENTIALS.to_owned(),
-                decided_by: DecidedBy::Box,
-                who: None,
-                class: None,
-                facts: Default::default(),
-            };
+            let verdict = refusal(request, (presented.gate, presented.via), direction, reason::NO_CREDENTIALS);
             self.gates.handle_verdict(now, &verdict);
             return Admission::Decided(verdict);
         };
@@ -146,6 +137,14 @@ impl Engine {
             any = true;
             self.present(now, typed);
         }
+        while let Some(Refusal { reader, gate, direction, thrown }) = self.readers.poll_thrown() {
+            any = true;
+            let at = (gate.to_string(), reader.to_string());
+            let mut verdict = refusal(self.gates.mint(), at, direction, thrown.reason);
+            let kind = if thrown.behind_card { CredentialKind::CardPin } else { CredentialKind::Code };
+            verdict.facts.insert("kind".to_owned(), kind.as_str().to_owned());
+            self.gates.handle_verdict(now, &verdict);
+        }
         while let Some(passed) = self.gates.poll_passed() {
             any = true;
             if let Some(access) = &mut self.access {
@@ -194,5 +193,22 @@ impl Engine {
             }
             other => Err(unknown(other, "clear_anti_passback, count")),
         }
+    }
+}
+
+/// What the box refuses without a look at whose it is. `at`: the gate and the reader.
+fn refusal(request: RequestId, at: (String, String), direction: Direction, why: &str) -> Verdict {
+    let (gate, via) = at;
+    Verdict {
+        request,
+        gate,
+        via,
+        direction,
+        allowed: false,
+        reason: why.to_owned(),
+        decided_by: DecidedBy::Box,
+        who: None,
+        class: None,
+        facts: BTreeMap::new(),
     }
 }

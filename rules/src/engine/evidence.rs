@@ -46,6 +46,7 @@ impl Evidence for Known<'_> {
         let told = points.filter_map(|(point, config)| {
             let reading = self.latest.reading(PointRef { device, point })?;
             let value = match &reading.value {
+                Ok(_) if config.personal => "personal".to_owned(),
                 Ok(value) if config.unit.is_empty() => value.to_string(),
                 Ok(value) => format!("{value} {}", config.unit),
                 Err(why) => why.to_string(),
@@ -58,5 +59,48 @@ impl Evidence for Known<'_> {
 
     fn frames(&self, device: DeviceIx) -> Vec<String> {
         self.frames.map(|source| (source.0)(device)).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    use gatehouse_core::{Decimal, Kind, Name, PointReading, Value};
+
+    use super::*;
+    use crate::catalog::{CatalogDevice, CatalogPoint};
+
+    #[test]
+    fn a_ticket_is_not_told_who_was_at_a_reader() {
+        let name = |text: &str| Name::new(text).unwrap();
+        let point = |text: &str, personal| CatalogPoint {
+            name: name(text),
+            unit: String::new(),
+            kind: Kind::FreeDecimal,
+            interval: Duration::from_secs(1),
+            writable: false,
+            personal,
+        };
+        let reader = CatalogDevice {
+            id: name("reader"),
+            title: String::new(),
+            bus: None,
+            profile: None,
+            category: String::new(),
+            labels: BTreeMap::new(),
+            points: vec![point("card", true), point("count", false)],
+        };
+        let catalog = Catalog { devices: vec![reader], buses: Vec::new() };
+        let mut latest = Latest::new(&catalog);
+        let now = Mono::from_millis(5_000);
+        for point in [0, 1] {
+            let value = Ok(Value::Decimal(Decimal::whole(3456)));
+            latest.take(DeviceIx(0), now, &PointReading::new(PointIx(point), value));
+        }
+        let known = Known { catalog: &catalog, latest: &latest, now, frames: None };
+        let told: Vec<String> = known.readings(DeviceIx(0)).into_iter().map(|reading| reading.value).collect();
+        assert_eq!(told, ["personal", "3456"]);
     }
 }

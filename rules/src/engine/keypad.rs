@@ -4,6 +4,7 @@
 //! that were lost nobody knows what they were: the entry is then void until the next `#`, `*` or pause. A card that
 //! was refused because it opens with its PIN only waits for the next entry, which then is its PIN. What is typed while
 //! it is still asked whether the card opens is kept until that is decided: it may be the PIN that nobody asked for yet.
+//! The pause then runs from the verdict. Whatever is thrown away, but by `*`, is told with its reason.
 
 use std::fmt;
 use std::time::Duration;
@@ -13,12 +14,16 @@ use zeroize::Zeroizing;
 
 use super::readers::{READER_GAP, whole};
 use crate::access::Proof;
+use crate::access::reason;
 use crate::access::wiegand::Bits;
 use crate::catalog::PointRef;
 use crate::words::RequestId;
 
 /// Most digits of an entry; more are no code.
 pub const MOST_DIGITS: usize = 16;
+
+/// What is typed behind a card is kept no longer than this for a verdict: three times the longest deadline of a core.
+const MOST_PATIENCE: Duration = Duration::from_secs(30);
 
 /// The keypad of a reader.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,7 +32,7 @@ pub struct KeypadSpec {
     pub source: KeySource,
     /// How many digits end an entry by themselves, 4 to [`MOST_DIGITS`]; `None`: only `#` does.
     pub length: Option<u8>,
-    /// The longest pause between two keys, and between a card and the first digit of its PIN.
+    /// The longest pause between two keys, and between the verdict on a card and the first digit of its PIN.
     pub pause: Duration,
 }
 
@@ -73,15 +78,27 @@ pub(super) struct Keypad {
     digits: Zeroizing<String>,
     /// Keys of this entry are lost, or are none.
     is_void: bool,
-    /// When the last key came.
+    /// When the last key came, or the verdict after which the rest of them is waited for.
     at: Mono,
     /// What was entered while it is asked about the card.
     held: Option<Zeroizing<String>>,
     card: Option<Waiting>,
+    /// Entries that were thrown away and are to be told of.
+    thrown: Vec<Thrown>,
+}
+
+/// An entry that was thrown away, of which nothing is told but this.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Thrown {
+    /// Why, as the passage record says it.
+    pub(super) reason: &'static str,
+    /// It was typed behind a card, whose PIN it may have been.
+    pub(super) behind_card: bool,
 }
 
 /// A card that may want a PIN.
 struct Waiting {
+    /// When it was shown, and once it is decided, when that was.
     since: Mono,
     bits: Bits,
     format: Option<String>,
@@ -111,7 +128,7 @@ impl fmt::Debug for Keypad {
 impl Keypad {
     pub(super) fn new(spec: KeypadSpec) -> Self {
         let digits = Zeroizing::new(String::with_capacity(MOST_DIGITS));
-        Keypad { spec, counted: None, digits, is_void: false, at: Mono(0), held: None, card: None }
+        Keypad { spec, counted: None, digits, is_void: false, at: Mono(0), held: None, card: None, thrown: Vec::new() }
     }
 
     pub(super) fn source(&self) -> KeySource {
@@ -119,10 +136,19 @@ impl Keypad {
     }
 
     /// The reader is lost: who typed has gone.
-    pub(super) fn handle_lost(&mut self) {
+    pub(super) fn handle_lost(&mut self, at: Mono) {
         self.counted = None;
+        self.expire(at);
+        if self.is_begun() {
+            self.throw(reason::KEYS_LOST);
+        }
         self.forget();
         self.card = None;
+    }
+
+    /// Takes what was thrown away since the last call.
+    pub(super) fn take_thrown(&mut self) -> Vec<Thrown> {
+        std::mem::take(&mut self.thrown)
     }
 
     /// Takes the keys in a sample of the device, and how often keys were missed.
@@ -165,6 +191,23 @@ impl Keypad {
 
     /// Keys came that nobody has read.
     pub(super) fn lose(&mut self, at: Mono) {
+        self.make_void(at, reason::KEYS_LOST);
+    }
+
+    /// Cards came that nobody has read, each of which may have been a key.
+    pub(super) fn handle_missed(&mut self, at: Mono) {
+        if self.is_begun() {
+            return self.lose(at);
+        }
+        self.forget();
+        (self.is_void, self.at) = (true, at);
+    }
+
+    fn make_void(&mut self, at: Mono, reason: &'static str) {
+        // Of one entry it is told once.
+        if !self.is_void {
+            self.throw(reason);
+        }
         self.forget();
         (self.is_void, self.at) = (true, at);
     }
@@ -192,7 +235,7 @@ impl Keypad {
                 if is_whole && !self.is_void { self.end() } else { None }
             }
             _ => {
-                self.lose(at);
+                self.make_void(at, reason::NO_CODE);
                 None
             }
         }
@@ -200,6 +243,10 @@ impl Keypad {
 
     /// A card is shown: what was typed before is not its PIN.
     pub(super) fn handle_card(&mut self, at: Mono, proof: &Proof) {
+        self.expire(at);
+        if self.is_begun() {
+            self.throw(reason::ENTRY_REPLACED);
+        }
         self.forget();
         self.card = match proof {
             Proof::Card { bits, format } => {
@@ -220,7 +267,13 @@ impl Keypad {
     pub(super) fn handle_verdict(&mut self, at: Mono, request: RequestId, wants_pin: bool) -> Option<Proof> {
         self.expire(at);
         let card = self.card.as_mut().filter(|card| card.pin == Pin::Asked(request))?;
-        card.pin = if wants_pin { Pin::Wanted } else { Pin::Unwanted };
+        if wants_pin {
+            // Whoever types has all the time that a card has which is decided at once.
+            (card.pin, card.since, self.at) = (Pin::Wanted, at, at);
+        } else {
+            card.pin = Pin::Unwanted;
+            self.expire(at);
+        }
         let typed = self.held.take()?;
         Some(self.proof(&typed))
     }
@@ -231,8 +284,11 @@ impl Keypad {
         if typed.is_empty() || is_void {
             return None;
         }
-        if self.card.as_ref().is_some_and(|card| matches!(card.pin, Pin::Asked(_))) {
+        if self.is_asked() {
             // Whoever enters something else before it is decided has corrected it.
+            if self.held.is_some() {
+                self.throw(reason::ENTRY_REPLACED);
+            }
             self.held = Some(typed);
             return None;
         }
@@ -259,14 +315,35 @@ impl Keypad {
         self.is_void = false;
     }
 
-    /// Whoever makes too long a pause has gone.
+    /// Whoever makes too long a pause has gone. Nobody has while it is asked about the card: it is not known yet whether
+    /// anything is to be typed.
     fn expire(&mut self, now: Mono) {
+        if self.is_asked() && self.card.as_ref().is_some_and(|card| now.since(card.since) <= MOST_PATIENCE) {
+            return;
+        }
         if now.since(self.at) > self.spec.pause {
+            if self.is_begun() {
+                self.throw(reason::ENTRY_EXPIRED);
+            }
             self.forget();
         }
-        let begun = !self.digits.is_empty() || self.held.is_some();
-        let pause = self.spec.pause;
+        let (begun, pause) = (self.is_begun(), self.spec.pause);
         self.card = self.card.take().filter(|card| begun || now.since(card.since) <= pause);
+    }
+
+    /// True while the verdict on the card is to come.
+    fn is_asked(&self) -> bool {
+        self.card.as_ref().is_some_and(|card| matches!(card.pin, Pin::Asked(_)))
+    }
+
+    /// True while there are digits of an entry, whole or not.
+    fn is_begun(&self) -> bool {
+        !self.digits.is_empty() || self.held.is_some()
+    }
+
+    fn throw(&mut self, reason: &'static str) {
+        let behind_card = self.card.as_ref().is_some_and(|card| matches!(card.pin, Pin::Asked(_) | Pin::Wanted));
+        self.thrown.push(Thrown { reason, behind_card });
     }
 }
 

@@ -265,7 +265,7 @@ impl Engine {
         if online {
             self.gates.handle_returned(now, device);
         } else {
-            self.readers.handle_lost(device);
+            self.readers.handle_lost(now.mono, device);
             self.controllers.handle_lost(device);
         }
         self.billing.handle_device_state(device, online);

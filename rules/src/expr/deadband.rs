@@ -49,6 +49,7 @@ mod tests {
             kind: Kind::FreeDecimal,
             interval: Duration::from_secs(10),
             writable: false,
+            personal: false,
         };
         let device = CatalogDevice {
             id: Name::new("d").unwrap(),

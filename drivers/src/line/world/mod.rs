@@ -125,7 +125,7 @@ fn point(at: u16) -> ModbusPoint {
 /// A register that is written; it lies far from the clusters.
 const SETPOINT: PointIx = PointIx(CLUSTER * CLUSTERS);
 
-fn device(ix: u32, unit: u8, wire: &Wire, interval: Duration) -> LineDevice {
+pub(super) fn device(ix: u32, unit: u8, wire: &Wire, interval: Duration) -> LineDevice {
     let mut points: Vec<ModbusPoint> = (0..CLUSTER * CLUSTERS).map(point).collect();
     let setpoint =
         ModbusPoint { address: 4000, data_type: DataType::U16, write: Some(WriteWith::SingleRegister), ..point(0) };

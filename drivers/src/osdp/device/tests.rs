@@ -508,22 +508,3 @@ fn points_are_written_as_far_as_they_can_hold_the_value() {
         assert!(story.reader.begin(&call, &mut steps).is_err());
     }
 }
-
-#[test]
-fn what_is_typed_at_a_reader_is_in_no_trace() {
-    let frame = |address: u8, data: &[u8]| [&[START, address, 14, 0, 4][..], data, &[0xAB, 0xCD]].concat();
-    let told = |frame: &[u8]| {
-        let mut told = frame.to_vec();
-        super::conceal_secrets(5, &mut told);
-        told
-    };
-    let keys = frame(0x85, b"\x53\x00\x044711");
-    assert!(told(&keys)[6..].iter().all(|byte| *byte == 0), "{:02X?}", told(&keys));
-    let burst = frame(0x85, &[0x50, 0, 1, 8, 0, 0xB4]);
-    assert!(told(&burst)[10..].iter().all(|byte| *byte == 0), "{:02X?}", told(&burst));
-    let card = frame(0x85, &[0x50, 0, 1, 26, 0, 0xBD, 0xD9, 0x37, 0x40]);
-    assert_eq!(told(&card), card);
-    let of_another = frame(0x86, b"\x53\x00\x044711");
-    assert_eq!(told(&of_another), of_another, "its own driver blots it out");
-    assert_eq!(told(&[&[MARK; 3][..], &keys].concat())[9..], [0; 8], "also behind marks");
-}

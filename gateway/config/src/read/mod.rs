@@ -229,15 +229,18 @@ pub(crate) fn site(context: &mut Context<'_>, root: &DeTable<'_>, others: &mut V
     let billing = billing::read(context, (reading_tables, balance_tables), &catalog, reference::Devices(&devices));
     let sound = !context.sink.has_errors() && !wrong.iter().any(|problem| problem.severity == Severity::Error);
     let of = (catalog, general.timezone.as_str());
-    let rules = rules::setup(context, of, (mode, commands?, mains, supply), (entrance.parts, billing), (files, sound));
+    let mut rules =
+        rules::setup(context, of, (mode, commands?, mains, supply), (entrance.parts, billing), (files, sound));
     others.append(&mut wrong);
     if context.sink.has_errors() {
         return None;
     }
     for at in personal {
-        let device = usize::try_from(at.device.0).ok().and_then(|ix| devices.get_mut(ix)).map(Arc::make_mut);
-        let point = device.and_then(|device| device.points.get_mut(usize::from(at.point.0)));
-        point.into_iter().for_each(|point| point.personal = true);
+        let (Ok(device), point) = (usize::try_from(at.device.0), usize::from(at.point.0)) else { continue };
+        let shown = devices.get_mut(device).map(Arc::make_mut).and_then(|device| device.points.get_mut(point));
+        shown.into_iter().for_each(|point| point.personal = true);
+        let known = rules.catalog.devices.get_mut(device).and_then(|device| device.points.get_mut(point));
+        known.into_iter().for_each(|point| point.personal = true);
     }
     Some(Site {
         id: general.id?,

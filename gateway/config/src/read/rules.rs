@@ -276,5 +276,6 @@ fn point(point: &crate::site::PointConfig) -> CatalogPoint {
         kind: point.spec.kind(),
         interval: point.slowest(),
         writable: point.spec.is_writable(),
+        personal: point.personal,
     }
 }

@@ -199,6 +199,7 @@ fn catalog() -> anyhow::Result<Catalog> {
             kind: kind(at),
             interval: Duration::from_secs(60),
             writable: false,
+            personal: false,
         });
     }
     let mut catalog = Catalog::default();

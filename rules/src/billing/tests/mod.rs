@@ -351,6 +351,7 @@ fn catalog(devices: usize) -> Catalog {
         kind,
         interval: Duration::from_secs(60),
         writable: false,
+        personal: false,
     };
     let number = Kind::Decimal { exponent: -2 };
     let device = |ix: usize| CatalogDevice {

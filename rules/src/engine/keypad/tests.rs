@@ -76,7 +76,7 @@ fn a_card_that_wants_its_pin_gets_the_next_entry_and_no_other_card_does() {
     show(&mut pad, 500);
     want(&mut pad);
     assert_eq!(typed(&mut pad, 504, "4..7..1..1#"), ["77+4711"], "a slow hand keeps its card");
-    pad.handle_lost();
+    pad.handle_lost(Mono::from_millis(515_000));
     want(&mut pad);
     assert_eq!(typed(&mut pad, 516, "4711#"), ["4711"]);
 }
@@ -138,7 +138,7 @@ fn keys_of_which_some_came_in_a_gap_are_no_entry_though_none_was_seen_before_it(
 }
 
 #[test]
-fn what_is_entered_while_a_card_is_asked_about_waits_for_its_verdict_and_no_longer_than_a_pause() {
+fn what_is_entered_while_a_card_is_asked_about_waits_for_its_verdict() {
     let decided = |keys: &str, request: RequestId, wants_pin: bool, at_s: u64| {
         let mut pad = pad(None);
         pad.handle_card(Mono::from_millis(100_000), &card());
@@ -150,9 +150,89 @@ fn what_is_entered_while_a_card_is_asked_about_waits_for_its_verdict_and_no_long
     assert_eq!(decided("4711#", ASKED, false, 106).as_deref(), Some("4711"), "the card needs none");
     assert_eq!(decided("4712#4711#", ASKED, true, 111).as_deref(), Some("77+4711"), "it was corrected");
     assert_eq!(decided("4711#*", ASKED, true, 107), None, "it was cleared");
-    assert_eq!(decided("4711#", ASKED, true, 111), None, "whoever typed it has gone");
+    assert_eq!(decided("4711#", ASKED, true, 130).as_deref(), Some("77+4711"), "the core took longer than the pause");
+    assert_eq!(decided("4711#", ASKED, false, 111), None, "the card needs none, and whoever typed it has gone");
+    assert_eq!(decided("4711#", ASKED, true, 131), None, "no core takes that long");
     assert_eq!(decided("4711#", RequestId(8), true, 106), None, "that is another card's");
     assert_eq!(decided("47", ASKED, true, 103), None, "it is not entered yet");
+}
+
+#[test]
+fn the_pause_before_and_within_a_pin_runs_from_the_verdict_that_asks_for_it() {
+    let entered = |before: &str, decided_s: u64, after_s: u64, after: &str| {
+        let mut pad = pad(None);
+        pad.handle_card(Mono::from_millis(100_000), &card());
+        pad.handle_asked(Pin::Asked(ASKED));
+        typed(&mut pad, 101, before);
+        assert_eq!(pad.handle_verdict(Mono::from_millis(decided_s * 1000), ASKED, true), None);
+        typed(&mut pad, after_s, after)
+    };
+    assert_eq!(entered("", 120, 125, "4711#"), ["77+4711"], "nothing was typed before");
+    assert_eq!(entered("47", 120, 125, "11#"), ["77+4711"], "a part was typed before");
+    assert_eq!(entered("", 120, 126, "4711#"), ["4711"], "its holder has gone");
+    assert_eq!(entered("47", 120, 126, "11#"), ["11"], "another goes on with what is not his");
+}
+
+/// Why entries were thrown away, and whether behind a card.
+fn thrown(pad: &mut Keypad) -> Vec<(&'static str, bool)> {
+    pad.take_thrown().into_iter().map(|thrown| (thrown.reason, thrown.behind_card)).collect()
+}
+
+#[test]
+fn whatever_is_thrown_away_is_told_once_with_its_reason() {
+    let mut pad = pad(None);
+    typed(&mut pad, 100, "47......");
+    pad.handle_readings(Mono::from_millis(108_000), &[]);
+    pad.handle_readings(Mono::from_millis(109_000), &[]);
+    assert_eq!(thrown(&mut pad), [("entry_expired", false)], "nobody ended it");
+    typed(&mut pad, 200, "4711#99*12#");
+    assert_eq!(thrown(&mut pad), [], "what was entered is looked at, and * is a wish");
+    typed(&mut pad, 300, &format!("{}#", "1".repeat(20)));
+    typed(&mut pad, 400, "1AA2#");
+    assert_eq!(thrown(&mut pad), [("no_code", false), ("no_code", false)]);
+    typed(&mut pad, 500, "47");
+    pad.handle_card(Mono::from_millis(502_000), &card());
+    assert_eq!(thrown(&mut pad), [("entry_replaced", false)], "what stood there before the card");
+    pad.handle_asked(Pin::Asked(ASKED));
+    typed(&mut pad, 503, "4712#4711#");
+    assert_eq!(thrown(&mut pad), [("entry_replaced", true)], "it was corrected");
+    pad.handle_card(Mono::from_millis(514_000), &card());
+    assert_eq!(thrown(&mut pad), [("entry_replaced", true)], "another came");
+    typed(&mut pad, 600, "47");
+    pad.handle_lost(Mono::from_millis(602_000));
+    pad.handle_lost(Mono::from_millis(603_000));
+    assert_eq!(thrown(&mut pad), [("keys_lost", false)]);
+    typed(&mut pad, 700, "47");
+    pad.handle_lost(Mono::from_millis(720_000));
+    assert_eq!(thrown(&mut pad), [("entry_expired", false)], "whoever typed had gone before the reader had");
+}
+
+#[test]
+fn an_entry_behind_a_card_that_the_core_decides_too_late_is_told_as_thrown_away() {
+    let mut pad = pad(None);
+    pad.handle_card(Mono::from_millis(100_000), &card());
+    pad.handle_asked(Pin::Asked(ASKED));
+    typed(&mut pad, 101, "4711#");
+    pad.handle_readings(Mono::from_millis(130_000), &[]);
+    assert_eq!(thrown(&mut pad), []);
+    pad.handle_readings(Mono::from_millis(130_001), &[]);
+    assert_eq!(thrown(&mut pad), [("entry_expired", true)]);
+}
+
+#[test]
+fn lost_keys_are_told_once_for_each_entry_and_cards_that_nobody_read_are_none() {
+    let mut pad = pad(None);
+    sample(&mut pad, 1_000, Ok(""), 1);
+    sample(&mut pad, 1_200, Ok("47"), 2);
+    sample(&mut pad, 1_400, Ok("1"), 4);
+    sample(&mut pad, 1_600, Ok("1"), 6);
+    assert_eq!(thrown(&mut pad), [("keys_lost", false)]);
+    sample(&mut pad, 1_800, Ok("#12#1"), 7);
+    pad.handle_missed(Mono::from_millis(1_900));
+    assert_eq!(thrown(&mut pad), [("keys_lost", false)], "1 was begun");
+    sample(&mut pad, 2_000, Ok("#"), 8);
+    pad.handle_missed(Mono::from_millis(2_100));
+    assert_eq!(thrown(&mut pad), [], "nobody had typed");
 }
 
 #[test]

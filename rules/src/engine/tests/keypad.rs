@@ -42,9 +42,9 @@ fn shown(number: u64) -> String {
     }
 }
 
-/// A box whose core decides, with nobody at the reader.
+/// A box whose core decides within 10 s, with nobody at the reader.
 fn asking() -> Box {
-    let policy = GatePolicy { decide: Decide::Core { deadline_ms: 3_000 }, ..GatePolicy::default() };
+    let policy = GatePolicy { decide: Decide::Core { deadline_ms: 10_000 }, ..GatePolicy::default() };
     let mut site = Box::new(Some(policy));
     site.poll_pad("", 0, "", 0);
     site.acts.clear();
@@ -136,4 +136,52 @@ fn a_card_that_is_shown_again_before_the_core_has_answered_still_gets_its_pin() 
     site.poll_pad(&shown(3), 2, "4711#", 1);
     site.hear(request, "pin_needed");
     assert_eq!(site.asked().len(), 2, "the card with its PIN");
+}
+
+#[test]
+fn a_pin_reaches_a_core_that_takes_longer_than_the_pause_however_much_of_it_was_typed_before_the_verdict() {
+    for (before, after) in [("4711#", ""), ("47", "11#"), ("", "4711#")] {
+        let mut site = asking();
+        site.poll_pad(&shown(3), 1, "", 0);
+        let request = site.asked()[0].request;
+        site.poll_pad(&shown(3), 1, before, 1);
+        for _ in 0..45 {
+            site.poll_pad(&shown(3), 1, before, 1);
+        }
+        site.hear(request, "pin_needed");
+        site.poll_pad(&shown(3), 1, after, 2);
+        let kinds: Vec<&str> = site.asked().into_iter().map(|ask| ask.kind).collect();
+        assert_eq!(kinds.len(), 2, "{before}, {after}: {kinds:?}");
+        let request = site.asked()[1].request;
+        site.hear(request, "granted");
+        assert_eq!(site.acts.len(), 1, "{before}, {after}: the card with its PIN opens");
+    }
+}
+
+#[test]
+fn an_entry_that_nobody_ends_is_a_passage_refused_with_its_reason_and_without_its_digits() {
+    let mut site = Box::new(Some(GatePolicy::default()));
+    let guarded = shown(3);
+    site.poll_pad("", 0, "", 0);
+    site.acts.clear();
+    site.poll_pad(&guarded, 1, "", 0);
+    site.poll_pad(&guarded, 1, "80158", 1);
+    for _ in 0..30 {
+        site.poll_pad(&guarded, 1, "80158", 1);
+    }
+    let told = [("pin_needed", "card"), ("entry_expired", "card_pin")];
+    assert_eq!(site.at_pad(), told.map(|(reason, kind)| (reason.to_owned(), kind.to_owned())));
+    let passages = site.passages();
+    let record = &passages[1];
+    assert_eq!(
+        (&record["via"], &record["decision"], &record["decided_by"]),
+        (&"pad".into(), &"refused".into(), &"box".into())
+    );
+    let lost = site.now;
+    site.poll_pad(&guarded, 1, "80158", 2);
+    site.tell(|engine, _| engine.handle_device_state(lost, PAD, false, "timeout"));
+    assert_eq!(site.at_pad()[2], ("keys_lost".to_owned(), "code".to_owned()));
+    let kept: Vec<u8> = site.kept.values().flatten().copied().collect();
+    let all = format!("{:?}{:?}{}", site.events, site.outputs, String::from_utf8_lossy(&kept));
+    assert!(!all.contains("80158") && site.acts.is_empty(), "{all}");
 }

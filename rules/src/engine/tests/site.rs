@@ -92,6 +92,7 @@ fn device(id: &str, bus: usize, points: &[(&str, Kind, bool)]) -> CatalogDevice 
         kind: *kind,
         interval: Duration::from_secs(5),
         writable: *writable,
+        personal: false,
     };
     CatalogDevice {
         id: name(id),

@@ -28,6 +28,7 @@ pub(super) fn catalog() -> Catalog {
         kind,
         interval: Duration::from_secs(seconds),
         writable: false,
+        personal: false,
     };
     let device = |id: &str, title: &str, labels: &[(&str, &str)], points| CatalogDevice {
         id: name(id),
