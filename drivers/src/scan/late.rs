@@ -10,7 +10,6 @@ use super::heard::{Astray, Heard};
 use super::job::{Job, Purpose};
 use super::machine::{End, Scan};
 use super::patience::Pace;
-use super::plan::Channel;
 use super::question::{Answer, Question};
 use super::settle;
 use super::trial::Trial;
@@ -56,6 +55,15 @@ impl Ever {
         }
     }
 
+    fn has_asked(&self, question: &Question) -> bool {
+        match question {
+            Question::Modbus { unit, .. } => self.units.contains(unit),
+            Question::Osdp { address, .. } => self.readers.contains(address),
+            Question::Dlt645 { .. } => self.electricity,
+            Question::Cjt188 { .. } => self.pipes,
+        }
+    }
+
     fn has(&self, answer: &Answer) -> bool {
         match answer {
             Answer::Modbus { unit, .. } => self.units.contains(unit),
@@ -78,6 +86,11 @@ impl Recent {
         self.ever.push(&question);
         self.asked.truncate(RECENT - 1);
         self.asked.push_front(Asked { question, tag, at });
+    }
+
+    /// Whether the unit, the reader or the meters of a question were asked in this scan.
+    pub(super) fn has_asked(&self, question: &Question) -> bool {
+        self.ever.has_asked(question)
     }
 
     /// The last question that this may be an answer to, and when it was asked.
@@ -113,7 +126,7 @@ impl Scan {
         for one in astray {
             let Some((question, asked)) = self.recent.find(one, self.now) else {
                 // Who answers without ever having been asked here was asked by somebody else; others may be very late.
-                if self.channel == Channel::Serial && !self.recent.ever.has(&one.answer) {
+                if self.channel().is_pair() && !self.recent.ever.has(&one.answer) {
                     self.note_foreign(one.answer.protocol());
                 }
                 continue;
@@ -142,6 +155,7 @@ impl Scan {
         }
         let (job, tag, sent) = before.clone().unwrap_or_else(|| (next.clone(), 0, Vec::new()));
         let mut heard = Heard::read(&job.question, tag, &sent, &bytes);
+        self.note_spoken(&heard);
         for protocol in &heard.foreign {
             self.note_foreign(*protocol);
         }
@@ -204,11 +218,11 @@ fn is_same_station(exact: &Question, other: &Question) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scan::{Options, Plan};
+    use crate::scan::{Channel, Options, Plan};
 
     #[test]
     fn two_frames_of_somebody_else_are_a_master_when_they_come_within_minutes() {
-        let mut scan = Scan::new(Channel::Serial, Plan::new(Channel::Serial, &Options::default()), Duration::ZERO);
+        let mut scan = Scan::new(Plan::new(Channel::Serial, &Options::default()), Duration::ZERO);
         let mut after = |seconds| {
             scan.now = scan.now + Duration::from_secs(seconds);
             scan.note_foreign(Protocol::Modbus);

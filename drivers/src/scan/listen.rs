@@ -16,7 +16,8 @@ const UNQUIET: usize = 16;
 /// Listens at each speed in turn, and where bytes come that are no frame, at the other parities of that speed as well.
 #[derive(Debug)]
 pub(super) struct Listening {
-    settings: VecDeque<Characters>,
+    /// `None`: behind a server, which has its own.
+    settings: VecDeque<Option<Characters>>,
     time: Duration,
     until: Mono,
     /// Bytes that were no frame, at all speeds together.
@@ -35,9 +36,9 @@ impl Listening {
         self.time * u32::try_from(self.settings.len()).unwrap_or(u32::MAX) + now.until(self.until)
     }
 
-    /// The line settings that are listened at next.
+    /// The line settings that are listened at next; `None`: there are none to be set.
     pub(super) fn wanted(&self) -> Option<Characters> {
-        self.settings.front().copied()
+        self.settings.front().copied().flatten()
     }
 
     /// What is wanted of the shell; `None`: the line is quiet, and enough was listened.
@@ -61,11 +62,11 @@ impl Listening {
             // What is heard at one speed only, or too seldom, counts as well: somebody talks.
             self.unknown += heard.len();
             if heard.len() > GLITCH {
-                plan.other_parities(port).into_iter().for_each(|line| self.settings.push_front(line));
+                plan.other_parities(port).into_iter().for_each(|line| self.settings.push_front(Some(line)));
             }
             heard.clear();
-            match self.wanted() {
-                Some(line) if Some(line) != port => return Ok(Some(Want::Switch(line))),
+            match self.settings.front().copied() {
+                Some(Some(line)) if Some(line) != port => return Ok(Some(Want::Switch(line))),
                 Some(_) => {
                     self.settings.pop_front();
                     self.until = now + self.time;

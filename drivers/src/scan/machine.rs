@@ -12,7 +12,7 @@ use super::late::Recent;
 use super::listen::Listening;
 use super::often::Often;
 use super::patience::{Patience, rest, wire};
-use super::plan::{Channel, Plan};
+use super::plan::Plan;
 use super::proxies::Proxies;
 use super::question::Question;
 use super::quiet::Quiet;
@@ -36,6 +36,8 @@ const METERS_PAUSE: Duration = Duration::from_millis(20);
 pub enum Want {
     /// Other line settings; then [`Scan::handle_switched`].
     Switch(Characters),
+    /// A new connection in the place of this one; then [`Scan::handle_reopened`].
+    Reopen,
     /// These bytes on the wire; then [`Scan::handle_sent`].
     Send(Vec<u8>),
     /// To be asked again at this time, or after bytes.
@@ -79,13 +81,12 @@ pub struct Progress {
 
 /// Scans one channel.
 ///
-/// Calling order: [`Scan::poll_want`]; do what it wants and say so with `handle_switched` or `handle_sent`; at any time
+/// Calling order: [`Scan::poll_want`]; do what it wants and say so with `handle_switched`, `handle_reopened` or `handle_sent`; at any time
 /// [`Scan::handle_bytes`]; then `poll_want` again. [`Scan::findings`] holds at any time what was found so far, so that a
 /// scan may be left when one likes.
 #[derive(Debug)]
 pub struct Scan {
     pub(super) plan: Plan,
-    pub(super) channel: Channel,
     pub(super) patience: Patience,
     pub(super) agenda: VecDeque<Job>,
     pub(super) studies: BTreeMap<usize, Study>,
@@ -95,9 +96,11 @@ pub struct Scan {
     pub(super) hundred: Hundred,
     pub(super) proxies: Proxies,
     pub(super) foreign: Often,
+    /// A sound frame of what the channel is taken for was heard.
+    pub(super) is_spoken: bool,
     /// What ends the scan before all was tried, once the step under way is done.
     pub(super) end: Option<End>,
-    phase: Phase,
+    pub(super) phase: Phase,
     pub(super) port: Option<Characters>,
     tag: u16,
     /// The last question, for answers that come after its time.
@@ -111,10 +114,12 @@ pub struct Scan {
 }
 
 #[derive(Debug)]
-enum Phase {
+pub(super) enum Phase {
     Listening(Listening),
     Idle,
     Switching(Box<Job>),
+    /// The channel is taken for something else from now on, over a connection of its own.
+    Reopening,
     /// Until the line has been at rest, since when it is given time for that.
     Resting(Box<Job>, Mono, Mono),
     Waiting(Box<Window>),
@@ -123,24 +128,25 @@ enum Phase {
 
 /// The time of a question.
 #[derive(Debug)]
-struct Window {
-    job: Job,
+pub(super) struct Window {
+    pub(super) job: Job,
     sent: Vec<u8>,
     /// When the request has left.
     end: Mono,
     first_byte: Option<Mono>,
-    bytes: Vec<u8>,
+    pub(super) bytes: Vec<u8>,
     until: Mono,
 }
 
 impl Scan {
     /// A scan that first listens for `listen` at each speed, and then tries what is in the plan.
-    pub fn new(channel: Channel, plan: Plan, listen: Duration) -> Self {
+    pub fn new(plan: Plan, listen: Duration) -> Self {
+        let patience = Patience::on(plan.channel);
         let phase = Phase::Listening(Listening::new(&plan, listen));
         Scan {
             plan,
-            channel,
-            patience: Patience::default(),
+            patience,
+
             agenda: VecDeque::new(),
             studies: BTreeMap::new(),
             findings: Vec::new(),
@@ -149,6 +155,7 @@ impl Scan {
             hundred: Hundred::default(),
             proxies: Proxies::default(),
             foreign: Often::default(),
+            is_spoken: false,
             end: None,
             phase,
             port: None,
@@ -172,14 +179,17 @@ impl Scan {
         let cost = |job: &Job| self.patience.cost(&job.question, job.characters, job.pace);
         let listening = match &self.phase {
             Phase::Listening(listening) => listening.remaining(self.now),
-            Phase::Idle | Phase::Switching(_) | Phase::Resting(..) | Phase::Waiting(_) | Phase::Ended(_) => {
-                Duration::ZERO
-            }
+            Phase::Idle
+            | Phase::Switching(_)
+            | Phase::Reopening
+            | Phase::Resting(..)
+            | Phase::Waiting(_)
+            | Phase::Ended(_) => Duration::ZERO,
         };
         let job = match &self.phase {
             Phase::Switching(job) | Phase::Resting(job, ..) => Some(&**job),
             Phase::Waiting(window) => Some(&window.job),
-            Phase::Listening(_) | Phase::Idle | Phase::Ended(_) => None,
+            Phase::Listening(_) | Phase::Idle | Phase::Reopening | Phase::Ended(_) => None,
         };
         Progress {
             elapsed: self.begun.map_or(Duration::ZERO, |begun| self.now.since(begun)),
@@ -212,10 +222,7 @@ impl Scan {
         match phase {
             Phase::Listening(listening) => self.listen(listening, now),
             Phase::Idle => match self.next_job() {
-                None => {
-                    self.end = Some(End::Finished);
-                    (Phase::Idle, None)
-                }
+                None => (self.turn(), None),
                 Some(job) => match job.characters.filter(|line| Some(*line) != self.port) {
                     Some(line) => (Phase::Switching(Box::new(job)), Some(Want::Switch(line))),
                     None => (self.rested(job), None),
@@ -225,6 +232,7 @@ impl Scan {
                 let want = job.characters.map(Want::Switch);
                 (Phase::Switching(job), want)
             }
+            Phase::Reopening => (Phase::Reopening, Some(Want::Reopen)),
             Phase::Resting(job, until, since) if now < until => {
                 (Phase::Resting(job, until, since), Some(Want::Wait(until)))
             }
@@ -261,7 +269,7 @@ impl Scan {
     }
 
     fn rested(&self, job: Job) -> Phase {
-        let silence = job.characters.map_or(Duration::ZERO, rest);
+        let silence = self.patience.line(job.characters).map_or(Duration::ZERO, rest);
         let pause = match job.question {
             Question::Modbus { .. } | Question::Osdp { .. } => silence,
             Question::Dlt645 { .. } | Question::Cjt188 { .. } => silence.max(METERS_PAUSE),
@@ -274,7 +282,8 @@ impl Scan {
         self.tag = self.tag.wrapping_add(1);
         let mut sent = Vec::new();
         job.question.encode(self.tag, &mut sent);
-        let end = now + job.characters.map_or(Duration::ZERO, |line| wire(line).chars(sent.len()));
+        let line = self.patience.line(job.characters);
+        let end = now + line.map_or(Duration::ZERO, |line| wire(line).chars(sent.len()));
         self.recent.push(job.question.clone(), self.tag, end);
         let until = end + self.patience.first_byte(&job.question, job.pace);
         let window = Window { job, sent: sent.clone(), end, first_byte: None, bytes: Vec::new(), until };
@@ -309,7 +318,9 @@ impl Scan {
                 self.between.clear();
                 self.phase = Phase::Listening(listening);
             }
-            phase @ (Phase::Idle | Phase::Resting(..) | Phase::Waiting(_) | Phase::Ended(_)) => self.phase = phase,
+            phase @ (Phase::Idle | Phase::Reopening | Phase::Resting(..) | Phase::Waiting(_) | Phase::Ended(_)) => {
+                self.phase = phase;
+            }
         }
     }
 
@@ -328,6 +339,7 @@ impl Scan {
                     self.phase = Phase::Waiting(window);
                 }
             }
+            Phase::Reopening => self.phase = Phase::Idle,
             phase
             @ (Phase::Listening(_) | Phase::Idle | Phase::Switching(_) | Phase::Resting(..) | Phase::Ended(_)) => {
                 self.phase = phase;
@@ -356,7 +368,7 @@ impl Scan {
                 }
                 let heard = Heard::read(&window.job.question, self.tag, &window.sent, &window.bytes);
                 let line = window.job.characters;
-                let mut quiet = Patience::quiet(&window.job.question, line);
+                let mut quiet = self.patience.quiet(&window.job.question, line);
                 if matches!(window.job.purpose, Purpose::Trial { .. }) {
                     quiet = quiet.max(TRIAL_QUIET);
                 }
@@ -367,12 +379,14 @@ impl Scan {
             }
             Phase::Resting(job, until, since) => {
                 keep(&mut self.between);
-                *until = now + job.characters.map_or(Duration::ZERO, rest);
-                if self.channel == Channel::Serial && now.since(*since) > WINDOW_MOST {
+                *until = now + self.patience.line(job.characters).map_or(Duration::ZERO, rest);
+                if self.plan.channel.is_pair() && now.since(*since) > WINDOW_MOST {
                     self.end = Some(End::Unquiet { bytes: self.between.len() });
                 }
             }
-            Phase::Listening(_) | Phase::Idle | Phase::Switching(_) | Phase::Ended(_) => keep(&mut self.between),
+            Phase::Listening(_) | Phase::Idle | Phase::Switching(_) | Phase::Reopening | Phase::Ended(_) => {
+                keep(&mut self.between);
+            }
         }
     }
 
@@ -380,6 +394,7 @@ impl Scan {
     fn close(&mut self, window: Window) {
         let Window { job, sent, end, first_byte, bytes, .. } = window;
         let heard = Heard::read(&job.question, self.tag, &sent, &bytes);
+        self.note_spoken(&heard);
         for protocol in &heard.foreign {
             self.note_foreign(*protocol);
         }

@@ -19,8 +19,10 @@ mod proxies;
 mod question;
 mod quiet;
 mod settle;
+mod socket;
 mod study;
 mod trial;
+mod unasked;
 mod usual;
 mod wildcard;
 
@@ -31,3 +33,4 @@ pub use controllers::Controllers;
 pub use finding::{Clash, ClashSign, Finding, Found, Model, Station};
 pub use machine::{End, Progress, Scan, Want};
 pub use plan::{Channel, Options, Plan};
+pub use unasked::Unasked;

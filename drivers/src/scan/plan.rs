@@ -1,6 +1,6 @@
 //! What is tried, in the order that finds most soonest: likelihood over time.
 
-use std::ops::RangeInclusive;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::patience::{Pace, Patience};
@@ -19,6 +19,19 @@ pub enum Channel {
     Serial,
     /// A socket to a Modbus TCP device, or to a gateway with devices behind it.
     Tcp,
+    /// A socket to a transparent serial server, which carries the bytes of a pair as they are. The line settings are the
+    /// server's own.
+    Raw,
+}
+
+impl Channel {
+    /// Whether one hears a pair of wires: noise, what others say, and answers without a transaction.
+    pub(super) fn is_pair(self) -> bool {
+        match self {
+            Channel::Serial | Channel::Raw => true,
+            Channel::Tcp => false,
+        }
+    }
 }
 
 /// What the caller knows, so that less has to be tried.
@@ -32,6 +45,24 @@ pub struct Options {
     pub addresses: Option<(u8, u8)>,
 }
 
+impl Options {
+    /// Whether a protocol is to be tried.
+    pub(super) fn wants(&self, protocol: Protocol) -> bool {
+        self.protocols.is_empty() || self.protocols.contains(&protocol)
+    }
+
+    /// Whether CJ/T 188 is to be tried: a scan asks what both editions have.
+    pub(super) fn wants_pipes(&self) -> bool {
+        [cjt188::Edition::V2004, cjt188::Edition::V2018].iter().any(|edition| self.wants(Protocol::Cjt188(*edition)))
+    }
+
+    /// The addresses from the first to the last that are to be tried.
+    pub(super) fn within(&self, (first, last): (u8, u8)) -> Vec<u8> {
+        let (least, most) = self.addresses.unwrap_or((0, u8::MAX));
+        (first.max(least)..=last.min(most)).collect()
+    }
+}
+
 /// One thing to try.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Attempt {
@@ -40,13 +71,13 @@ pub(super) struct Attempt {
     pub(super) characters: Option<Characters>,
     pub(super) pace: Pace,
     /// How likely it is that something is found, on no scale of its own.
-    weight: u64,
+    pub(super) weight: u64,
     /// It was deferred: more of its kind may join it.
     is_deferred: bool,
 }
 
 impl Attempt {
-    fn new(round: Round, characters: Option<Characters>, pace: Pace, weight: u64) -> Attempt {
+    pub(super) fn new(round: Round, characters: Option<Characters>, pace: Pace, weight: u64) -> Attempt {
         Attempt { round, characters, pace, weight, is_deferred: false }
     }
 
@@ -117,32 +148,24 @@ impl Round {
 /// What is still to be tried.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
-    channel: Channel,
-    attempts: Vec<Attempt>,
+    pub(super) channel: Channel,
+    pub(super) attempts: Vec<Attempt>,
     /// Of what something was found.
-    found: Vec<(Protocol, Option<Characters>)>,
+    pub(super) found: Vec<(Protocol, Option<Characters>)>,
+    /// What the channel may be as well, in the order in which it is tried.
+    pub(super) after: Vec<Plan>,
 }
 
 /// Units in the order of likelihood, and of 100 devices how many have one of them.
-const UNITS: [(u8, u8, u64); 4] = [(1, 10, 60), (11, 32, 20), (33, 100, 12), (101, 247, 8)];
+pub(super) const UNITS: [(u8, u8, u64); 4] = [(1, 10, 60), (11, 32, 20), (33, 100, 12), (101, 247, 8)];
 /// The same for readers.
-const READERS: [(u8, u8, u64); 2] = [(0, 7, 80), (8, 126, 20)];
-/// Units of a TCP device, of itself; behind a gateway others.
-const SOCKET_UNITS: [u8; 3] = [1, 255, 0];
-/// The highest unit that is likely behind a gateway.
-const SOCKET_LOW: u8 = 32;
-
-/// Whether a unit is a likely one on a socket: the host itself, or behind it one of the low ones.
-pub(super) fn is_likely_on_socket(unit: u8) -> bool {
-    unit <= SOCKET_LOW || SOCKET_UNITS.contains(&unit)
-}
-
+pub(super) const READERS: [(u8, u8, u64); 2] = [(0, 7, 80), (8, 126, 20)];
 /// Of 100 devices, how many answer only to who waits long.
 const SLOW: u64 = 12;
 /// Of 100 devices, how many are slower still.
 const PATIENT: u64 = 1;
 /// The units that are waited for so long, and how likely settings must be for that.
-const PATIENT_UNITS: (u8, u8) = (1, 32);
+pub(super) const PATIENT_UNITS: (u8, u8) = (1, 32);
 const PATIENT_WEIGHT: u64 = 80;
 /// Of 100 readers, how many know no CRC.
 const CHECKSUM_ONLY: u64 = 10;
@@ -158,10 +181,11 @@ const SWITCH: Duration = Duration::from_millis(60);
 impl Plan {
     /// All that the options leave to be tried.
     pub fn new(channel: Channel, options: &Options) -> Self {
-        let mut plan = Plan { channel, attempts: Vec::new(), found: Vec::new() };
+        let mut plan = Plan { channel, attempts: Vec::new(), found: Vec::new(), after: Vec::new() };
         match channel {
             Channel::Serial => plan.add_serial(options),
-            Channel::Tcp => plan.add_socket(options),
+            Channel::Tcp => plan.add_tcp(options),
+            Channel::Raw => plan.add_raw(options),
         }
         plan
     }
@@ -171,15 +195,17 @@ impl Plan {
         self.attempts.is_empty()
     }
 
+    /// The speeds at which something is tried, in bits per second, in order; on a socket none.
+    pub fn speeds(&self) -> Vec<u32> {
+        let bauds = self.attempts.iter().filter_map(|attempt| attempt.characters).map(|line| line.baud);
+        bauds.collect::<BTreeSet<u32>>().into_iter().collect()
+    }
+
     fn add_serial(&mut self, options: &Options) {
         let wanted = |protocol: Protocol, baud: u32| {
-            (options.protocols.is_empty() || options.protocols.contains(&protocol))
-                && (options.bauds.is_empty() || options.bauds.contains(&baud))
+            options.wants(protocol) && (options.bauds.is_empty() || options.bauds.contains(&baud))
         };
-        let within = |(first, last): (u8, u8)| {
-            let (least, most) = options.addresses.unwrap_or((0, u8::MAX));
-            (first.max(least)..=last.min(most)).collect::<Vec<u8>>()
-        };
+        let within = |addresses: (u8, u8)| options.within(addresses);
         for (baud, parity, weight) in MODBUS {
             for (first, last, share) in UNITS {
                 let units = within((first, last));
@@ -189,9 +215,7 @@ impl Plan {
             }
             let units = within(PATIENT_UNITS);
             if wanted(Protocol::Modbus, baud) && weight >= PATIENT_WEIGHT && !units.is_empty() {
-                let (first, second) = (UNITS[0].2, UNITS[1].2);
-                let weight = weight * (first + second) * PATIENT / 100;
-                self.add(Round::Modbus(units), characters(baud, parity), Pace::Patient, weight);
+                self.add_patient(Round::Modbus(units), characters(baud, parity), weight);
             }
         }
         for (edition, baud, weight) in DLT645 {
@@ -201,8 +225,7 @@ impl Plan {
             }
         }
         for (order, baud, parity, weight) in CJT188 {
-            let any = [cjt188::Edition::V2004, cjt188::Edition::V2018];
-            if any.iter().any(|edition| wanted(Protocol::Cjt188(*edition), baud)) {
+            if options.wants_pipes() && (options.bauds.is_empty() || options.bauds.contains(&baud)) {
                 let round = Round::Cjt188(order, vec![cjt188::Address::ANY]);
                 self.add_wildcard(round, characters(baud, parity), weight * 100);
             }
@@ -214,47 +237,42 @@ impl Plan {
                 let addresses = within((first, last));
                 if wanted(Protocol::Osdp, baud) && !addresses.is_empty() {
                     let line = characters(baud, Parity::None);
-                    let rare = Round::Osdp { addresses: addresses.clone(), crc: false };
-                    self.add_both(Round::Osdp { addresses, crc: true }, line, weight * share);
-                    self.add(rare, line, Pace::Slow, weight * share * CHECKSUM_ONLY / 100);
+                    self.add_readers(addresses, line, weight * share);
                 }
             }
         }
     }
 
-    fn add_socket(&mut self, options: &Options) {
-        let (least, most) = options.addresses.unwrap_or((0, u8::MAX));
-        let wanted = |unit: &u8| (least..=most).contains(unit);
-        let own: Vec<u8> = SOCKET_UNITS.into_iter().filter(wanted).collect();
-        let behind = |units: RangeInclusive<u8>| -> Vec<u8> {
-            units.filter(|unit| wanted(unit) && !SOCKET_UNITS.contains(unit)).collect()
-        };
-        let low = [own.clone(), behind(1..=SOCKET_LOW)].concat();
-        let (all, high) = (behind(1..=247), behind(SOCKET_LOW + 1..=247));
-        // Who gave no answer is waited for longer: a gateway may need a second for each that is not there.
-        let passes =
-            [(own, Pace::Fast, 100_000), (all, Pace::Fast, 1000), (low, Pace::Slow, 200), (high, Pace::Slow, 100)];
-        for (units, pace, weight) in passes {
-            if !units.is_empty() {
-                self.attempts.push(Attempt::new(Round::Modbus(units), None, pace, weight));
-            }
-        }
-    }
-
     /// Adds a pass for all meters, and one for who is slow.
-    fn add_wildcard(&mut self, round: Round, line: Characters, weight: u64) {
+    pub(super) fn add_wildcard(&mut self, round: Round, line: impl Into<Option<Characters>>, weight: u64) {
+        let line = line.into();
         self.add(round.clone(), line, Pace::Slow, weight);
         self.add(round, line, Pace::Patient, weight * PATIENT / 100);
     }
 
     /// Adds a quick pass, and a patient one for what is slow.
-    fn add_both(&mut self, round: Round, line: Characters, weight: u64) {
+    pub(super) fn add_both(&mut self, round: Round, line: impl Into<Option<Characters>>, weight: u64) {
+        let line = line.into();
         self.add(round.clone(), line, Pace::Fast, weight);
         self.add(round, line, Pace::Slow, weight * SLOW / 100);
     }
 
-    fn add(&mut self, round: Round, line: Characters, pace: Pace, weight: u64) {
-        self.attempts.push(Attempt::new(round, Some(line), pace, weight));
+    /// Adds a pass that waits longest, for the first units of settings of this weight.
+    pub(super) fn add_patient(&mut self, round: Round, line: impl Into<Option<Characters>>, weight: u64) {
+        let (first, second) = (UNITS[0].2, UNITS[1].2);
+        self.add(round, line, Pace::Patient, weight * (first + second) * PATIENT / 100);
+    }
+
+    /// Adds readers, and a slow pass for those of them that know no CRC.
+    pub(super) fn add_readers(&mut self, addresses: Vec<u8>, line: impl Into<Option<Characters>>, weight: u64) {
+        let line = line.into();
+        let rare = Round::Osdp { addresses: addresses.clone(), crc: false };
+        self.add_both(Round::Osdp { addresses, crc: true }, line, weight);
+        self.add(rare, line, Pace::Slow, weight * CHECKSUM_ONLY / 100);
+    }
+
+    pub(super) fn add(&mut self, round: Round, line: impl Into<Option<Characters>>, pace: Pace, weight: u64) {
+        self.attempts.push(Attempt::new(round, line.into(), pace, weight));
     }
 
     /// Adds wildcards of whom at least two meters answer.
@@ -301,20 +319,21 @@ impl Plan {
     /// What the rest takes if nobody answers.
     pub(super) fn cost(&self, patience: &Patience) -> Duration {
         let framing = self.framing();
-        self.attempts.iter().map(|attempt| attempt.cost(framing, patience) + SWITCH).sum()
+        let after = self.after.iter().map(|plan| plan.cost(&Patience::on(plan.channel))).sum::<Duration>();
+        self.attempts.iter().map(|attempt| attempt.cost(framing, patience) + SWITCH).sum::<Duration>() + after
     }
 
     /// How Modbus is framed on the channel.
     pub(super) fn framing(&self) -> Framing {
         match self.channel {
-            Channel::Serial => Framing::Rtu,
+            Channel::Serial | Channel::Raw => Framing::Rtu,
             Channel::Tcp => Framing::Tcp,
         }
     }
 
     /// The other parities that are tried at the speed of `heard`, where that is one of those to listen at.
     pub(super) fn other_parities(&self, heard: Option<Characters>) -> Vec<Characters> {
-        let Some(heard) = heard.filter(|line| self.listened().contains(line)) else { return Vec::new() };
+        let Some(heard) = heard.filter(|line| self.listened().contains(&Some(*line))) else { return Vec::new() };
         let mut others: Vec<Characters> = Vec::new();
         for line in self.attempts.iter().filter_map(|attempt| attempt.characters) {
             if line.baud == heard.baud && line != heard && !others.contains(&line) {
@@ -324,8 +343,12 @@ impl Plan {
         others
     }
 
-    /// The line settings to listen at, each speed once, the likeliest first.
-    pub(super) fn listened(&self) -> Vec<Characters> {
+    /// The line settings to listen at, each speed once, the likeliest first; behind a serial server once, at those that it
+    /// has; where all that comes is an answer, not at all.
+    pub(super) fn listened(&self) -> Vec<Option<Characters>> {
+        if self.may_be_raw() {
+            return vec![None];
+        }
         let mut all: Vec<(u64, Characters)> = Vec::new();
         for attempt in &self.attempts {
             let Some(line) = attempt.characters else { continue };
@@ -336,6 +359,6 @@ impl Plan {
             }
         }
         all.sort_by_key(|(weight, line)| (std::cmp::Reverse(*weight), line.baud));
-        all.into_iter().map(|(_, line)| line).collect()
+        all.into_iter().map(|(_, line)| Some(line)).collect()
     }
 }

@@ -7,9 +7,10 @@ use super::heard::Heard;
 use super::job::{Job, Purpose};
 use super::machine::Scan;
 use super::patience::Pace;
-use super::plan::{Attempt, Channel, is_likely_on_socket};
+use super::plan::{Attempt, Channel};
 use super::question::{Answer, Question};
 use super::settle::asked;
+use super::socket::is_likely_on_socket;
 
 /// Units that nobody has (Modbus over Serial Line 1.02, 2.2): what answers there answers whatever unit is asked.
 const SENTINELS: [u8; 2] = [251, 253];
@@ -68,7 +69,7 @@ impl Scan {
     /// Forgets what a gateway said only once of likely units, before they are waited for longer: it may have lost one answer.
     /// The others are too many to be asked again, where it takes a second for each that is not there.
     pub(super) fn doubt_words(&mut self, attempt: &Attempt) {
-        if self.channel == Channel::Tcp && attempt.pace > Pace::Fast {
+        if self.channel() == Channel::Tcp && attempt.pace > Pace::Fast {
             self.proxies.absent.retain(|(_, unit), words| *words >= WORDS || !is_likely_on_socket(*unit));
         }
     }
@@ -77,7 +78,7 @@ impl Scan {
     pub(super) fn settle_word(&mut self, job: &Job, answer: &Answer) -> bool {
         let Some(unit) = unit(&job.question) else { return false };
         if !answer.is_alive(&job.question) {
-            if self.channel == Channel::Tcp {
+            if self.channel() == Channel::Tcp {
                 let words = self.proxies.absent.entry((line(job), unit)).or_default();
                 *words = words.saturating_add(1);
             }

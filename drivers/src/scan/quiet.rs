@@ -62,7 +62,7 @@ impl Scan {
     pub(super) fn suspect(&mut self, job: &Job) {
         let lately =
             |(line, at): &(Option<Characters>, Mono)| *line == job.characters && self.now.since(*at) < QUIET_FOR;
-        if self.channel == Channel::Serial && !self.quiet.last.as_ref().is_some_and(lately) {
+        if self.channel().is_pair() && !self.quiet.last.as_ref().is_some_and(lately) {
             self.control(job, None);
         }
     }
@@ -77,8 +77,8 @@ impl Scan {
         if doubt.place.is_none() && self.findings.iter().any(known) {
             return;
         }
-        match self.channel {
-            Channel::Serial => self.control(job, Some(doubt)),
+        match self.channel() {
+            Channel::Serial | Channel::Raw => self.control(job, Some(doubt)),
             Channel::Tcp => self.tell_clash(&doubt),
         }
     }
@@ -140,7 +140,7 @@ impl Scan {
 
     /// So many bytes came that nobody explains.
     pub(super) fn note_noise(&mut self, bytes: usize) {
-        if self.channel != Channel::Serial || bytes <= GLITCH {
+        if !self.channel().is_pair() || bytes <= GLITCH {
             return;
         }
         if let Some(bytes) = self.quiet.noise.push(self.now, bytes, NOISE) {

@@ -86,7 +86,7 @@ impl Scan {
             return;
         }
         // Garble on a line may be of another parity: what follows from it is judged where it is heard clean.
-        let may_ask = self.channel == Channel::Tcp || !heard.answers.is_empty();
+        let may_ask = self.channel() == Channel::Tcp || !heard.answers.is_empty();
         if may_ask && self.ask_sentinels(&job) {
             return;
         }

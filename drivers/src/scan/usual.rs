@@ -51,3 +51,6 @@ pub(super) const OSDP: [(u32, u64); 6] =
     [(9600, 100), (115_200, 25), (38400, 20), (19200, 15), (57600, 8), (OSDP_FAST, 3)];
 /// The highest speed of readers.
 pub(super) const OSDP_FAST: u32 = 230_400;
+/// What the line behind a serial server is taken to be, as far as time goes: the usual one of meters, slower than that of
+/// nearly all else.
+pub(super) const BEHIND_SERVER: Characters = characters(2400, Parity::Even);

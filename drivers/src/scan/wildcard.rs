@@ -278,7 +278,7 @@ mod tests {
     #[test]
     fn a_hundred_that_tells_nobody_apart_hides_no_other_hundred() {
         let plan = Plan::new(Channel::Serial, &Options::default());
-        let mut scan = Scan::new(Channel::Serial, plan, Duration::ZERO);
+        let mut scan = Scan::new(plan, Duration::ZERO);
         let (any, di) = (Address::ANY, Question::energy(Edition::V2007));
         let mut hundreds = any.narrower();
         let ask = |address: Address, baud: u32| {

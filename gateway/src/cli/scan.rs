@@ -2,6 +2,7 @@
 
 mod drive;
 mod fit;
+mod place;
 mod report;
 mod site_file;
 mod stop;
@@ -29,20 +30,24 @@ const LISTEN_MOST: u64 = 600;
 pub(crate) struct Args {
     #[command(flatten)]
     at: super::Where,
-    /// A serial port (`/dev/ttyUSB0`), a Modbus TCP device or gateway (`10.0.0.5`, `10.0.0.5:1502`), or `udp` for the door
-    /// controllers of the network, of another network `udp:192.168.7.255`.
+    /// A serial port (`/dev/ttyUSB0`), a Modbus TCP device or gateway (`10.0.0.5`, `10.0.0.5:1502`), a transparent serial server
+    /// (`10.0.0.6:4001`), or `udp` for the door controllers of the network, of another network `udp:192.168.7.255`.
     #[arg(value_name = "PORT|HOST")]
     target: String,
     /// Tries this protocol only; may be given several times.
     #[arg(long, value_name = "NAME", value_parser = protocol)]
     protocol: Vec<Protocol>,
+    /// How a host carries what is asked: `tcp` in Modbus TCP, `raw` as it is on a wire, as transparent serial servers do. Without
+    /// it that is found out.
+    #[arg(long, value_name = "NAME")]
+    framing: Option<Framing>,
     /// Tries this speed only; may be given several times.
     #[arg(long, value_name = "BITS")]
     baud: Vec<u32>,
     /// Tries these addresses of Modbus units and OSDP readers only.
     #[arg(long, value_name = "A..B", value_parser = addresses)]
     address: Option<(u8, u8)>,
-    /// Listens so many seconds at each speed for a master that is there already; 0 for a line that surely has none; 2 when it
+    /// Listens so many seconds, on a serial port at each speed, for a master that is there already; 0 for a line that surely has none; 2 when it
     /// is not said.
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(0..=LISTEN_MOST))]
     listen: Option<u64>,
@@ -52,6 +57,15 @@ pub(crate) struct Args {
     /// The site file to write. It must not exist. Without it the first free one of `site-scan.toml`, `site-scan-2.toml`, ...
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+}
+
+/// How a host carries what is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Framing {
+    /// In Modbus TCP.
+    Tcp,
+    /// As it is on a wire.
+    Raw,
 }
 
 fn protocol(text: &str) -> Result<Protocol, String> {
@@ -81,13 +95,13 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<ExitCode> 
     let usage = |why: String| Failure::error(exit::USAGE, why);
     let target = Target::parse(&args.target).map_err(usage)?;
     fit::check(args, &target).map_err(usage)?;
-    check_place(args.out.as_deref()).map_err(usage)?;
+    place::check(args.out.as_deref()).map_err(usage)?;
     let options = Options { protocols: args.protocol.clone(), bauds: args.baud.clone(), addresses: args.address };
     let outcome = block_on(async {
         target.refuse_if_taken(&args.at.socket()).await?;
-        match target.channel() {
+        match plan(&target, args.framing, &options) {
             None => drive::controllers(&target).await,
-            Some(channel) => drive::scan(&target, plan(channel, &options, args.listen)?).await,
+            Some(plan) => drive::scan(&target, scan(plan, args.listen)?).await,
         }
     })?;
     let has_some = !outcome.findings.is_empty();
@@ -100,41 +114,24 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<ExitCode> 
     Ok(ExitCode::from(code(&outcome)))
 }
 
-fn plan(channel: Channel, options: &Options, listen: Option<u64>) -> anyhow::Result<Scan> {
-    let plan = Plan::new(channel, options);
+/// What is tried; `None`: controllers, which are all asked at once.
+fn plan(target: &Target, framing: Option<Framing>, options: &Options) -> Option<Plan> {
+    match (target, framing) {
+        (Target::Serial(_), _) => Some(Plan::new(Channel::Serial, options)),
+        (Target::Tcp { .. }, None) => Some(Plan::of_socket(options)),
+        (Target::Tcp { .. }, Some(Framing::Tcp)) => Some(Plan::new(Channel::Tcp, options)),
+        (Target::Tcp { .. }, Some(Framing::Raw)) => Some(Plan::new(Channel::Raw, options)),
+        (Target::Udp { .. }, _) => None,
+    }
+}
+
+fn scan(plan: Plan, listen: Option<u64>) -> anyhow::Result<Scan> {
     if plan.is_empty() {
         let text = "nothing is left to try: --protocol, --baud and --address exclude each other. Units are 1 to 247, readers \
                     0 to 126, and each protocol has speeds of its own (docs/commissioning.md)";
         return Err(Failure::error(exit::USAGE, text));
     }
-    Ok(Scan::new(channel, plan, Duration::from_secs(listen.unwrap_or(LISTEN))))
-}
-
-/// Refuses a place at which no file can be made, before a long scan has nowhere to put what it found.
-fn check_place(out: Option<&Path>) -> Result<(), String> {
-    if let Some(path) = out.filter(|path| path.exists()) {
-        let path = path.display();
-        return Err(format!("--out {path}: the file exists, and a scan overwrites none: name another"));
-    }
-    let folder = match out.map(Path::parent) {
-        None | Some(None) => Path::new("."),
-        Some(Some(folder)) if folder.as_os_str().is_empty() => Path::new("."),
-        Some(Some(folder)) => folder,
-    };
-    let asked = match out {
-        Some(path) => format!("--out {}", path.display()),
-        None => "the site file goes into this folder".to_owned(),
-    };
-    if !folder.is_dir() {
-        return Err(format!("{asked}: there is no folder {}: make it first, or name another", folder.display()));
-    }
-    // Rights alone do not say it: the folder may be one of the kernel's, or on a disk that is full.
-    let trial = folder.join(format!(".gatehouse-scan-{}", std::process::id()));
-    let made = std::fs::File::create_new(&trial).and_then(|_| std::fs::remove_file(&trial));
-    made.map_err(|why| {
-        let hint = if out.is_none() { "go to another folder, or name a file with --out" } else { "name another" };
-        format!("{asked}: no file can be made there ({why}): {hint}")
-    })
+    Ok(Scan::new(plan, Duration::from_secs(listen.unwrap_or(LISTEN))))
 }
 
 /// Something was found, nothing is in doubt, and nobody else is on the line.
@@ -152,15 +149,9 @@ fn code(outcome: &Outcome) -> u8 {
 
 /// Writes the site file; where that is not possible, it goes to the output, so that a long scan is not lost.
 fn write_file(args: &Args, target: &Target, outcome: &Outcome, out: &mut dyn Write) -> anyhow::Result<Written> {
-    let numbered = |number: u32| match number {
-        1 => PathBuf::from("site-scan.toml"),
-        number => PathBuf::from(format!("site-scan-{number}.toml")),
-    };
-    let path = args.out.clone().or_else(|| (1..1000).map(numbered).find(|path| !path.exists()));
-    let path = path.unwrap_or_else(|| numbered(1));
+    let path = place::free(args.out.as_deref());
     let SiteFile { text, devices } = site_file::make(target, outcome, &path);
-    let written = std::fs::File::create_new(&path).and_then(|mut file| file.write_all(text.as_bytes()));
-    if let Err(why) = written {
+    if let Err(why) = place::write(&path, &text) {
         out.write_all(text.as_bytes())?;
         let text = format!("{}: {why}: what was found is above instead", path.display());
         return Err(Failure::error(exit::UNEXPECTED, text));
@@ -184,22 +175,6 @@ mod tests {
         for wrong in ["", "9..3", "1-9", "300", "1..x"] {
             assert!(addresses(wrong).is_err(), "{wrong}");
         }
-    }
-
-    #[test]
-    fn a_place_where_no_file_can_be_made_is_refused_before_anything_is_sent() {
-        let folder = tempfile::tempdir().unwrap();
-        let at = |name: &str| check_place(Some(&folder.path().join(name)));
-        assert_eq!(at("site.toml"), Ok(()));
-        assert_eq!(check_place(Some(Path::new("no-such-site.toml"))), Ok(()));
-        std::fs::write(folder.path().join("is.toml"), "").unwrap();
-        assert!(at("is.toml").unwrap_err().ends_with("the file exists, and a scan overwrites none: name another"));
-        let missing = folder.path().join("no/such");
-        let expected =
-            format!("--out {0}/site.toml: there is no folder {0}: make it first, or name another", missing.display());
-        assert_eq!(at("no/such/site.toml"), Err(expected));
-        let refused = check_place(Some(Path::new("/proc/site.toml"))).unwrap_err();
-        assert!(refused.contains("no file can be made there"), "{refused}");
     }
 
     #[test]

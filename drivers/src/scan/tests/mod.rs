@@ -5,6 +5,7 @@ mod device;
 mod listening;
 mod noise;
 mod plan;
+mod server;
 mod slow;
 mod socket;
 mod stories;

@@ -28,6 +28,11 @@ struct Outcome {
     /// How often each unit was asked for holding register 0.
     asked: [usize; 256],
     took: Duration,
+    /// What it turned out to be.
+    channel: Channel,
+    /// Requests that were no Modbus TCP, and connections made anew for them or after them.
+    strange: usize,
+    reopened: usize,
 }
 
 impl Outcome {
@@ -53,13 +58,29 @@ fn frame(asked: &RequestFrame, reply: Reply) -> Vec<u8> {
 /// The rest it refuses at once.
 fn scan(addresses: Option<(u8, u8)>, does: impl Fn(u8, usize) -> Does) -> Outcome {
     let options = Options { addresses, ..Options::default() };
-    let mut scan = Scan::new(Channel::Tcp, Plan::new(Channel::Tcp, &options), Duration::from_secs(2));
+    run(Plan::new(Channel::Tcp, &options), does)
+}
+
+/// The same of a host of which nobody said what it is. What is no Modbus TCP it passes over.
+fn scan_unknown(addresses: Option<(u8, u8)>, does: impl Fn(u8, usize) -> Does) -> Outcome {
+    let options = Options { addresses, ..Options::default() };
+    run(Plan::of_socket(&options), does)
+}
+
+fn run(plan: Plan, does: impl Fn(u8, usize) -> Does) -> Outcome {
+    let mut scan = Scan::new(plan, Duration::from_secs(2));
+    let (mut strange, mut reopened) = (0, 0);
     let (mut now, mut busy, mut requests) = (0u64, 0u64, 0);
     let mut asked_before = [0usize; 256];
     let mut coming: VecDeque<(u64, Vec<u8>)> = VecDeque::new();
-    for _ in 0..100_000 {
+    for _ in 0..400_000 {
         match scan.poll_want(Mono(now)) {
             Want::Switch(characters) => panic!("a socket has no {characters}"),
+            Want::Reopen => {
+                reopened += 1;
+                coming.clear();
+                scan.handle_reopened(Mono(now));
+            }
             Want::Wait(until) => match coming.front() {
                 Some((at, _)) if *at <= until.0 => {
                     let (at, bytes) = coming.pop_front().unwrap();
@@ -75,12 +96,16 @@ fn scan(addresses: Option<(u8, u8)>, does: impl Fn(u8, usize) -> Does) -> Outcom
                     Finding::Clash(clash) => panic!("{clash}"),
                 };
                 let found = scan.findings().iter().map(device).collect();
-                return Outcome { found, requests, asked: asked_before, took: Duration::from_nanos(now) };
+                let (channel, took) = (scan.channel(), Duration::from_nanos(now));
+                return Outcome { found, requests, asked: asked_before, took, channel, strange, reopened };
             }
             Want::Send(bytes) => {
                 scan.handle_sent(Mono(now));
                 requests += 1;
-                let asked = decode_request(Framing::Tcp, &bytes).unwrap();
+                let Ok(asked) = decode_request(Framing::Tcp, &bytes) else {
+                    strange += 1;
+                    continue;
+                };
                 let done = match asked.request {
                     Request::Read { table: Table::Holding, address: 0, quantity: 1 } => {
                         let before = &mut asked_before[usize::from(asked.unit)];
@@ -242,4 +267,31 @@ fn a_slow_device_behind_a_gateway_is_found_in_the_second_pass() {
         _ => Does::Nothing,
     });
     assert_eq!(all.units(), [12, 40]);
+}
+
+#[test]
+fn a_host_that_answers_in_modbus_tcp_is_asked_in_nothing_else() {
+    let of = |code: Option<u8>| {
+        move |unit: u8, _: usize| match (unit, code) {
+            (3 | 200, _) => Does::Answer(2, register()),
+            (_, Some(code)) => Does::Answer(1500, refusal(code)),
+            (_, None) => Does::Nothing,
+        }
+    };
+    for code in [Some(0x0B), None] {
+        let all = scan_unknown(None, of(code));
+        assert_eq!((all.units(), all.channel), (vec![3, 200], Channel::Tcp), "{code:?}");
+        assert_eq!((all.strange, all.reopened), (0, 0), "{code:?}");
+        let said = scan(None, of(code));
+        // Before the first pass a unit is asked for that is asked again after it, with more time; and it was listened.
+        assert!(all.requests <= said.requests + 1, "{} and {}", all.requests, said.requests);
+        assert!(all.took < said.took + Duration::from_secs(6), "{:?} and {:?}", all.took, said.took);
+    }
+}
+
+#[test]
+fn a_gateway_that_says_nothing_of_low_units_is_asked_in_modbus_tcp_again_once_nothing_else_was_heard() {
+    let all = scan_unknown(None, |unit, _| if unit == 90 { Does::Answer(2, register()) } else { Does::Nothing });
+    assert_eq!((all.units(), all.channel, all.reopened), (vec![90], Channel::Tcp, 2));
+    assert!(all.strange > 247, "{}", all.strange);
 }

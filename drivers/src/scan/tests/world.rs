@@ -10,10 +10,14 @@ use gatehouse_core::Mono;
 
 use super::device::{Device, check_reads_only};
 use crate::line::settings::{Characters, Parity};
+use crate::modbus::decode_request;
+use crate::modbus::frame::Framing;
 use crate::scan::{Channel, End, Finding, Options, Plan, Scan, Station, Want};
 
 /// What an adapter takes to change its settings.
 const SWITCH: u64 = 3_000_000;
+/// How long a serial server waits for more, and the network takes.
+const SERVER: u64 = 20_000_000;
 /// How many bytes an adapter hands over at once.
 const PIECE: usize = 16;
 
@@ -45,6 +49,11 @@ pub(super) struct World {
     talks: Vec<Talk>,
     pub(super) sent: u64,
     echo: bool,
+    /// A server is between, which hands on nothing before a talk has ended, and sets no port.
+    is_server: bool,
+    /// Requests of Modbus TCP, which nobody on a pair knows.
+    pub(super) greetings: u64,
+    pub(super) reopened: u64,
     /// Which answers of devices, counted from the first, come damaged.
     damaged: Vec<u64>,
     answers: u64,
@@ -66,7 +75,7 @@ impl World {
     pub(super) fn new(devices: Vec<Device>, options: &Options, listen: Duration) -> World {
         let port = Characters { baud: 9600, data_bits: 8, parity: Parity::None, stop_bits: 1 };
         World {
-            scan: Scan::new(Channel::Serial, Plan::new(Channel::Serial, options), listen),
+            scan: Scan::new(Plan::new(Channel::Serial, options), listen),
             devices,
             rng: Rng::with_seed(5),
             port,
@@ -76,10 +85,19 @@ impl World {
             talks: Vec::new(),
             sent: 0,
             echo: false,
+            is_server: false,
+            greetings: 0,
+            reopened: 0,
             damaged: Vec::new(),
             answers: 0,
             found_at: Vec::new(),
         }
+    }
+
+    /// A pair behind a serial server with these settings.
+    pub(super) fn behind_server(devices: Vec<Device>, plan: Plan, characters: Characters, listen: Duration) -> World {
+        let world = World::new(devices, &Options::default(), listen);
+        World { scan: Scan::new(plan, listen), port: characters, is_server: true, ..world }
     }
 
     /// The adapter hands back what it sends.
@@ -134,7 +152,13 @@ impl World {
                     assert!(until.0 > self.now, "a time in the past would spin");
                     self.pass(until.0);
                 }
+                Want::Reopen => {
+                    assert!(self.is_server, "a serial port is no connection");
+                    self.reopened += 1;
+                    self.scan.handle_reopened(Mono(self.now));
+                }
                 Want::Switch(characters) => {
+                    assert!(!self.is_server, "the settings are the server's");
                     let until = self.now + SWITCH;
                     while self.now < until {
                         self.pass(until);
@@ -143,7 +167,10 @@ impl World {
                     self.scan.handle_switched(Mono(self.now));
                 }
                 Want::Send(bytes) => {
-                    check_reads_only(&bytes);
+                    match decode_request(Framing::Tcp, &bytes) {
+                        Ok(_) if self.is_server => self.greetings += 1,
+                        Ok(_) | Err(_) => check_reads_only(&bytes),
+                    }
                     self.sent += 1;
                     let talk = self.talk(bytes, self.port);
                     let until = self.talks[talk].end();
@@ -151,7 +178,7 @@ impl World {
                     if self.echo {
                         self.deliver(talk);
                     }
-                    while self.now < until {
+                    while !self.is_server && self.now < until {
                         self.pass(until);
                     }
                     self.scan.handle_sent(Mono(self.now));
@@ -211,9 +238,10 @@ impl World {
     fn deliver(&mut self, talk: usize) {
         let (start, length) = (self.talks[talk].start, self.talks[talk].bytes.len());
         let char = char_ns(self.talks[talk].characters);
-        for from in (0..length).step_by(PIECE) {
-            let to = (from + PIECE).min(length);
-            self.at(start + to as u64 * char, Event::Deliver(talk, from, to));
+        let (piece, held) = if self.is_server { (length.max(1), SERVER) } else { (PIECE, 0) };
+        for from in (0..length).step_by(piece) {
+            let to = (from + piece).min(length);
+            self.at(start + to as u64 * char + held, Event::Deliver(talk, from, to));
         }
     }
 

@@ -1,5 +1,6 @@
 //! The shell around the scan: the port, the clock and the bar.
 
+use std::io;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use gatehouse_config::PortKind;
 use gatehouse_core::Mono;
 use gatehouse_drivers::line::Characters;
 use gatehouse_drivers::point::Protocol;
-use gatehouse_drivers::scan::{Controllers, End, Finding, Scan, Want};
+use gatehouse_drivers::scan::{Channel, Controllers, End, Finding, Scan, Unasked, Want};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::report;
@@ -22,6 +23,14 @@ use crate::daemon::timer::Timer;
 const TICK: Duration = Duration::from_millis(200);
 /// How often a connection that was closed is made anew before any byte came.
 const REOPENINGS: u32 = 3;
+/// Pauses between tries to make a connection anew: a server with room for one may hold on to the last one for a while.
+const PAUSES: [Duration; 5] = [
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(4),
+    Duration::from_secs(8),
+    Duration::from_secs(15),
+];
 /// How often controllers are asked, and for how long they are listened to.
 const ROUNDS: (u32, Duration) = (3, Duration::from_secs(1));
 
@@ -43,11 +52,15 @@ pub(super) enum Ending {
 /// What came of a scan.
 #[derive(Debug, Clone)]
 pub(super) struct Outcome {
+    /// What was scanned turned out to be; `None`: a network of controllers.
+    pub(super) channel: Option<Channel>,
     pub(super) findings: Vec<Finding>,
     pub(super) ending: Ending,
     pub(super) elapsed: Duration,
     /// What was not tried would have taken so long.
     pub(super) remaining: Duration,
+    /// Whom nobody has asked on a socket.
+    pub(super) unasked: Vec<Unasked>,
 }
 
 /// Scans a serial port or a host.
@@ -57,13 +70,24 @@ pub(super) async fn scan(target: &Target, scan: Scan) -> anyhow::Result<Outcome>
     let timer = Timer::fine()?;
     let stop = Stop::new()?;
     let bar = bar();
-    let mut driven =
-        Driven { kind, port, scan, timer, clock: Clock::open(), told: 0, stop, listens: true, bar, reopened: Some(0) };
+    let mut driven = Driven {
+        kind,
+        port: Some(port),
+        scan,
+        timer,
+        clock: Clock::open(),
+        told: 0,
+        stop,
+        listens: true,
+        bar,
+        reopened: Some(0),
+    };
     let ending = driven.run().await;
     driven.bar.finish_and_clear();
     let progress = driven.scan.progress();
     let findings = driven.scan.findings().to_vec();
-    Ok(Outcome { findings, ending, elapsed: progress.elapsed, remaining: progress.remaining })
+    let (channel, unasked) = (Some(driven.scan.channel()), driven.scan.unasked());
+    Ok(Outcome { channel, findings, ending, elapsed: progress.elapsed, remaining: progress.remaining, unasked })
 }
 
 async fn open(kind: &PortKind) -> anyhow::Result<Port> {
@@ -82,7 +106,8 @@ fn bar() -> ProgressBar {
 
 struct Driven {
     kind: PortKind,
-    port: Port,
+    /// `None`: the connection is being made anew.
+    port: Option<Port>,
     scan: Scan,
     timer: Timer,
     clock: Clock,
@@ -99,7 +124,7 @@ struct Driven {
 
 /// What a wait ended with.
 enum Event {
-    Read(std::io::Result<usize>),
+    Read(io::Result<usize>),
     Timer,
     Stop,
 }
@@ -110,9 +135,9 @@ impl Driven {
         loop {
             // Bytes that the kernel has are older than the next decision.
             if let Some(read) = self.read_now(&mut rx)
-                && let Err(why) = self.received(read, &rx).await
+                && let Err(ending) = self.received(read, &rx).await
             {
-                return Ending::Lost(why);
+                return ending;
             }
             let now = self.clock.mono();
             let want = self.scan.poll_want(now);
@@ -126,8 +151,9 @@ impl Driven {
                 Want::Switch(characters) => {
                     let switched = self.switch(characters).await;
                     self.scan.handle_switched(self.clock.mono());
-                    switched.map_err(|why| why.to_string())
+                    switched.map_err(|why| Ending::Lost(why.to_string()))
                 }
+                Want::Reopen => self.connect().await,
                 Want::Send(bytes) => {
                     let written = self.send(&bytes).await;
                     self.scan.handle_sent(self.clock.mono());
@@ -142,37 +168,39 @@ impl Driven {
                     Event::Stop => return Ending::Interrupted,
                 },
             };
-            if let Err(why) = done {
-                return Ending::Lost(why);
+            if let Err(ending) = done {
+                return ending;
             }
         }
     }
 
     /// Sets the line as the scan wants it.
-    async fn switch(&mut self, characters: Characters) -> std::io::Result<()> {
-        self.port.switch(&self.kind, Some(characters)).await?;
-        self.port.keep_damaged(self.listens)
+    async fn switch(&mut self, characters: Characters) -> io::Result<()> {
+        let port = self.port.as_mut().ok_or(io::ErrorKind::NotConnected)?;
+        port.switch(&self.kind, Some(characters)).await?;
+        port.keep_damaged(self.listens)
     }
 
     /// Sends a question. From the first one on, characters that do not suit the line settings are dropped again: adapters
     /// make such when the pair turns around, and they are no garble.
-    async fn send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+    async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let port = self.port.as_mut().ok_or(io::ErrorKind::NotConnected)?;
         if std::mem::take(&mut self.listens) {
-            self.port.keep_damaged(false)?;
+            port.keep_damaged(false)?;
         }
-        self.port.write(bytes).await
+        port.write(bytes).await
     }
 
     /// What the kernel has; `None`: nothing.
-    fn read_now(&mut self, rx: &mut [u8]) -> Option<std::io::Result<usize>> {
+    fn read_now(&mut self, rx: &mut [u8]) -> Option<io::Result<usize>> {
         let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
-        match self.port.poll_read(&mut cx, rx) {
+        match self.port.as_mut()?.poll_read(&mut cx, rx) {
             Poll::Ready(read) => Some(read),
             Poll::Pending => None,
         }
     }
 
-    async fn received(&mut self, read: std::io::Result<usize>, rx: &[u8]) -> Result<(), String> {
+    async fn received(&mut self, read: io::Result<usize>, rx: &[u8]) -> Result<(), Ending> {
         match read {
             Ok(0) => self.reopen("the other side closed the connection").await,
             Ok(count) => {
@@ -184,16 +212,58 @@ impl Driven {
         }
     }
 
-    /// Makes a connection anew; a serial port that is gone is gone.
-    async fn reopen(&mut self, why: &str) -> Result<(), String> {
-        let again = matches!(self.kind, PortKind::Tcp { .. }) && self.reopened.is_none_or(|times| times < REOPENINGS);
-        if !again {
-            return Err(format!("{}: {why}", self.kind));
+    /// Makes a connection anew that was closed. A serial port that is gone is gone; who closes each connection before he says a
+    /// word is asked in what else he may speak.
+    async fn reopen(&mut self, why: &str) -> Result<(), Ending> {
+        let lost = || Ending::Lost(format!("{}: {why}", self.kind));
+        match self.kind {
+            PortKind::Serial { .. } | PortKind::Udp { .. } => return Err(lost()),
+            PortKind::Tcp { .. } => {}
+        }
+        if self.reopened.is_some_and(|times| times >= REOPENINGS) {
+            if !self.scan.handle_unwanted() {
+                return Err(lost());
+            }
+            self.reopened = Some(0);
+            return Ok(());
         }
         self.reopened = self.reopened.map(|times| times + 1);
-        self.port = Port::open(&self.kind).await.map_err(|why| why.to_string())?;
-        self.scan.handle_reopened(self.clock.mono());
-        Ok(())
+        self.connect().await
+    }
+
+    /// Makes a connection in the place of the last one, which is closed before: some servers have room for one. Who refuses it
+    /// is asked again after pauses.
+    async fn connect(&mut self) -> Result<(), Ending> {
+        self.port = None;
+        let begun = self.clock.mono();
+        let mut pauses = PAUSES.iter();
+        loop {
+            let why = tokio::select! {
+                () = std::future::poll_fn(|cx| self.stop.poll(cx)) => return Err(Ending::Interrupted),
+                opened = Port::open(&self.kind) => match opened {
+                    Ok(port) => {
+                        self.port = Some(port);
+                        self.scan.handle_reopened(self.clock.mono());
+                        return Ok(());
+                    }
+                    Err(why) => why,
+                },
+            };
+            let Some(pause) = pauses.next() else {
+                let (times, seconds) = (PAUSES.len() + 1, self.clock.mono().since(begun).as_secs());
+                return Err(Ending::Lost(format!(
+                    "{why} The connection was lost, and {times} tries to make it anew in {seconds} s failed"
+                )));
+            };
+            self.bar.set_message(format!(
+                "the connection was lost: the next try in {} s, Ctrl-C keeps all",
+                pause.as_secs()
+            ));
+            let stopped = std::future::poll_fn(|cx| self.stop.poll(cx));
+            if tokio::time::timeout(*pause, stopped).await.is_ok() {
+                return Err(Ending::Interrupted);
+            }
+        }
     }
 
     async fn wait(&mut self, until: Mono, rx: &mut [u8]) -> Event {
@@ -204,7 +274,9 @@ impl Driven {
                 if self.stop.poll(cx).is_ready() {
                     return Poll::Ready(Event::Stop);
                 }
-                if let Poll::Ready(read) = self.port.poll_read(cx, rx) {
+                if let Some(port) = &mut self.port
+                    && let Poll::Ready(read) = port.poll_read(cx, rx)
+                {
                     return Poll::Ready(Event::Read(read));
                 }
                 self.timer.poll_due(cx, self.clock.mono(), Some(due)).map(|()| Event::Timer)
@@ -289,5 +361,6 @@ pub(super) async fn controllers(target: &Target) -> anyhow::Result<Outcome> {
         }
     }
     let elapsed = clock.mono().since(begun);
-    Ok(Outcome { findings: controllers.findings(), ending, elapsed, remaining: Duration::ZERO })
+    let (findings, remaining) = (controllers.findings(), Duration::ZERO);
+    Ok(Outcome { channel: None, findings, ending, elapsed, remaining, unasked: Vec::new() })
 }

@@ -1,16 +1,10 @@
 //! Whether what is asked for goes with what is scanned: an option that could do nothing is refused, and says why.
 
-use gatehouse_drivers::point::Protocol;
+use gatehouse_drivers::point::{PROTOCOLS, Protocol};
 use gatehouse_drivers::scan::{Channel, Options, Plan};
 
-use super::Args;
 use super::target::Target;
-
-/// The speeds that serial adapters have, in bits per second.
-const SPEEDS: [u32; 18] = [
-    300, 600, 1200, 1800, 2400, 4800, 7200, 9600, 14_400, 19_200, 28_800, 38_400, 57_600, 76_800, 115_200, 230_400,
-    460_800, 921_600,
-];
+use super::{Args, Framing};
 
 /// Refuses the first option that the target has no use for.
 pub(super) fn check(args: &Args, target: &Target) -> Result<(), String> {
@@ -27,42 +21,73 @@ fn serial(args: &Args) -> Result<(), String> {
             "--protocol uhppote: door controllers are in a network, not on a line: `gatehouse scan udp`".to_owned()
         );
     }
+    if args.framing.is_some() {
+        return Err("--framing goes with a host: a serial port carries frames as they are. Leave it out".to_owned());
+    }
+    address(args)?;
+    speeds(args)
+}
+
+/// Refuses addresses where nobody is asked by them.
+fn address(args: &Args) -> Result<(), String> {
     let numbered = |protocol: &Protocol| matches!(protocol, Protocol::Modbus | Protocol::Osdp);
     if args.address.is_some() && !args.protocol.is_empty() && !args.protocol.iter().any(numbered) {
         return Err("--address is for Modbus units and card readers; meters are asked all at once, whatever their \
                     numbers are: leave it out"
             .to_owned());
     }
-    let tried = tried(&args.protocol);
-    match args.baud.iter().find(|baud| !tried.contains(baud)) {
-        Some(baud) => {
-            let tried: Vec<String> = tried.iter().map(u32::to_string).collect();
-            let whom = match args.protocol.as_slice() {
-                [] => String::new(),
-                some => format!(" for {}", names(some)),
-            };
-            Err(format!(
-                "--baud {baud} is not a speed that is tried{whom}; these are: {}. Set the device to one of them, or write a \
-                 site file for it by hand: `gatehouse read` tells whether it answers",
-                tried.join(", ")
-            ))
-        }
+    Ok(())
+}
+
+/// Refuses a speed at which none of the protocols is tried, and a protocol that is tried at none of the speeds.
+fn speeds(args: &Args) -> Result<(), String> {
+    let tried: Vec<(Protocol, Vec<u32>)> = match args.protocol.as_slice() {
+        [] => PROTOCOLS.iter().map(|(_, protocol)| (*protocol, tried(*protocol))).collect(),
+        some => some.iter().map(|protocol| (*protocol, tried(*protocol))).collect(),
+    };
+    if let Some(baud) = args.baud.iter().find(|baud| !tried.iter().any(|(_, bauds)| bauds.contains(baud))) {
+        let of = |(protocol, bauds): &(Protocol, Vec<u32>)| format!("{} at {}", protocol.as_str(), listed(bauds));
+        let known: Vec<String> = tried.iter().filter(|(_, bauds)| !bauds.is_empty()).map(of).collect();
+        return Err(format!(
+            "--baud {baud} is not a speed that is tried; these are: {}. Set the device to one of them, or write a site file for it \
+             by hand: `gatehouse read` tells whether it answers",
+            known.join("; ")
+        ));
+    }
+    let idle = |(_, bauds): &&(Protocol, Vec<u32>)| !args.baud.iter().any(|baud| bauds.contains(baud));
+    match tried.iter().find(idle).filter(|_| !args.baud.is_empty() && !args.protocol.is_empty()) {
+        Some((protocol, bauds)) => Err(format!(
+            "--protocol {0}: it is not tried at {1}, but at {2}: add a --baud that it has, or leave --protocol {0} out",
+            protocol.as_str(),
+            listed(&args.baud),
+            listed(bauds)
+        )),
         None => Ok(()),
     }
 }
 
+fn listed(bauds: &[u32]) -> String {
+    bauds.iter().map(u32::to_string).collect::<Vec<_>>().join(", ")
+}
+
 fn socket(args: &Args, target: &Target) -> Result<(), String> {
-    if let Some(other) = args.protocol.iter().find(|protocol| **protocol != Protocol::Modbus) {
-        let own = match other {
-            Protocol::Uhppote => "door controllers are found by `gatehouse scan udp`",
-            Protocol::Modbus | Protocol::Dlt645(_) | Protocol::Cjt188(_) | Protocol::Osdp => {
-                "scan the serial port that its line is on"
-            }
-        };
-        return Err(format!("--protocol {}: {target} is asked in Modbus TCP; {own}", other.as_str()));
+    if args.protocol.contains(&Protocol::Uhppote) {
+        return Err(format!(
+            "--protocol uhppote: {target} is asked over a connection; door controllers are found by `gatehouse scan udp`"
+        ));
     }
-    let line = "what is behind a gateway has the speed that is set in the gateway";
-    refuse_first(target, &[("--baud", !args.baud.is_empty(), line), ("--listen", args.listen.is_some(), LISTEN)])
+    let is_tcp = args.framing == Some(Framing::Tcp);
+    if let Some(other) = args.protocol.iter().find(|protocol| is_tcp && **protocol != Protocol::Modbus) {
+        return Err(format!(
+            "--protocol {}: with --framing tcp {target} is asked in Modbus TCP, which carries Modbus alone; behind a serial server it \
+             is --framing raw",
+            other.as_str()
+        ));
+    }
+    address(args)?;
+    let line = "what is behind a gateway or a serial server has the speed that is set there";
+    let listens = args.listen.is_some() && is_tcp;
+    refuse_first(target, &[("--baud", !args.baud.is_empty(), line), ("--listen", listens, LISTEN)])
 }
 
 fn network(args: &Args, target: &Target) -> Result<(), String> {
@@ -76,12 +101,17 @@ fn network(args: &Args, target: &Target) -> Result<(), String> {
              whatever their serial numbers are. Leave it out"
         ));
     }
+    if args.framing.is_some() {
+        return Err(format!(
+            "--framing goes with a host, and {target} is none: controllers have one manner. Leave it out"
+        ));
+    }
     let speed = "a network has no such speed";
     refuse_first(target, &[("--baud", !args.baud.is_empty(), speed), ("--listen", args.listen.is_some(), LISTEN)])
 }
 
-/// Why nobody is listened for on a socket.
-const LISTEN: &str = "other masters are heard on serial ports only";
+/// Why nobody is listened for where no bytes of a line come.
+const LISTEN: &str = "other masters are heard on serial ports, and behind serial servers";
 
 /// Refuses the first option that is given; each with why it is of no use here.
 fn refuse_first(target: &Target, options: &[(&str, bool, &str)]) -> Result<(), String> {
@@ -93,17 +123,9 @@ fn refuse_first(target: &Target, options: &[(&str, bool, &str)]) -> Result<(), S
     }
 }
 
-/// The speeds at which something is tried in these protocols; in all, if there are none.
-fn tried(protocols: &[Protocol]) -> Vec<u32> {
-    let plan = |baud: u32| {
-        let options = Options { protocols: protocols.to_vec(), bauds: vec![baud], addresses: None };
-        Plan::new(Channel::Serial, &options)
-    };
-    SPEEDS.into_iter().filter(|baud| !plan(*baud).is_empty()).collect()
-}
-
-fn names(protocols: &[Protocol]) -> String {
-    protocols.iter().map(|protocol| protocol.as_str()).collect::<Vec<_>>().join(" and ")
+/// The speeds at which a protocol is tried.
+fn tried(protocol: Protocol) -> Vec<u32> {
+    Plan::new(Channel::Serial, &Options { protocols: vec![protocol], ..Options::default() }).speeds()
 }
 
 #[cfg(test)]
@@ -128,7 +150,12 @@ mod tests {
         for line in [
             "/dev/ttyUSB0",
             "/dev/ttyUSB0 --baud 9600 --baud 2400 --address 1..32 --listen 0 --protocol modbus --protocol dlt645-2007",
+            "/dev/ttyUSB0 --baud 2400 --baud 115200 --protocol osdp --protocol dlt645-2007",
             "10.0.0.5 --address 1..32 --protocol modbus",
+            "10.0.0.5 --listen 0",
+            "10.0.0.5 --protocol osdp --address 0..7",
+            "10.0.0.6:4001 --framing raw --protocol dlt645-2007 --protocol cjt188-2004 --listen 10",
+            "10.0.0.5 --framing tcp --protocol modbus --address 3",
             "udp --protocol uhppote",
         ] {
             assert_eq!(checked(line), Ok(()), "{line}");
@@ -142,12 +169,22 @@ mod tests {
                 "10.0.0.5 --baud 9600",
                 "--baud goes with a serial port, and 10.0.0.5:502 is none: what is behind a gateway",
             ),
-            ("10.0.0.5 --listen 0", "--listen goes with a serial port, and 10.0.0.5:502 is none: other masters"),
-            ("10.0.0.5 --protocol osdp", "--protocol osdp: 10.0.0.5:502 is asked in Modbus TCP; scan the serial port"),
+            (
+                "10.0.0.5 --framing tcp --listen 0",
+                "--listen goes with a serial port, and 10.0.0.5:502 is none: other masters",
+            ),
+            (
+                "10.0.0.5 --framing tcp --protocol modbus --protocol osdp",
+                "--protocol osdp: with --framing tcp 10.0.0.5:502 is asked in Modbus TCP, which carries Modbus alone",
+            ),
             (
                 "10.0.0.5 --protocol uhppote",
-                "--protocol uhppote: 10.0.0.5:502 is asked in Modbus TCP; door controllers",
+                "--protocol uhppote: 10.0.0.5:502 is asked over a connection; door controllers are found by",
             ),
+            ("10.0.0.5 --framing raw --baud 2400", "--baud goes with a serial port, and 10.0.0.5:502 is none"),
+            ("10.0.0.5 --protocol dlt645-2007 --address 1", "--address is for Modbus units and card readers"),
+            ("/dev/ttyUSB0 --framing raw", "--framing goes with a host: a serial port carries"),
+            ("udp --framing tcp", "--framing goes with a host, and udp:255.255.255.255:60000 is none"),
             ("udp --baud 9600", "--baud goes with a serial port, and udp:255.255.255.255:60000 is none: a network"),
             (
                 "udp --address 1",
@@ -169,12 +206,21 @@ mod tests {
     #[test]
     fn a_speed_that_is_not_tried_is_refused_with_those_that_are() {
         let why = checked("/dev/ttyUSB0 --baud 9600 --baud 14400").unwrap_err();
-        assert!(
-            why.starts_with("--baud 14400 is not a speed that is tried; these are: 1200, 2400, 4800, 9600"),
-            "{why}"
-        );
+        let start = "--baud 14400 is not a speed that is tried; these are: modbus at 1200, 2400, 4800, 9600, 19200, 38400, 57600, \
+                     115200; dlt645-2007 at 1200,";
+        assert!(why.starts_with(start), "{why}");
         let why = checked("/dev/ttyUSB0 --baud 2400 --protocol osdp").unwrap_err();
-        assert!(why.starts_with("--baud 2400 is not a speed that is tried for osdp; these are: 9600, 19200"), "{why}");
+        assert!(why.starts_with("--baud 2400 is not a speed that is tried; these are: osdp at 9600, 19200"), "{why}");
+    }
+
+    #[test]
+    fn a_protocol_that_has_none_of_the_speeds_is_refused_by_its_name() {
+        let line = "/dev/ttyUSB0 --baud 115200 --baud 57600 --protocol modbus --protocol cjt188-2004";
+        assert_eq!(
+            checked(line).unwrap_err(),
+            "--protocol cjt188-2004: it is not tried at 115200, 57600, but at 1200, 2400, 4800, 9600: add a --baud that it has, \
+             or leave --protocol cjt188-2004 out"
+        );
     }
 
     #[test]
@@ -191,7 +237,7 @@ mod tests {
         ] {
             let row = docs.lines().find(|line| line.starts_with(&format!("| {name} |"))).unwrap();
             let told = row.split('|').nth(2).unwrap().split(',').map(|speed| speed.trim().parse::<u32>().unwrap());
-            assert_eq!(told.collect::<Vec<_>>(), tried(&[protocol]), "{name}");
+            assert_eq!(told.collect::<Vec<_>>(), tried(protocol), "{name}");
         }
     }
 }

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::Path;
 
 use gatehouse_drivers::line::Characters;
-use gatehouse_drivers::scan::{Clash, Finding, Found, Model, Station};
+use gatehouse_drivers::scan::{Channel, Clash, Finding, Found, Model, Station};
 use serde_json::{Value, json};
 
 use super::drive::{Ending, Outcome};
@@ -78,14 +78,25 @@ pub(super) fn json(target: &Target, outcome: &Outcome, file: Option<&Path>, out:
         out,
         &json!({
             "target": target.to_string(),
+            "framing": outcome.channel.and_then(framing),
             "ending": ending(&outcome.ending),
             "elapsed_s": outcome.elapsed.as_secs_f64(),
             "remaining_s": outcome.remaining.as_secs_f64(),
+            "unasked": outcome.unasked.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "devices": devices,
             "clashes": clashes,
             "file": file.map(shown),
         }),
     )
+}
+
+/// How a host carries what is asked, as `--framing` has it; `None`: it is no host.
+fn framing(channel: Channel) -> Option<&'static str> {
+    match channel {
+        Channel::Serial => None,
+        Channel::Tcp => Some("tcp"),
+        Channel::Raw => Some("raw"),
+    }
 }
 
 fn ending(ending: &Ending) -> &'static str {
@@ -150,8 +161,7 @@ fn end(target: &Target, outcome: &Outcome) -> String {
     match &outcome.ending {
         Ending::Finished => format!("{target}: all was tried, in {seconds}"),
         Ending::Interrupted => {
-            let left = human_age(outcome.remaining.as_secs_f64());
-            format!("{target}: broken off after {seconds}; what was not tried would take about {left}")
+            format!("{target}: broken off after {seconds}; {}", left(outcome))
         }
         Ending::ForeignMaster { protocol, characters } => {
             let at = characters.map(|line| format!(" at {line}")).unwrap_or_default();
@@ -166,7 +176,19 @@ fn end(target: &Target, outcome: &Outcome) -> String {
              master is on the line, at a speed or in a protocol that is not known here: take it off the line. Or the line \
              floats: look for the terminating resistor and the bias, and for swapped wires"
         ),
-        Ending::Lost(why) => format!("{why}: the scan ended after {seconds}"),
+        Ending::Lost(why) => format!("{why}: the scan ended after {seconds}; {}", left(outcome)),
+    }
+}
+
+/// What was not tried, as far as that can be said in a line, and how long it would take.
+fn left(outcome: &Outcome) -> String {
+    let time = human_age(outcome.remaining.as_secs_f64());
+    match outcome.unasked.as_slice() {
+        [] => format!("what was not tried would take about {time}"),
+        some => {
+            let whom: Vec<String> = some.iter().map(ToString::to_string).collect();
+            format!("nobody has asked {}: what was not tried would take about {time}", whom.join("; "))
+        }
     }
 }
 
@@ -176,7 +198,8 @@ fn nothing(target: &Target) -> &'static str {
             "nothing answered: are the devices powered, A and B not swapped, the ends terminated, and is it the right port?"
         }
         Target::Tcp { .. } => {
-            "nothing answered: it takes connections, but speaks no Modbus TCP, or nobody is behind it"
+            "nothing answered: it takes connections, but nobody is behind it, or it is neither a Modbus host nor a serial server. Of a \
+             serial server: are its speed and parity those of the devices, A and B not swapped, and is it the right port?"
         }
         Target::Udp { .. } => {
             "nothing answered: broadcasts reach one network only; name the address that ends with .255 of the controllers' own"

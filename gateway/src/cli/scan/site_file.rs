@@ -7,7 +7,7 @@ use gatehouse_config::{Parity, Severity};
 use gatehouse_drivers::cjt188::{DiOrder, MeterType};
 use gatehouse_drivers::line::Characters;
 use gatehouse_drivers::profile::Library;
-use gatehouse_drivers::scan::{Finding, Found, Model, Station};
+use gatehouse_drivers::scan::{Channel, Finding, Found, Model, Station};
 
 use super::drive::{Ending, Outcome};
 use super::target::Target;
@@ -152,7 +152,7 @@ fn head(target: &Target, outcome: &Outcome, usual: Option<Characters>, path: &Pa
         report::plain(&target.to_string()),
         if outcome.ending == Ending::Finished { "" } else { ", which did not try everything" },
         report::plain(&shown(path)),
-        bus(target, usual),
+        bus(target, outcome.channel, usual),
     )
 }
 
@@ -161,14 +161,25 @@ fn quoted(text: &str) -> String {
     toml::Value::from(text).to_string()
 }
 
-fn bus(target: &Target, usual: Option<Characters>) -> String {
+/// What is to be done about the line of a serial server.
+const SERVER_LINE: &str =
+    "# The line settings are the server's own. For what `gatehouse plan` tells, add the `baud` that it is set to.\n";
+
+fn bus(target: &Target, channel: Option<Channel>, usual: Option<Characters>) -> String {
     let port = match target {
         Target::Serial(path) => format!("serial = {}\n", quoted(&path.to_string_lossy())),
-        Target::Tcp { .. } => format!("tcp = {}\n", quoted(&target.kind().to_string())),
+        Target::Tcp { .. } => {
+            let key = match channel {
+                Some(Channel::Raw) => "rtu_over_tcp",
+                Some(Channel::Tcp | Channel::Serial) | None => "tcp",
+            };
+            format!("{key} = {}\n", quoted(&target.kind().to_string()))
+        }
         Target::Udp { .. } => format!("udp = {}\n", quoted(&target.kind().to_string())),
     };
     let line = usual.map(settings).unwrap_or_default();
-    format!("[[bus]]\nid = \"{BUS}\"\n{port}{line}")
+    let note = if channel == Some(Channel::Raw) { SERVER_LINE } else { "" };
+    format!("{note}[[bus]]\nid = \"{BUS}\"\n{port}{line}")
 }
 
 fn settings(line: Characters) -> String {

@@ -5,7 +5,6 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use gatehouse_config::{Parity, PortKind, SerialSource};
-use gatehouse_drivers::scan::Channel;
 
 use crate::api::client::{self, ClientError};
 use crate::api::doc;
@@ -23,7 +22,7 @@ const HOST_MOST: usize = 253;
 pub(super) enum Target {
     /// A serial port.
     Serial(PathBuf),
-    /// A Modbus TCP device or gateway.
+    /// A Modbus TCP device or gateway, or a transparent serial server.
     Tcp { host: String, port: u16 },
     /// The door controllers of a network.
     Udp { host: String, port: u16 },
@@ -54,15 +53,6 @@ impl Target {
         }
         let (host, port) = endpoint(text, MODBUS_PORT)?;
         Ok(Target::Tcp { host, port })
-    }
-
-    /// What is scanned of it; `None`: controllers, which are all asked at once.
-    pub(super) fn channel(&self) -> Option<Channel> {
-        match self {
-            Target::Serial(_) => Some(Channel::Serial),
-            Target::Tcp { .. } => Some(Channel::Tcp),
-            Target::Udp { .. } => None,
-        }
     }
 
     /// What is opened.

@@ -17,7 +17,14 @@ fn found(station: Station, characters: Option<Characters>, model: Model) -> Find
 }
 
 fn outcome(findings: Vec<Finding>) -> Outcome {
-    Outcome { findings, ending: Ending::Finished, elapsed: Duration::ZERO, remaining: Duration::ZERO }
+    Outcome {
+        channel: None,
+        findings,
+        ending: Ending::Finished,
+        elapsed: Duration::ZERO,
+        remaining: Duration::ZERO,
+        unasked: Vec::new(),
+    }
 }
 
 fn everything() -> Vec<Finding> {
@@ -68,6 +75,27 @@ fn the_file_of_a_mixed_pair_passes_the_check_and_holds_whom_one_can_poll() {
     ] {
         assert!(text.contains(told), "{told}:\n{text}");
     }
+}
+
+#[test]
+fn the_file_of_a_serial_server_passes_the_check_without_line_settings() {
+    let target = Target::Tcp { host: "10.0.0.6".to_owned(), port: 4001 };
+    let meter = dlt645::Address::from_wire([0x34, 0x12, 0, 0, 0, 0]);
+    let pipe = cjt188::Address::from_wire([0x34, 0x12, 0, 0, 0, 0x78, 0x33]);
+    let water = Station::Cjt188 { meter_type: MeterType(0x10), address: pipe, order: DiOrder::LowFirst };
+    let findings = vec![
+        found(Station::Modbus(5), None, Model::Known("eastron-sdm630")),
+        found(Station::Dlt645(Edition::V2007, meter), None, Model::Known("dlt645-2007-1p")),
+        found(water, None, Model::Known("cjt188-cold-water")),
+        found(Station::Osdp { address: 3, crc: true }, None, Model::Known("osdp-reader")),
+    ];
+    let outcome = Outcome { channel: Some(Channel::Raw), ..outcome(findings) };
+    let file = make(&target, &outcome, Path::new("site-scan.toml"));
+    assert!(file.text.contains("\nrtu_over_tcp = \"10.0.0.6:4001\"\n"), "{}", file.text);
+    assert!(!file.text.contains("\nbaud") && !file.text.contains("\nparity"), "{}", file.text);
+    let site = gatehouse_config::check("site-scan.toml", &file.text, Path::new(""), &Library::new());
+    let site = site.unwrap_or_else(|problems| panic!("{problems}\n{}", file.text)).site;
+    assert_eq!((site.devices.len(), file.devices), (3, 3), "the reader waits for its `reader_latency`: {}", file.text);
 }
 
 #[test]
