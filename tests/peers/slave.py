@@ -1,6 +1,7 @@
 """A Modbus slave made of pymodbus, for the whole-system tests.
 
     slave.py tcp UNIT...            listens on a free port of 127.0.0.1
+    slave.py rtu_over_tcp UNIT...   the same with RTU frames, as behind a transparent serial server
     slave.py serial PATH BAUD UNIT...
 
 Prints `listening PORT` (0 for serial) once it answers. Each unit has, in holding and in input registers alike:
@@ -60,9 +61,10 @@ def device(unit):
 
 async def main(kind, *arguments):
     logging.disable(logging.ERROR)
-    if kind == "tcp":
+    if kind in ("tcp", "rtu_over_tcp"):
         devices = [device(int(unit)) for unit in arguments]
-        server = ModbusTcpServer(devices, address=("127.0.0.1", 0))
+        framer = FramerType.SOCKET if kind == "tcp" else FramerType.RTU
+        server = ModbusTcpServer(devices, framer=framer, address=("127.0.0.1", 0))
         await server.serve_forever(background=True)
         port = server.transport.sockets[0].getsockname()[1]
     else:

@@ -39,12 +39,16 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `command`; its stderr is added to `<folder>/<name>.log`. Should the test be killed, the process ends too.
+    /// Starts `command`; its stderr is added to `<folder>/<name>.log`. Should the test be killed, the process ends too. It takes a
+    /// hang-up as it does by itself, even where the test runs under `nohup`.
     pub fn start(name: &str, folder: &Path, command: &mut Command) -> Self {
         let log = folder.join(format!("{name}.log"));
         let file = OpenOptions::new().create(true).append(true).open(&log).unwrap();
         let mut leashed = Command::new("setpriv");
-        leashed.args(["--pdeathsig", "KILL", "--"]).arg(command.get_program()).args(command.get_args());
+        leashed
+            .args(["--pdeathsig", "KILL", "--", "env", "--default-signal=HUP"])
+            .arg(command.get_program())
+            .args(command.get_args());
         for (key, value) in command.get_envs() {
             match value {
                 Some(value) => leashed.env(key, value),

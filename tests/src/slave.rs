@@ -19,6 +19,11 @@ impl Slave {
         Self::start(stage, &["tcp"], units)
     }
 
+    /// A slave that speaks RTU over a socket, as one does behind a transparent serial server.
+    pub fn rtu_over_tcp(stage: &Stage, units: &[u8]) -> Self {
+        Self::start(stage, &["rtu_over_tcp"], units)
+    }
+
     /// A Modbus RTU slave at one end of a [`Pty`], at [`PTY_BAUD`].
     pub fn serial(stage: &Stage, port: &Path, units: &[u8]) -> Self {
         Self::start(stage, &["serial", &port.display().to_string(), &PTY_BAUD.to_string()], units)

@@ -3,7 +3,8 @@
 // Helpers of tests may unwrap as tests do: a panic is the report.
 #![allow(clippy::unwrap_used)]
 
-use std::net::UdpSocket;
+use std::io::{Read, Write};
+use std::net::{TcpListener, UdpSocket};
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -85,6 +86,90 @@ fn units_behind_a_socket_are_found() {
     assert_eq!(found["file"], "site-scan.toml");
     let text = check(&stage.file("site-scan.toml"));
     assert!(text.contains(&format!("tcp = \"{host}\"")), "{text}");
+}
+
+#[test]
+fn units_behind_a_serial_server_are_found_though_nobody_said_what_it_is() {
+    let stage = Stage::new();
+    let slave = Slave::rtu_over_tcp(&stage, &[3, 4, 9]);
+    let host = format!("127.0.0.1:{}", slave.port());
+    let arguments = ["scan", &host, "--address", "1..12", "--protocol", "modbus", "--listen", "0", "--json"];
+    let found = document(&command(&stage, &arguments).output().unwrap());
+    assert_eq!(addresses(&found), modbus(&["3", "4", "9"]), "{found}");
+    let told = (&found["framing"], &found["ending"], &found["unasked"]);
+    assert_eq!(told, (&json!("raw"), &json!("finished"), &json!([])), "{found}");
+    let text = check(&stage.file("site-scan.toml"));
+    assert!(text.contains(&format!("rtu_over_tcp = \"{host}\"")), "{text}");
+
+    // What is said is not found out, and each of the two is what it is.
+    let said = |framing: &str| {
+        let arguments = ["scan", &host, "--address", "3", "--protocol", "modbus", "--framing", framing, "--json"];
+        let output = command(&stage, &arguments).output().unwrap();
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()
+    };
+    assert_eq!(addresses(&said("raw")), modbus(&["3"]));
+    assert_eq!(addresses(&said("tcp")), []);
+}
+
+/// A gateway with unit 3 behind it: each connection, one after the other, gets so many answers, and is closed at the next
+/// question. After the last one no more are taken.
+fn fleeting(listener: TcpListener, connections: &[usize]) {
+    for answers in connections {
+        let (mut stream, _) = listener.accept().unwrap();
+        for left in (0..=*answers).rev() {
+            let (mut header, mut pdu) = ([0u8; 7], [0u8; 5]);
+            stream.read_exact(&mut header).unwrap();
+            let length = usize::from(header[5]) - 1;
+            stream.read_exact(&mut pdu[..length]).unwrap();
+            if left == 0 {
+                break;
+            }
+            let answer = match (header[6], pdu[0]) {
+                (3, 3) => vec![3, 2, 0, 7],
+                (3, function) => vec![function | 0x80, 1],
+                (_, function) => vec![function | 0x80, 0x0B],
+            };
+            let length = u8::try_from(answer.len() + 1).unwrap();
+            stream.write_all(&[&header[..5], &[length, header[6]], &answer].concat()).unwrap();
+        }
+    }
+    drop(listener);
+}
+
+#[test]
+fn a_host_that_refuses_to_be_connected_again_leaves_what_was_found_and_whom_nobody_asked() {
+    let stage = Stage::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let host = format!("127.0.0.1:{}", listener.local_addr().unwrap().port());
+    let gateway = std::thread::spawn(move || fleeting(listener, &[20, 20]));
+    let output = command(&stage, &["scan", &host, "--framing", "tcp", "--json"]).output().unwrap();
+    gateway.join().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(4), "{said}");
+    assert!(said.contains("The connection was lost, and 6 tries to make it anew in "), "{said}");
+    assert!(said.contains("nobody has asked modbus ") && said.contains("..247"), "{said}");
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((addresses(&found), &found["ending"]), (modbus(&["3"]), &json!("lost")), "{found}");
+    assert!(check(&stage.file("site-scan.toml")).contains("\nunit = 3\n"));
+}
+
+#[test]
+fn a_disk_without_room_gets_no_half_of_a_file_and_what_was_found_is_told_instead() {
+    let stage = Stage::new();
+    let slave = Slave::tcp(&stage, &[3]);
+    let host = format!("127.0.0.1:{}", slave.port());
+    let folder = stage.file("full");
+    std::fs::create_dir(&folder).unwrap();
+    // No file may grow beyond nothing, which is a disk that is full to who writes.
+    let mut scan = Command::new("sh");
+    scan.args(["-c", "trap '' XFSZ; ulimit -f 0; exec \"$0\" \"$@\""]).arg(gatehouse().get_program());
+    scan.args(["scan", &host, "--framing", "tcp", "--address", "3", "--socket"]).arg(stage.file("api.sock"));
+    let output = scan.current_dir(&folder).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("site-scan.toml: File too large") && said.contains("what was found is above"), "{said}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("\nunit = 3\n"));
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0);
 }
 
 #[test]

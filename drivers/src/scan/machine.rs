@@ -146,7 +146,6 @@ impl Scan {
         Scan {
             plan,
             patience,
-
             agenda: VecDeque::new(),
             studies: BTreeMap::new(),
             findings: Vec::new(),

@@ -91,7 +91,9 @@ impl Scan {
         let is_nobodys = self.proxies.nobodys.get(&line(job)).is_some_and(|nobodys| nobodys.is_alike(answer));
         if is_nobodys {
             self.proxies.absent.insert((line(job), unit), WORDS);
-            self.tell_any(job, answer);
+            if self.channel() != Channel::Raw || !answer.is_failure() {
+                self.tell_any(job, answer);
+            }
         }
         is_nobodys
     }

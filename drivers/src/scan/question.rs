@@ -240,6 +240,11 @@ impl Answer {
             Answer::Modbus { .. } | Answer::Dlt645 { .. } | Answer::Cjt188 { .. } | Answer::Osdp { .. } => true,
         }
     }
+
+    /// Whether it is the failure of a device, with which servers that answer for their devices also say that one is not there.
+    pub(super) fn is_failure(&self) -> bool {
+        matches!(self, Answer::Modbus { reply: Reply::Exception { code: 0x04, .. }, .. })
+    }
 }
 
 /// What a reader says of itself, for people.
