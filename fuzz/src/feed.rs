@@ -80,10 +80,12 @@ impl Subject {
                         to += 1;
                     }
                 }
-                Decoded::Reply { bytes: taken } | Decoded::Exception { bytes: taken, .. } => {
+                Decoded::Reply { bytes: taken }
+                | Decoded::Nothing { bytes: taken }
+                | Decoded::Exception { bytes: taken, .. } => {
                     assert!((1..=to - from).contains(&taken), "it takes {taken} of {}", to - from);
-                    let is_reply = matches!(verdict, Decoded::Reply { .. });
-                    assert!(is_reply || readings.is_empty(), "an exception has no readings");
+                    let is_exception = matches!(verdict, Decoded::Exception { .. });
+                    assert!(!is_exception || readings.is_empty(), "an exception has no readings");
                     return Some(verdict);
                 }
             }

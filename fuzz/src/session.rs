@@ -108,7 +108,7 @@ impl Talk {
                     assert!((1..=heard.len() - from).contains(&bytes));
                     from += bytes;
                 }
-                Decoded::Reply { bytes } => {
+                Decoded::Reply { bytes } | Decoded::Nothing { bytes } => {
                     assert!((1..=heard.len() - from).contains(&bytes));
                     answered = true;
                 }

@@ -175,7 +175,7 @@ impl Driver for Dlt645Meter {
                     Err(why) => Decoded::Skip { bytes, why: why.reject() },
                     Ok(Answer::Refused(code)) if self.kept_none(step, code) => {
                         self.take_none(step, readings);
-                        Decoded::Reply { bytes }
+                        Decoded::Nothing { bytes }
                     }
                     Ok(Answer::Refused(code)) => Decoded::Exception { bytes, code },
                     Ok(Answer::Data { payload, more }) => {

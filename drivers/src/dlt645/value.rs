@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use gatehouse_core::{Decimal, NoData, PointIx, PointReading, Value};
 
-use super::catalog::{Axis, old_current};
+use super::catalog::{Axis, old_current, single};
 use super::load;
 use super::point::{Dlt645Point, Edition, Format};
 
@@ -58,7 +58,11 @@ impl Dlt645Point {
 
     /// How a current lies that came shorter than XXX.XXX.
     fn kept_format(&self, bytes: usize) -> Option<Format> {
-        old_current(self.edition, self.di, bytes).filter(|kept| self.format.bytes() == kept.bytes() + 1)
+        if bytes + 1 != usize::from(self.format.bytes()) {
+            return None;
+        }
+        // Of a block that a meter refuses each item is asked for by itself.
+        old_current(self.edition, single(self.edition, self.di, self.item).unwrap_or(self.di), bytes)
     }
 
     /// The same as a reading of the point, with the bytes that it was made of.
@@ -260,6 +264,9 @@ mod tests {
         assert_eq!(said(0x0202_0100, &[0x00, 0x99]), Ok("99.000".into()), "no sign");
         assert_eq!(said(0x0202_0100, &[0x45, 0x23, 0x81]), Ok("-12.345".into()));
         assert_eq!(said(0x0280_0001, &[0x34, 0x12]), Err(NoData::BadReply), "no current of a phase");
+        let of_block = Dlt645Point { item: 1, ..point(0x0202_FF00) };
+        let asked_alone = of_block.decode(&[0x34, 0x12], 1, None).map(|value| value.to_string());
+        assert_eq!(asked_alone, Ok("12.340".into()), "an item of a block that was refused");
     }
 
     #[test]

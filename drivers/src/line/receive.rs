@@ -48,6 +48,17 @@ const GLITCH_MAX: usize = 4;
 /// it asked without end.
 const HEED_PAUSE: Duration = Duration::from_millis(100);
 
+/// What a recognised answer says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Said {
+    /// What was asked, by whatever names it in the protocol.
+    Values,
+    /// That there is nothing of what was asked.
+    Nothing,
+    /// No, with the protocol's code.
+    Exception(u8),
+}
+
 /// What became of the local echo at the head of what was received.
 enum EchoAt {
     /// It is not there.
@@ -200,8 +211,9 @@ impl Line {
             match self.decode(&flight) {
                 Decoded::Incomplete { missing } => self.need(self.rx.len() + missing.max(1)),
                 Decoded::Skip { bytes, why } => self.skip(now, &flight, bytes, why),
-                Decoded::Reply { bytes } => self.take_reply(now, &flight, bytes, None),
-                Decoded::Exception { bytes, code } => self.take_reply(now, &flight, bytes, Some(code)),
+                Decoded::Reply { bytes } => self.take_reply(now, &flight, bytes, Said::Values),
+                Decoded::Nothing { bytes } => self.take_reply(now, &flight, bytes, Said::Nothing),
+                Decoded::Exception { bytes, code } => self.take_reply(now, &flight, bytes, Said::Exception(code)),
             }
         }
         // The reply is taken: what follows it is nobody's, or on a connection the next frame's.
@@ -228,8 +240,8 @@ impl Line {
         let mark = readings.len();
         let verdict = self.devices[flight.device].driver.decode(flight.step, flight.tag, &self.rx, readings);
         match verdict {
-            Decoded::Reply { .. } => self.fresh = mark,
-            _ => readings.truncate(mark),
+            Decoded::Reply { .. } | Decoded::Nothing { .. } => self.fresh = mark,
+            Decoded::Incomplete { .. } | Decoded::Skip { .. } | Decoded::Exception { .. } => readings.truncate(mark),
         }
         verdict
     }
@@ -263,7 +275,7 @@ impl Line {
                     driver.decode(flight.step, flight.tag, rest, &mut self.spare.readings)
                 }
             };
-            if !matches!(answer, Decoded::Reply { .. } | Decoded::Exception { .. }) {
+            if matches!(answer, Decoded::Incomplete { .. } | Decoded::Skip { .. }) {
                 self.need(self.rx.len() + 1);
                 return EchoAt::Wait;
             }
@@ -311,11 +323,11 @@ impl Line {
     }
 
     /// The driver recognised an answer: takes it, unless it is left over from an earlier request.
-    fn take_reply(&mut self, now: Mono, flight: &Flight, bytes: usize, exception: Option<u8>) {
+    fn take_reply(&mut self, now: Mono, flight: &Flight, bytes: usize, said: Said) {
         let bytes = bytes.clamp(1, self.rx.len());
         self.need(1);
-        if exception.is_some() && self.late.expects_another(flight.request) {
-            // Exceptions name no request: this one may be the late answer to another.
+        if said != Said::Values && self.late.expects_another(flight.request) {
+            // Neither names a request: this one may be the late answer to another.
             self.stats.late_replies += 1;
             return self.drop_reply(now, flight, bytes, Verdict::Late);
         }
@@ -352,11 +364,14 @@ impl Line {
             let took = now.since(flight.end).saturating_sub(self.chars(bytes));
             self.devices[flight.device].turnaround.learn(took);
         }
-        let verdict = exception.map_or(Verdict::Reply, Verdict::Exception);
+        let (verdict, outcome) = match said {
+            Said::Values | Said::Nothing => (Verdict::Reply, Outcome::Reply),
+            Said::Exception(code) => (Verdict::Exception(code), Outcome::Exception(code)),
+        };
         let device = Some(self.devices[flight.device].ix);
         self.note_heard(now, device, verdict, bytes);
         self.rx.drain(..bytes);
-        self.settle(now, exception.map_or(Outcome::Reply, Outcome::Exception));
+        self.settle(now, outcome);
     }
 
     fn drop_reply(&mut self, now: Mono, flight: &Flight, bytes: usize, verdict: Verdict) {
@@ -406,7 +421,10 @@ impl Line {
             let driver = &self.devices[entry.device].driver;
             match driver.decode(step, entry.tag, &self.rx, &mut self.spare.readings) {
                 Decoded::Skip { bytes, .. } => prefix = prefix.min(bytes.max(1)),
-                Decoded::Incomplete { .. } | Decoded::Reply { .. } | Decoded::Exception { .. } => return None,
+                Decoded::Incomplete { .. }
+                | Decoded::Reply { .. }
+                | Decoded::Nothing { .. }
+                | Decoded::Exception { .. } => return None,
             }
         }
         Some(prefix)
@@ -426,8 +444,10 @@ impl Line {
             let verdict = driver.decode(step, entry.tag, &self.rx, &mut self.spare.readings);
             let (bytes, certain) = match verdict {
                 Decoded::Reply { bytes } => (bytes, true),
-                // An exception names no request: only a unit's sole one can be the one it answers.
-                Decoded::Exception { bytes, .. } => (bytes, !self.late.expects_another(entry.request)),
+                // Neither names a request: only a unit's sole one can be the one it answers.
+                Decoded::Nothing { bytes } | Decoded::Exception { bytes, .. } => {
+                    (bytes, !self.late.expects_another(entry.request))
+                }
                 Decoded::Incomplete { .. } | Decoded::Skip { .. } => continue,
             };
             let bytes = bytes.clamp(1, self.rx.len());

@@ -149,7 +149,16 @@ impl Trace {
 
     /// Blots out of what is there already what nobody is to see any more of a device.
     pub(super) fn conceal(&mut self, device: &Device) {
+        let hides = device.driver.tells_secrets();
         for frame in &mut self.frames {
+            // What was received as no answer may hold a part of one.
+            let is_answer = match frame.verdict {
+                Verdict::Request | Verdict::Reply | Verdict::Exception(_) | Verdict::Late | Verdict::Early => true,
+                Verdict::Rejected(_) | Verdict::Stray | Verdict::TimedOut => false,
+            };
+            if hides && !is_answer {
+                frame.head.clear();
+            }
             let more = device.driver.conceal(frame.direction == Direction::Sent, &mut frame.head);
             frame.concealed = frame.concealed.take().into_iter().chain(more).reduce(span);
         }

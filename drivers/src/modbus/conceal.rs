@@ -43,7 +43,9 @@ pub(super) fn conceal(framing: Framing, is_request: bool, unit: u8, frame: &mut 
 /// Where a frame holds values of registers, up to its end.
 fn values(framing: Framing, is_request: bool, frame: &[u8]) -> Option<Range<usize>> {
     let (begin, width, behind) = layout(framing);
-    let end = if framing == Framing::Ascii { frame.strip_suffix(b"\r\n")?.len() } else { frame.len() };
+    // A frame that was cut short has lost its end of line.
+    let whole = frame.strip_suffix(b"\r\n").filter(|_| framing == Framing::Ascii);
+    let end = whole.map_or(frame.len(), <[u8]>::len);
     let bytes = frame.len().checked_sub(begin + behind)? / width;
     // Behind unit and function: how many bytes follow, an address and a value, or an address, a quantity and how many.
     let at = match byte(framing, frame, 1)? {
@@ -91,6 +93,19 @@ mod tests {
         assert_eq!(told(Framing::Rtu, true, &write).0[..9], [9, 16, 0, 10, 0, 1, 2, 0, 0]);
         assert_eq!(told(Framing::Rtu, false, &write).1, Some(7..11), "its echo");
         assert_eq!(told(Framing::Rtu, true, &[6, 0, 10, 0xBE, 0xEF]).0, [9, 6, 0, 10, 0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn what_is_left_of_a_frame_that_was_cut_short_tells_no_value_either() {
+        let pdu = [&[3, 200][..], &[0xAB; 200]].concat();
+        for framing in [Framing::Rtu, Framing::Tcp, Framing::Ascii] {
+            let mut frame = Vec::new();
+            framing.encode(7, UNIT, &pdu, &mut frame);
+            frame.truncate(100);
+            let concealed = conceal(framing, false, UNIT, &mut frame).map(|range| range.end);
+            assert_eq!(concealed, Some(100), "{framing:?}");
+            assert!(!frame.contains(&0xAB) && !frame.ends_with(b"AB"), "{framing:?}");
+        }
     }
 
     #[test]

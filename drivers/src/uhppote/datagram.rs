@@ -58,7 +58,7 @@ const BLOTTED_PIN: u8 = 0xFF;
 
 /// Blots out of a datagram the number of a card and its PIN, which whoever reads a trace could make a card of. What is no
 /// number stays: the place of a list, the word on what was done, and that there is no card or no PIN.
-/// Gives where a number was.
+/// Gives where a number was; a PIN, of which FF stays, is not in it, since what lies between is told.
 pub(super) fn conceal(is_request: bool, frame: &mut [u8]) -> Option<Range<usize>> {
     let [START | START_OF_OLD_EVENTS, function, ..] = *frame else { return None };
     let number = match function {

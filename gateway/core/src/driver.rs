@@ -74,6 +74,12 @@ pub enum Decoded {
         /// How many bytes it took.
         bytes: usize,
     },
+    /// The first `bytes` are the reply that there is nothing of what was asked, and readings that say so were appended. As an
+    /// exception it names no request: it may as well be a late answer to another.
+    Nothing {
+        /// How many bytes it took.
+        bytes: usize,
+    },
     /// The first `bytes` are the reply, and it is an exception of the protocol.
     Exception {
         /// How many bytes it took.

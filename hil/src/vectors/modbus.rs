@@ -170,7 +170,7 @@ fn take(
             Decoded::Incomplete { .. } => return Ok(false),
             Decoded::Skip { bytes, .. } if (1..=buffer.len()).contains(&bytes) => drop(buffer.drain(..bytes)),
             Decoded::Skip { bytes, .. } => return Err(format!("the driver skips {bytes} of {} bytes", buffer.len())),
-            Decoded::Reply { .. } => return Ok(true),
+            Decoded::Reply { .. } | Decoded::Nothing { .. } => return Ok(true),
             Decoded::Exception { code, .. } => {
                 delivery.exception = Some(code);
                 return Ok(true);

@@ -32,7 +32,14 @@ fn agree(expected: &str, got: &str) -> bool {
         right.is_empty() || got.is_empty() || right.iter().any(|word| got.contains(word))
     };
     let tariffs = |name: &[String]| -> Vec<String> { name.iter().filter(|word| is_tariff(word)).cloned().collect() };
-    ROWS.iter().all(|row| fit(&of_row(&expected, row), &of_row(&got, row))) && tariffs(&expected) == tariffs(&got)
+    // Quadrants and other ordinals: q1, quadrant1, reactive1.
+    let ordinals = |name: &[String]| -> Vec<String> {
+        let digits = |word: &String| word.chars().filter(char::is_ascii_digit).collect::<String>();
+        name.iter().filter(|word| !is_tariff(word)).map(digits).filter(|digits| !digits.is_empty()).collect()
+    };
+    ROWS.iter().all(|row| fit(&of_row(&expected, row), &of_row(&got, row)))
+        && tariffs(&expected) == tariffs(&got)
+        && fit(&ordinals(&expected), &ordinals(&got))
 }
 
 /// t1 to t63.
@@ -67,6 +74,7 @@ mod tests {
             ("reverse_active_energy_total", "forward_active_energy_total"),
             ("forward_active_energy_t2", "forward_active_energy_t1"),
             ("forward_active_energy_total", "forward_active_energy_t1"),
+            ("reactive_q2_energy_total", "quadrant1_reactive_energy_total"),
         ] {
             assert!(!label("name", expected, got), "{expected}");
         }

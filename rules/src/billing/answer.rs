@@ -14,6 +14,9 @@ use super::{Billing, calendar};
 use crate::effect::ActId;
 use crate::schedule::zone;
 
+/// Why there is no value that the meter has not frozen.
+const NOT_AVAILABLE: &str = "freeze_not_available";
+
 impl Billing {
     /// What an act read. To be told before the act's result.
     pub fn handle_act_readings(&mut self, now: Stamp, id: ActId, at: Mono, readings: &[PointReading]) {
@@ -83,7 +86,7 @@ impl Billing {
 
     /// The meter does not have the freeze that it was asked for.
     fn note_absence(&mut self, now: Stamp, fetch: &Fetch) {
-        self.note_failure(now, fetch, "freeze_not_available");
+        self.note_failure(now, fetch, NOT_AVAILABLE);
         if let Some(due) = self.due_mut(fetch) {
             due.absent += 1;
         }
@@ -141,6 +144,19 @@ impl Billing {
                 }
                 Ok(None) => {}
                 Err(why) => drop(reading.missing.insert(spec.name.to_string(), why.to_string())),
+            }
+        }
+        // What the meter does not freeze, or did not give of its freeze, was read live where it answered in time.
+        for (_, spec) in fetch.points.iter().filter_map(|point| meter.spec.register(*point)) {
+            let name = spec.name.to_string();
+            if reading.values.contains_key(&name) {
+                continue;
+            }
+            if let Some(taken) = due.live.as_ref().and_then(|live| live.values.get(&name)) {
+                reading.missing.remove(&name);
+                reading.values.insert(name, taken.clone());
+            } else {
+                reading.missing.entry(name).or_insert_with(|| NOT_AVAILABLE.to_owned());
             }
         }
         self.keep_reading(now, &reading);

@@ -76,8 +76,7 @@ pub(super) struct Keypad {
     /// How often keys had come, and when that was read.
     counted: Option<(Mono, u128)>,
     digits: Zeroizing<String>,
-    /// Keys of this entry are lost, or are none.
-    is_void: bool,
+    void: Void,
     /// When the last key came, or the verdict after which the rest of them is waited for.
     at: Mono,
     /// What was entered while it is asked about the card.
@@ -85,6 +84,16 @@ pub(super) struct Keypad {
     card: Option<Waiting>,
     /// Entries that were thrown away and are to be told of.
     thrown: Vec<Thrown>,
+}
+
+/// Whether keys of the entry are lost or are none, so that it cannot be one whatever follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Void {
+    No,
+    /// What was lost may have been no key: nothing is told while nobody types.
+    Untold,
+    /// It was told, once for all that follows.
+    Told,
 }
 
 /// An entry that was thrown away, of which nothing is told but this.
@@ -128,7 +137,7 @@ impl fmt::Debug for Keypad {
 impl Keypad {
     pub(super) fn new(spec: KeypadSpec) -> Self {
         let digits = Zeroizing::new(String::with_capacity(MOST_DIGITS));
-        Keypad { spec, counted: None, digits, is_void: false, at: Mono(0), held: None, card: None, thrown: Vec::new() }
+        Keypad { spec, counted: None, digits, void: Void::No, at: Mono(0), held: None, card: None, thrown: Vec::new() }
     }
 
     pub(super) fn source(&self) -> KeySource {
@@ -199,23 +208,26 @@ impl Keypad {
         if self.is_begun() {
             return self.lose(at);
         }
+        let void = if self.void == Void::Told { Void::Told } else { Void::Untold };
         self.forget();
-        (self.is_void, self.at) = (true, at);
+        (self.void, self.at) = (void, at);
     }
 
     fn make_void(&mut self, at: Mono, reason: &'static str) {
         // Of one entry it is told once.
-        if !self.is_void {
+        if self.void != Void::Told {
             self.throw(reason);
         }
         self.forget();
-        (self.is_void, self.at) = (true, at);
+        (self.void, self.at) = (Void::Told, at);
     }
 
     /// Nobody looked for a while, or nobody knows whether keys came: what is begun may lack some.
     pub(super) fn handle_gap(&mut self, at: Mono) {
-        if !self.digits.is_empty() || self.is_void {
-            self.lose(at);
+        match self.void {
+            Void::No if self.digits.is_empty() => {}
+            Void::No | Void::Told => self.lose(at),
+            Void::Untold => self.at = at,
         }
     }
 
@@ -229,10 +241,14 @@ impl Keypad {
                 self.forget();
                 None
             }
+            digit if digit.is_ascii_digit() && self.void != Void::No => {
+                self.lose(at);
+                None
+            }
             digit if digit.is_ascii_digit() && self.digits.len() < MOST_DIGITS => {
                 self.digits.push(digit);
                 let is_whole = self.spec.length.is_some_and(|length| self.digits.len() == usize::from(length));
-                if is_whole && !self.is_void { self.end() } else { None }
+                if is_whole { self.end() } else { None }
             }
             _ => {
                 self.make_void(at, reason::NO_CODE);
@@ -279,9 +295,10 @@ impl Keypad {
     }
 
     fn end(&mut self) -> Option<Proof> {
-        let (typed, is_void) = (Zeroizing::new(self.digits.as_str().to_owned()), self.is_void);
+        // A void entry has no digits.
+        let typed = Zeroizing::new(self.digits.as_str().to_owned());
         self.clear();
-        if typed.is_empty() || is_void {
+        if typed.is_empty() {
             return None;
         }
         if self.is_asked() {
@@ -312,7 +329,7 @@ impl Keypad {
     fn clear(&mut self) {
         // It keeps its room, so that no digit is left behind where it grew.
         zeroize::Zeroize::zeroize(&mut *self.digits);
-        self.is_void = false;
+        self.void = Void::No;
     }
 
     /// Whoever makes too long a pause has gone. Nobody has while it is asked about the card: it is not known yet whether
@@ -327,7 +344,7 @@ impl Keypad {
             }
             self.forget();
         }
-        let (begun, pause) = (self.is_begun(), self.spec.pause);
+        let (begun, pause) = (self.is_begun() || self.void == Void::Told, self.spec.pause);
         self.card = self.card.take().filter(|card| begun || now.since(card.since) <= pause);
     }
 

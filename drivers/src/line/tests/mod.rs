@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use gatehouse_core::driver::{Action, ActionError, Denial};
 use gatehouse_core::{
-    Decimal, Decoded, DeviceIx, Driver, Mono, PointIx, PointReading, Reject, StepId, StepShape, Value,
+    Decimal, Decoded, DeviceIx, Driver, Mono, NoData, PointIx, PointReading, Reject, StepId, StepShape, Value,
 };
 
 use super::{DeviceSettings, Echo, Line, LineDevice, LineSettings, Medium, Output, Wire};
@@ -59,6 +59,13 @@ fn reply(unit: u8, length: usize, value: u8, tag: u16) -> Vec<u8> {
 
 fn exception(unit: u8, code: u8) -> Vec<u8> {
     let mut bytes = vec![unit, 0x83, 5, code];
+    bytes.push(sum(&bytes));
+    bytes
+}
+
+/// There is nothing of what was asked.
+fn nothing(unit: u8) -> Vec<u8> {
+    let mut bytes = vec![unit, 0x84, 5, 0];
     bytes.push(sum(&bytes));
     bytes
 }
@@ -120,7 +127,7 @@ impl Driver for Fake {
     fn decode(&self, step: StepId, tag: u16, bytes: &[u8], readings: &mut Vec<PointReading>) -> Decoded {
         let [unit, kind, length, ..] = *bytes else { return Decoded::Incomplete { missing: 3 - bytes.len() } };
         let length = if kind == 6 { REQUEST } else { usize::from(length) };
-        if !matches!(kind, 3 | 6 | 0x83) || !(5..=64).contains(&length) {
+        if !matches!(kind, 3 | 6 | 0x83 | 0x84) || !(5..=64).contains(&length) {
             return Decoded::Skip { bytes: 1, why: Reject::Noise };
         }
         let Some(frame) = bytes.get(..length) else { return Decoded::Incomplete { missing: length - bytes.len() } };
@@ -130,6 +137,12 @@ impl Driver for Fake {
             [body @ .., check] if sum(body) != *check => Reject::BadChecksum,
             _ if unit != self.unit => Reject::AddressMismatch,
             [_, 0x83, _, code, ..] => return Decoded::Exception { bytes: length, code: *code },
+            [_, 0x84, ..] => {
+                let mut points = Vec::new();
+                self.points(step, &mut points);
+                readings.extend(points.into_iter().map(|point| PointReading::new(point, Err(NoData::NotAvailable))));
+                return Decoded::Nothing { bytes: length };
+            }
             _ if kind != wanted => Reject::UnexpectedFunction,
             _ if length != self.reply_bytes(step) => Reject::BadLength,
             _ if self.tagged && tags != tag => Reject::TransactionMismatch,

@@ -63,19 +63,21 @@ fn a_late_reply_that_has_come_lets_the_unit_go_on_at_once() {
 }
 
 #[test]
-fn a_late_exception_is_not_taken_for_the_answer_to_another_request() {
-    let fakes = [fake(1, &[10, 12])];
-    let mut settings = LineSettings::new(Medium::Serial(WIRE));
-    settings.retries = 0;
-    let mut rig = Rig::with(settings, &fakes, 10);
-    rig.warm_up(&fakes);
-    rig.next();
-    time_out(&mut rig);
-    assert_eq!(rig.next().1[2], 1, "another length may go");
-    rig.receive(2, &exception(1, 2));
-    rig.receive(4, &reply(1, 12, 6, 0));
-    assert_eq!(rig.samples(), [(0, ["0:timeout", "1=6"].map(str::to_owned).to_vec())]);
-    assert_eq!(rig.line.stats().exceptions, 0);
+fn a_late_no_is_not_taken_for_the_answer_to_another_request() {
+    for no in [exception(1, 2), nothing(1)] {
+        let fakes = [fake(1, &[10, 12])];
+        let mut settings = LineSettings::new(Medium::Serial(WIRE));
+        settings.retries = 0;
+        let mut rig = Rig::with(settings, &fakes, 10);
+        rig.warm_up(&fakes);
+        rig.next();
+        time_out(&mut rig);
+        assert_eq!(rig.next().1[2], 1, "another length may go");
+        rig.receive(2, &no);
+        rig.receive(4, &reply(1, 12, 6, 0));
+        assert_eq!(rig.samples(), [(0, ["0:timeout", "1=6"].map(str::to_owned).to_vec())]);
+        assert_eq!((rig.line.stats().exceptions, rig.line.stats().late_replies), (0, 1));
+    }
 }
 
 #[test]

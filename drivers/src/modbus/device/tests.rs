@@ -91,7 +91,7 @@ fn receive(device: &ModbusDevice, step: StepId, bytes: &[u8]) -> (Option<Decoded
                 assert!(readings.is_empty());
                 rest = &rest[bytes..];
             }
-            verdict @ (Decoded::Reply { bytes } | Decoded::Exception { bytes, .. }) => {
+            verdict @ (Decoded::Reply { bytes } | Decoded::Nothing { bytes } | Decoded::Exception { bytes, .. }) => {
                 assert!((1..=rest.len()).contains(&bytes));
                 return (Some(verdict), readings);
             }

@@ -165,3 +165,24 @@ fn a_protocol_without_freezes_is_asked_once_after_each_start() {
     assert_eq!(rig.why("2026-11-25", 0), Some("box_off".to_owned()), "the meter was not asked");
     assert_eq!(rig.billing.owed(), 0);
 }
+
+#[test]
+fn a_register_that_the_meter_does_not_freeze_stands_beside_the_others_as_it_was_read_or_is_missing() {
+    let both = ReadingSpec { of: vec![(DeviceIx(0), vec![ENERGY, PointIx(1)])], ..daily(1) };
+    let mut rig = Rig::new(vec![freezing(0)], vec![both]);
+    freeze_days(&mut rig, "2026-11", 21..=21);
+    rig.run_until(at("2026-11-21T12:00:00"));
+    let reading = rig.kept("2026-11-21", 0).unwrap();
+    let told = |name: &str| reading.values.get(name).map(|taken| (taken.value.to_string(), taken.source));
+    assert_eq!(told("energy"), Some(("121.00".to_owned(), Source::Freeze)));
+    assert_eq!(told("energy_t1"), Some(("7.50".to_owned(), Source::Live)));
+    assert!(reading.missing.is_empty(), "{:?}", reading.missing);
+
+    // Nobody read it live: it has no value, and says why.
+    freeze_days(&mut rig, "2026-11", 22..=22);
+    rig.restart(at("2026-11-22T12:00:00"), Trust::Synchronised);
+    rig.run_until(at("2026-11-22T13:00:00"));
+    let reading = rig.kept("2026-11-22", 0).unwrap();
+    assert_eq!(reading.values.keys().collect::<Vec<_>>(), ["energy"]);
+    assert_eq!(reading.missing.get("energy_t1").map(String::as_str), Some("freeze_not_available"));
+}

@@ -187,7 +187,7 @@ impl Rig {
                 Err(why) => drop(self.billing.handle_act_result(self.now, act.id, &ActResult::Failed(why))),
             };
         }
-        let Action::Recall { back, .. } = act.action else { panic!("{act:?}") };
+        let Action::Recall { back, points } = act.action else { panic!("{act:?}") };
         if let Some(refusal) = real.refusal.clone().filter(|_| back > 0) {
             self.billing.handle_act_result(self.now, act.id, &refusal);
             return;
@@ -196,6 +196,8 @@ impl Rig {
         let failed = match (back, &real.energy) {
             (0, Ok(value)) => {
                 readings.push(PointReading::new(ENERGY, Ok(Value::Decimal(*value))));
+                let others = points.iter().filter(|point| **point != ENERGY);
+                readings.extend(others.map(|point| PointReading::new(*point, Ok(Value::Decimal(dec("7.50"))))));
                 None
             }
             (0, Err(why)) => Some(*why),

@@ -259,3 +259,30 @@ fn what_is_typed_is_in_no_debug_text() {
         assert!(!text.contains("4711") && !text.contains("77"), "{text}");
     }
 }
+
+#[test]
+fn an_entry_that_is_void_is_told_once_however_it_goes_on_and_ends() {
+    let at = |second: u64| Mono::from_millis(second * 1000);
+    let reasons = |pad: &mut Keypad| pad.take_thrown().iter().map(|thrown| thrown.reason).collect::<Vec<_>>();
+    // Cards that nobody has read may have been keys: whoever types on is told, whoever does not is not.
+    let mut of_four = pad(Some(4));
+    of_four.handle_missed(at(100));
+    assert_eq!(reasons(&mut of_four), [""; 0]);
+    assert_eq!(typed(&mut of_four, 101, "1234"), [""; 0]);
+    assert_eq!(typed(&mut of_four, 120, "4711"), ["4711"], "after a pause");
+    assert_eq!(reasons(&mut of_four), [reason::KEYS_LOST]);
+    // Digits behind a lost key begin nothing that could be thrown away again: by a pause, a card, or the reader's loss.
+    let ends: [fn(&mut Keypad, Mono); 3] = [
+        |pad, at| drop(pad.press(at + Duration::from_secs(9), '1')),
+        |pad, at| pad.handle_card(at, &card()),
+        Keypad::handle_lost,
+    ];
+    for end in ends {
+        let mut pad = pad(Some(4));
+        typed(&mut pad, 100, "12");
+        pad.lose(at(102));
+        assert_eq!(typed(&mut pad, 103, "34"), [""; 0]);
+        end(&mut pad, at(106));
+        assert_eq!(reasons(&mut pad), [reason::KEYS_LOST]);
+    }
+}
