@@ -156,6 +156,7 @@ impl Scan {
         let (job, tag, sent) = before.clone().unwrap_or_else(|| (next.clone(), 0, Vec::new()));
         let mut heard = Heard::read(&job.question, tag, &sent, &bytes);
         self.note_spoken(&heard);
+        self.overhear(&bytes);
         for protocol in &heard.foreign {
             self.note_foreign(*protocol);
         }

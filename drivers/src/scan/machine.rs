@@ -98,6 +98,8 @@ pub struct Scan {
     pub(super) foreign: Often,
     /// A sound frame of what the channel is taken for was heard.
     pub(super) is_spoken: bool,
+    /// It may be a pair of wires, be it behind a server.
+    pub(super) may_be_pair: bool,
     /// What ends the scan before all was tried, once the step under way is done.
     pub(super) end: Option<End>,
     pub(super) phase: Phase,
@@ -141,7 +143,7 @@ pub(super) struct Window {
 impl Scan {
     /// A scan that first listens for `listen` at each speed, and then tries what is in the plan.
     pub fn new(plan: Plan, listen: Duration) -> Self {
-        let patience = Patience::on(plan.channel);
+        let (patience, may_be_pair) = (Patience::on(plan.channel), plan.channel.is_pair() || plan.may_be_raw());
         let phase = Phase::Listening(Listening::new(&plan, listen));
         Scan {
             plan,
@@ -155,6 +157,7 @@ impl Scan {
             proxies: Proxies::default(),
             foreign: Often::default(),
             is_spoken: false,
+            may_be_pair,
             end: None,
             phase,
             port: None,
@@ -394,6 +397,7 @@ impl Scan {
         let Window { job, sent, end, first_byte, bytes, .. } = window;
         let heard = Heard::read(&job.question, self.tag, &sent, &bytes);
         self.note_spoken(&heard);
+        self.overhear(&bytes);
         for protocol in &heard.foreign {
             self.note_foreign(*protocol);
         }

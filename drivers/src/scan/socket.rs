@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use super::heard::Heard;
+use super::heard::{Heard, talk};
 use super::late::Recent;
 use super::machine::{End, Phase, Scan};
 use super::patience::{Pace, Patience};
@@ -179,6 +179,18 @@ impl Scan {
 
     pub(super) fn note_spoken(&mut self, heard: &Heard) {
         self.is_spoken |= !heard.answers.is_empty() || !heard.astray.is_empty();
+    }
+
+    /// While nobody knows whether a host is a serial server, it is asked in what nobody answers on a pair of wires: whatever
+    /// frames of a pair come are of somebody else who asks there.
+    pub(super) fn overhear(&mut self, bytes: &[u8]) {
+        if self.may_be_pair
+            && self.channel() == Channel::Tcp
+            && !self.is_spoken
+            && let Some(protocol) = talk(bytes)
+        {
+            self.note_foreign(protocol);
+        }
     }
 
     /// All was tried: what comes next.

@@ -110,6 +110,7 @@ pub fn identify_answer(device: &Device, result: CommandResult) -> Result<doc::Id
 
 /// The answer to a write.
 pub fn write_answer(device: &Device, point: &str, result: CommandResult) -> doc::WriteAnswer {
+    let is_personal = device.points.iter().any(|known| known.personal && known.spec.name == *point);
     let read = |back: &Option<Result<Value, NoData>>| back.as_ref().and_then(|r| r.as_ref().ok()).map(Value::to_string);
     let (outcome, detail, read_back) = match &result {
         CommandResult::Verified(value) => ("verified", None, Some(value.to_string())),
@@ -137,7 +138,7 @@ pub fn write_answer(device: &Device, point: &str, result: CommandResult) -> doc:
         point: point.to_owned(),
         outcome: outcome.to_owned(),
         detail,
-        read_back,
+        read_back: read_back.map(|text| if is_personal { "personal".to_owned() } else { text }),
     }
 }
 

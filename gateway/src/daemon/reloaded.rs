@@ -92,10 +92,16 @@ impl Daemon {
         let Some((message, waited)) = outcome.and_then(|message| Some((message, self.unwritten.take()?))) else {
             return;
         };
-        if self.durable < Some(waited.ticket) {
+        let is_late = self.durable < Some(waited.ticket);
+        if is_late {
             tracing::warn!("{UNWRITTEN}");
         }
-        waited.asked.tell(Ok(message));
+        // A script must not go on and throw the former key away.
+        let outcome = match waited.asked {
+            Asked::Person { .. } if is_late => Err(Refusal::new(504, "not_durable", message)),
+            Asked::Person { .. } | Asked::Signal => Ok(message),
+        };
+        waited.asked.tell(outcome);
     }
 }
 

@@ -91,6 +91,19 @@ fn a_master_behind_a_server_is_heard_before_anything_is_sent() {
 }
 
 #[test]
+fn a_master_that_asks_seldom_ends_the_scan_also_while_nobody_knows_what_the_host_is() {
+    let characters = line(9600, Parity::None);
+    let mut request = Vec::new();
+    Framing::Rtu.encode(0, 9, &[4, 0, 0, 0, 10], &mut request);
+    let plan = Plan::of_socket(&Options::default());
+    let mut world = World::behind_server(vec![modbus(9, characters, 20)], plan, characters, LISTEN);
+    world.other_master(characters, &request, (2_630, 4_000));
+    let expected = End::ForeignMaster { protocol: Protocol::Modbus, characters: None };
+    assert_eq!(world.run(MINUTE, usize::MAX), Some(expected));
+    assert_eq!((world.scan.channel(), world.stations()), (Channel::Tcp, Vec::new()), "before the pair was asked");
+}
+
+#[test]
 fn two_meters_with_one_unit_behind_a_server_are_told_and_garble_elsewhere_is_not() {
     let characters = line(9600, Parity::None);
     let devices = vec![modbus(5, characters, 30), modbus(5, characters, 31), modbus(6, characters, 30)];

@@ -31,6 +31,8 @@ const PAUSES: [Duration; 5] = [
     Duration::from_secs(8),
     Duration::from_secs(15),
 ];
+/// The pause before a connection that was closed while nobody was asked yet is made anew.
+const LISTENING_PAUSE: Duration = Duration::from_millis(500);
 /// How often controllers are asked, and for how long they are listened to.
 const ROUNDS: (u32, Duration) = (3, Duration::from_secs(1));
 
@@ -220,6 +222,11 @@ impl Driven {
             PortKind::Serial { .. } | PortKind::Udp { .. } => return Err(lost()),
             PortKind::Tcp { .. } => {}
         }
+        if self.listens {
+            // Nobody was asked yet: the line is idle, or somebody else has the server. Both say nothing of what it is.
+            self.pause(LISTENING_PAUSE).await?;
+            return self.connect().await;
+        }
         if self.reopened.is_some_and(|times| times >= REOPENINGS) {
             if !self.scan.handle_unwanted() {
                 return Err(lost());
@@ -259,10 +266,16 @@ impl Driven {
                 "the connection was lost: the next try in {} s, Ctrl-C keeps all",
                 pause.as_secs()
             ));
-            let stopped = std::future::poll_fn(|cx| self.stop.poll(cx));
-            if tokio::time::timeout(*pause, stopped).await.is_ok() {
-                return Err(Ending::Interrupted);
-            }
+            self.pause(*pause).await?;
+        }
+    }
+
+    /// Waits, unless the scan is to stop.
+    async fn pause(&mut self, time: Duration) -> Result<(), Ending> {
+        let stopped = std::future::poll_fn(|cx| self.stop.poll(cx));
+        match tokio::time::timeout(time, stopped).await {
+            Ok(()) => Err(Ending::Interrupted),
+            Err(_) => Ok(()),
         }
     }
 
