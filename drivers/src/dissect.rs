@@ -105,8 +105,8 @@ pub fn concealed_fields(language: Language, is_request: bool, bytes: &[u8], conc
     fields
 }
 
-/// Whether there is a password, a key, a card or what was typed in the bytes, which nobody is to see: of a frame that somebody else sent, since
-/// the line keeps its own out of its trace.
+/// Whether there is a password, a key, a card or what was typed in the bytes, which nobody is to see: of a frame that
+/// somebody else sent, since the line keeps its own out of its trace.
 pub fn is_secret(language: Language, bytes: &[u8]) -> bool {
     match language {
         Language::Dlt645(_) => crate::dlt645::dissect::is_secret(bytes),

@@ -13,7 +13,8 @@
 //! What it is not: it knows no protocol. Requests, replies and points are the [`Driver`](gatehouse_core::Driver)'s.
 //! Start reading at [`Line`] (`machine.rs`), then `turn.rs` (who goes next), `receive.rs` (bytes to a verdict) and
 //! `settle.rs` (what follows). The rules are one file each: `cadence.rs` due times, `turnaround.rs` learned timeouts,
-//! `tuning.rs` devices whose characters differ, `late.rs` late replies, `dead.rs` lost devices, `foreign.rs` other masters, `hush.rs` what no trace tells, `command.rs` the command lane.
+//! `tuning.rs` devices whose characters differ, `late.rs` late replies, `dead.rs` lost devices, `foreign.rs` other masters,
+//! `hush.rs` what no trace tells, `command.rs` the command lane.
 
 mod cadence;
 mod command;

@@ -81,8 +81,8 @@ pub struct Progress {
 
 /// Scans one channel.
 ///
-/// Calling order: [`Scan::poll_want`]; do what it wants and say so with `handle_switched`, `handle_reopened` or `handle_sent`; at any time
-/// [`Scan::handle_bytes`]; then `poll_want` again. [`Scan::findings`] holds at any time what was found so far, so that a
+/// Calling order: [`Scan::poll_want`]; do what it wants and say so with `handle_switched`, `handle_reopened` or
+/// `handle_sent`; at any time [`Scan::handle_bytes`]; then `poll_want` again. [`Scan::findings`] holds at any time what was found so far, so that a
 /// scan may be left when one likes.
 #[derive(Debug)]
 pub struct Scan {

@@ -11,6 +11,13 @@ fn time_out(rig: &mut Rig) {
     }
 }
 
+/// A serial line that asks each request once.
+fn without_retries(fakes: &[Fake]) -> Rig {
+    let mut settings = LineSettings::new(Medium::Serial(WIRE));
+    settings.retries = 0;
+    Rig::with(settings, fakes, 10)
+}
+
 #[test]
 fn a_late_reply_is_recognised_while_another_unit_is_asked() {
     let fakes = [fake(1, &[10]), fake(2, &[10])];
@@ -29,9 +36,7 @@ fn a_late_reply_is_recognised_while_another_unit_is_asked() {
 #[test]
 fn after_a_timeout_nothing_goes_to_the_unit_that_the_late_reply_could_answer() {
     let fakes = [fake(1, &[10, 10, 12])];
-    let mut settings = LineSettings::new(Medium::Serial(WIRE));
-    settings.retries = 0;
-    let mut rig = Rig::with(settings, &fakes, 10);
+    let mut rig = without_retries(&fakes);
     rig.warm_up(&fakes);
     assert_eq!(rig.next().1[2], 0);
     time_out(&mut rig);
@@ -46,9 +51,7 @@ fn after_a_timeout_nothing_goes_to_the_unit_that_the_late_reply_could_answer() {
 #[test]
 fn a_late_reply_that_has_come_lets_the_unit_go_on_at_once() {
     let fakes = [fake(1, &[10, 10, 12])];
-    let mut settings = LineSettings::new(Medium::Serial(WIRE));
-    settings.retries = 0;
-    let mut rig = Rig::with(settings, &fakes, 10);
+    let mut rig = without_retries(&fakes);
     rig.warm_up(&fakes);
     rig.next();
     time_out(&mut rig);
@@ -66,9 +69,7 @@ fn a_late_reply_that_has_come_lets_the_unit_go_on_at_once() {
 fn a_late_no_is_not_taken_for_the_answer_to_another_request() {
     for no in [exception(1, 2), nothing(1)] {
         let fakes = [fake(1, &[10, 12])];
-        let mut settings = LineSettings::new(Medium::Serial(WIRE));
-        settings.retries = 0;
-        let mut rig = Rig::with(settings, &fakes, 10);
+        let mut rig = without_retries(&fakes);
         rig.warm_up(&fakes);
         rig.next();
         time_out(&mut rig);
